@@ -1,0 +1,42 @@
+"""How kept checkpoints are evaluated: completions on the GPU, verdicts on the CPU."""
+
+from pydantic import Field
+
+from arc_precision.config.base import Dtype, Section
+from arc_precision.config.model import ModelConfig
+from arc_precision.config.sampling import SamplingConfig
+from arc_precision.config.sandbox import SandboxConfig
+
+
+class EvaluationConfig(Section):
+    """Arms are compared in one common sampler dtype with the same sampling seeds."""
+
+    every: int = Field(20, gt=0, description="Steps between evaluated checkpoints; step 0 is the base model.")
+    n_samples: int = Field(2, gt=0, description="Completions per task.")
+    common_dtype: Dtype = Field(
+        "float32", description="Sampler dtype in which all arms are compared: float32 on a CPU, float16 on a GPU."
+    )
+    own_dtype: bool = Field(True, description="Evaluate each arm in its own sampler dtype as well, as a second set.")
+    temperature: float = Field(1.0, ge=0, description="0 is greedy decoding.")
+    top_p: float = Field(1.0, gt=0, le=1, description="As in sampling, for evaluation alone.")
+    seed: int = Field(0, ge=0, description="Seed of the completions, the same for every arm and checkpoint.")
+
+
+class SampleSlice(Section):
+    """What decides the completions for one checkpoint, set and dtype."""
+
+    device: str
+    model: ModelConfig
+    dtype: Dtype
+    n_samples: int
+    seed: int
+    sampling: SamplingConfig
+    lora_r: int
+    max_prompt_tokens: int
+
+
+class ScoreSlice(Section):
+    """What decides the verdicts."""
+
+    reward: str
+    sandbox: SandboxConfig

@@ -1,0 +1,284 @@
+"""The root of the configuration: reads it, checks it, and cuts a slice for each rule."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from arc_precision.collapse import CollapseConfig
+from arc_precision.config.audit import AuditConfig, AuditJoinSlice, AuditSlice
+from arc_precision.config.base import Device, Dtype, Section, lay_over
+from arc_precision.config.data import (
+    DEFAULT_EVALUATION_SETS,
+    DEFAULT_SOURCES,
+    CandidatesSlice,
+    DataConfig,
+    EvaluationSetConfig,
+    EvaluationSetSlice,
+    PerfectibleConfig,
+    PerfectibleSlice,
+    Source,
+)
+from arc_precision.config.evaluation import EvaluationConfig, SampleSlice, ScoreSlice
+from arc_precision.config.model import ModelConfig
+from arc_precision.config.report import ReportConfig, ReportSlice
+from arc_precision.config.resources import Resources
+from arc_precision.config.sampling import SamplingConfig
+from arc_precision.config.sandbox import SandboxConfig
+from arc_precision.config.training import DEFAULT_ARMS, ArmConfig, TrainingConfig, TrainSlice
+
+
+class ConfigError(ValueError):
+    """The configuration is not valid; the message has one sentence per fault."""
+
+
+class ExperimentConfig(Section):
+    """An experiment: `config.yaml`, or `config.yaml` with a file of `experiments/` laid over it."""
+
+    experiment: str = Field(
+        "tiny", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the folder under results/."
+    )
+    device: Device = Field("cpu", description="`cpu` or `cuda`: which of the two pinned environments runs the jobs.")
+    max_steps: int = Field(20, gt=0, description="Optimizer steps of every run. Raising it adds segments, keeping the rest.")
+    run_arms: tuple[str, ...] = Field(("float16", "bfloat16"), description="Arms that are run, by name.")
+    seeds: tuple[int, ...] = Field((0,), description="One run per arm and seed. A seed sets order and sampling.")
+    evaluate_on: tuple[str, ...] = Field(
+        ("arc-agi-1-training", "arc-agi-1-evaluation"), description="Evaluation sets that are used, by name."
+    )
+    arms: dict[str, ArmConfig] = Field(
+        default_factory=lambda: {name: ArmConfig(**arm) for name, arm in DEFAULT_ARMS.items()},
+        description="Treatments that can be selected in run_arms.",
+    )
+    model: ModelConfig = Field(default_factory=ModelConfig, description="The base model.")
+    sources: dict[str, Source] = Field(
+        default_factory=lambda: DEFAULT_SOURCES, description="Where tasks come from.", validate_default=True
+    )
+    data: DataConfig = Field(default_factory=DataConfig, description="Training data.")
+    perfectible: PerfectibleConfig = Field(default_factory=PerfectibleConfig, description="Filter on the training data.")
+    evaluation_sets: dict[str, EvaluationSetConfig] = Field(
+        default_factory=lambda: DEFAULT_EVALUATION_SETS,
+        description="Tasks that can be selected in evaluate_on.",
+        validate_default=True,
+    )
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="The sampler.")
+    training: TrainingConfig = Field(default_factory=TrainingConfig, description="GRPO.")
+    sandbox: SandboxConfig = Field(default_factory=SandboxConfig, description="Limits on programs.")
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="Evaluation of checkpoints.")
+    audit: AuditConfig = Field(default_factory=AuditConfig, description="Why trainer and sampler disagree.")
+    collapse: CollapseConfig = Field(default_factory=CollapseConfig, description="When a run counts as collapsed.")
+    report: ReportConfig = Field(default_factory=ReportConfig, description="The comparison report.")
+    resources: Resources = Field(default_factory=Resources, description="What jobs ask for; changing it reruns nothing.")
+
+    @model_validator(mode="after")
+    def _selections(self):
+        _known("run_arms", self.run_arms, self.arms, "arms")
+        _known("evaluate_on", self.evaluate_on, self.evaluation_sets, "evaluation_sets")
+        _known("data.train_on", self.data.train_on, self.sources, "sources")
+        for name in self.evaluate_on:
+            _known(f"evaluation_sets.{name}.source", [self.evaluation_sets[name].source], self.sources, "sources")
+        _known("audit.set", [self.audit.set], self.evaluation_sets, "evaluation_sets")
+        for key, values in (("run_arms", self.run_arms), ("seeds", self.seeds), ("evaluate_on", self.evaluate_on)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key}: {list(values)} names something twice; write each once")
+        if not self.run_arms:
+            raise ValueError("run_arms: the list is empty; write at least one arm, such as [float16, bfloat16]")
+        if not self.seeds:
+            raise ValueError("seeds: the list is empty; write at least one seed, such as [0]")
+        return self
+
+    @model_validator(mode="after")
+    def _steps(self):
+        for arm in self.run_arms:
+            segment = self.training_of(arm).segment_steps
+            _multiple("max_steps", self.max_steps, segment, f"segment_steps {segment}" + _of(arm, self.arms))
+            _multiple("evaluation.every", self.evaluation.every, segment, f"segment_steps {segment}" + _of(arm, self.arms))
+            _multiple("audit.every", self.audit.every, segment, f"segment_steps {segment}" + _of(arm, self.arms))
+        return self
+
+    def training_of(self, arm: str) -> TrainingConfig:
+        """The section `training` with an arm's changes."""
+        return _override(self, arm, "training", TrainingConfig)
+
+    def sampling_of(self, arm: str) -> SamplingConfig:
+        """The section `sampling` with an arm's changes."""
+        return _override(self, arm, "sampling", SamplingConfig)
+
+    # Slices: exactly what can change the output of one rule.
+
+    def candidates_slice(self) -> CandidatesSlice:
+        """For `train_candidates`."""
+        used = {name: self.sources[name] for name in self.data.train_on}
+        return CandidatesSlice(prompt=self.model.prompt, sources=used, data=self.data)
+
+    def perfectible_slice(self) -> PerfectibleSlice:
+        """For `train_set`."""
+        return PerfectibleSlice(
+            device=self.device,
+            perfectible=self.perfectible,
+            max_completion_tokens=self.sampling.max_completion_tokens,
+            sandbox=self.sandbox,
+        )
+
+    def evaluation_set_slice(self, name: str) -> EvaluationSetSlice:
+        """For `evaluation_set`."""
+        chosen = self.evaluation_sets[name]
+        return EvaluationSetSlice(prompt=self.model.prompt, source=self.sources[chosen.source], set=chosen)
+
+    def train_slice(self, arm: str) -> TrainSlice:
+        """For `train`."""
+        return TrainSlice(
+            device=self.device,
+            model=self.model,
+            trainer_dtype=self.arms[arm].trainer_dtype,
+            sampler_dtype=self.arms[arm].sampler_dtype,
+            training=self.training_of(arm),
+            sampling=self.sampling_of(arm),
+            sandbox=self.sandbox,
+            collapse=self.collapse if self.collapse.early_stop else None,
+            max_prompt_tokens=self.data.max_prompt_tokens,
+        )
+
+    def sample_slice(self, arm: str | None, name: str, dtype: Dtype) -> SampleSlice:
+        """For `sample`; `arm` None is the base model."""
+        sampling = self.sampling.model_copy(
+            update={
+                "temperature": self.evaluation.temperature,
+                "top_p": self.evaluation.top_p,
+                "top_k": 0,
+                "repetition_penalty": 1.0,
+            }
+        )
+        return SampleSlice(
+            device=self.device,
+            model=self.model.model_copy(update={"load_in_4bit": False}),
+            dtype=dtype,
+            n_samples=self.evaluation.n_samples,
+            seed=self.evaluation.seed,
+            sampling=sampling,
+            lora_r=self.training_of(arm).lora.r if arm else 0,
+            max_prompt_tokens=self.evaluation_sets[name].max_prompt_tokens,
+        )
+
+    def score_slice(self) -> ScoreSlice:
+        """For `score`."""
+        return ScoreSlice(reward=self.training.reward, sandbox=self.sandbox)
+
+    def audit_slice(self, arm: str, dtype: Dtype) -> AuditSlice:
+        """For `audit` of one engine setting."""
+        training = self.training_of(arm)
+        return AuditSlice(
+            device=self.device,
+            model=self.model,
+            dtype=dtype,
+            sampling=self.sampling_of(arm),
+            lora=training.lora,
+            audit=self.audit,
+            max_prompt_tokens=self.evaluation_sets[self.audit.set].max_prompt_tokens,
+            sync=training.sync,
+        )
+
+    def audit_join_slice(self, arm: str) -> AuditJoinSlice:
+        """For `audit_join`."""
+        return AuditJoinSlice(
+            trainer_dtype=self.arms[arm].trainer_dtype,
+            sampler_dtype=self.arms[arm].sampler_dtype,
+            sync=self.training_of(arm).sync,
+            audit=self.audit,
+        )
+
+    def report_slice(self) -> ReportSlice:
+        """For `report_data`."""
+        return ReportSlice(
+            experiment=self.experiment,
+            report=self.report,
+            collapse=self.collapse.model_dump(mode="json"),
+            run_arms=self.run_arms,
+            seeds=self.seeds,
+            evaluate_on=self.evaluate_on,
+            max_steps=self.max_steps,
+            arms={arm: self.train_slice(arm).model_dump(mode="json") for arm in self.run_arms},
+        )
+
+
+def load_experiment(config: dict[str, Any]) -> ExperimentConfig:
+    """Check a configuration as read from YAML.
+
+    Raises:
+        ConfigError: one sentence per fault: key, value, and what to write instead.
+    """
+    try:
+        return ExperimentConfig.model_validate(config)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentences(error))) from None
+
+
+def _override(config: ExperimentConfig, arm: str, section: str, model: type[Section]) -> Any:
+    changes = getattr(config.arms[arm], section)
+    try:
+        return model.model_validate(lay_over(getattr(config, section).model_dump(), changes))
+    except ValidationError as error:
+        where = f"arms.{arm}.{section}" if changes else section
+        raise ValueError("\n".join(_sentences(error, where, model))) from None
+
+
+def _of(arm: str, arms: dict[str, ArmConfig]) -> str:
+    return f" of arm {arm}" if "segment_steps" in arms[arm].training else ""
+
+
+def _known(key: str, names: Iterable[str], defined: Iterable[str], where: str) -> None:
+    for name in names:
+        if name not in defined:
+            raise ValueError(f"{key}: '{name}' is not defined under {where}; write one of {', '.join(sorted(defined))}")
+
+
+def _multiple(key: str, value: int, unit: int, what: str) -> None:
+    if value % unit:
+        below = value // unit * unit
+        valid = f"{below} or {below + unit}" if below else f"{unit}"
+        raise ValueError(f"{key}: {value} is not a multiple of {what}; write {valid}")
+
+
+def _sentences(error: ValidationError, prefix: str = "", root: type[BaseModel] | None = None) -> list[str]:
+    sentences = []
+    for fault in error.errors():
+        location = [str(part) for part in fault["loc"]]
+        key = ".".join([prefix] * bool(prefix) + location)
+        lead = f"{key}: " if key else ""
+        match fault["type"]:
+            case "extra_forbidden":
+                known = _keys_beside(root or ExperimentConfig, location[:-1])
+                close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.6)
+                hint = f"did you mean {close[0]}?" if close else f"known keys are {', '.join(known)}"
+                sentences.append(f"{lead}unknown key (value {fault['input']!r}); {hint}")
+            case "missing":
+                sentences.append(f"{lead}missing; {_description(root or ExperimentConfig, location)}")
+            case "value_error":
+                sentences.append(f"{lead}{fault['ctx']['error']}")
+            case "literal_error":
+                sentences.append(f"{lead}{fault['input']!r} is not possible; write {fault['ctx']['expected']}")
+            case _:
+                message = fault["msg"][0].lower() + fault["msg"][1:]
+                sentences.append(f"{lead}{fault['input']!r} is not possible; {message}")
+    return sentences
+
+
+def _section_at(model: Any, location: list[str]) -> Any:
+    for part in location:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return None
+        field = model.model_fields.get(part)
+        model = field.annotation if field else None
+    return model
+
+
+def _keys_beside(root: type[BaseModel], location: list[str]) -> list[str]:
+    section = _section_at(root, location)
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+
+
+def _description(root: type[BaseModel], location: list[str]) -> str:
+    section = _section_at(root, location[:-1])
+    if isinstance(section, type) and issubclass(section, BaseModel) and location[-1] in section.model_fields:
+        return section.model_fields[location[-1]].description or "write a value"
+    return "write a value"

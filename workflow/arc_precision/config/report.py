@@ -1,0 +1,33 @@
+"""The comparison report."""
+
+from typing import Any
+
+from pydantic import Field
+
+from arc_precision.config.base import Section
+
+
+class ReportConfig(Section):
+    """What is compared and how. The primary outcome stands here before the run."""
+
+    title: str = Field("float16 against bfloat16", description="Title of the page.")
+    primary_set: str = Field("arc-agi-1-evaluation", description="Evaluation set of the primary outcome.")
+    primary_metric: str = Field("pass@1", description="Metric of the primary outcome.")
+    baseline_arm: str = Field("bfloat16", description="Arm that the others are compared with.")
+    confidence: float = Field(0.95, gt=0, lt=1, description="Level of every interval.")
+    bootstrap_samples: int = Field(2000, gt=0, description="Bootstrap resamples.")
+    smoothing_steps: int = Field(5, gt=0, description="Steps that a curve's moving mean spans.")
+    seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
+
+
+class ReportSlice(Section):
+    """What decides report.json, besides the files it is made from."""
+
+    experiment: str
+    report: ReportConfig
+    collapse: Any
+    run_arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    evaluate_on: tuple[str, ...]
+    max_steps: int
+    arms: dict[str, Any]

@@ -1,0 +1,159 @@
+"""One GRPO run."""
+
+from math import gcd
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from arc_precision.collapse import CollapseConfig
+from arc_precision.config.base import Dtype, Section
+from arc_precision.config.model import ModelConfig
+from arc_precision.config.sampling import SamplingConfig
+from arc_precision.config.sandbox import SandboxConfig
+
+
+class LoraSettings(Section):
+    """The trained adapter (PEFT LoRA)."""
+
+    r: int = Field(8, gt=0, description="Rank.")
+    alpha: float = Field(16, gt=0, description="Scale before the division by r, or by sqrt(r) with rsLoRA.")
+    use_rslora: bool = Field(False, description="Scale alpha/sqrt(r) instead of alpha/r.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside the adapter.")
+    target_modules: tuple[str, ...] = Field(
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        description="Layers that carry an adapter.",
+    )
+
+
+class LossScaleConfig(Section):
+    """float16's dynamic loss scale (torch.amp.GradScaler); unused in other dtypes."""
+
+    init_scale: float = Field(65536.0, gt=0, description="First scale. Too high a scale skips the first steps.")
+    growth_interval: int = Field(400, gt=0, description="Steps without overflow before the scale doubles.")
+
+
+class TrainingConfig(Section):
+    """GRPO. Names are those of TRL's GRPOConfig wherever it has one."""
+
+    segment_steps: int = Field(
+        10, gt=0, description="Optimizer steps per job: what an evicted job loses at most, and where checkpoints are kept."
+    )
+    reward: Literal["arc-v1", "arc-v2-no-pixel-score"] = Field(
+        "arc-v2-no-pixel-score",
+        description="0 for a program that is not valid, else 1 + 9C (arc-v2-no-pixel-score) or 1 + 8C + P (arc-v1); "
+        "C: share of grids exactly right, P: mean pixel score.",
+    )
+    learning_rate: float = Field(5e-4, gt=0, description="Constant after the warm-up.")
+    warmup_steps: int = Field(0, ge=0, description="Steps of linear warm-up.")
+    lr_scheduler_type: Literal["constant_with_warmup", "linear", "cosine"] = Field(
+        "constant_with_warmup", description="`linear` and `cosine` fall to 0 at schedule_steps."
+    )
+    schedule_steps: int | None = Field(
+        None, gt=0, description="Horizon of a falling schedule, independent of max_steps; null for a constant one."
+    )
+    optim: Literal["adamw_torch", "adamw_8bit"] = Field("adamw_torch", description="adamw_8bit needs bitsandbytes.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
+    max_grad_norm: float = Field(0.1, gt=0, description="Gradient norm is clipped to this.")
+    num_generations: int = Field(8, gt=1, description="Completions per prompt, the group of GRPO.")
+    per_device_train_batch_size: int = Field(16, gt=0, description="Completions in one forward and backward pass.")
+    gradient_accumulation_steps: int = Field(1, gt=0, description="Passes per optimizer step.")
+    steps_per_generation: int = Field(1, gt=0, description="Passes that one batch of completions is split into.")
+    num_iterations: int = Field(1, gt=0, description="How often each batch of completions is used.")
+    beta: float = Field(0.0, ge=0, description="Weight of the KL to the base model; 0 skips its forward pass.")
+    epsilon: float = Field(0.2, gt=0, description="Clipping range of the policy ratio.")
+    epsilon_high: float | None = Field(None, gt=0, description="Upper clipping range; null: as epsilon.")
+    loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"] = Field(
+        "bnpo", description="How token losses are averaged (TRL)."
+    )
+    scale_rewards: Literal["group", "batch", "none"] = Field(
+        "group", description="Advantages are divided by this standard deviation."
+    )
+    importance_sampling_level: Literal["token", "sequence"] = Field(
+        "token", description="Level of the policy ratio; `sequence` is GSPO."
+    )
+    mask_truncated_completions: bool = Field(
+        False, description="True gives truncated completions no gradient, which makes collapse hard to leave."
+    )
+    correction: Literal["off", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = Field(
+        "off",
+        description="TRL's importance-sampling correction of the mismatch. It partly hides the effect under study; "
+        "the mismatch is always measured before it.",
+    )
+    correction_max: float = Field(3.0, gt=0, description="Largest ratio of the correction.")
+    sync: Literal["adapter", "merge"] = Field(
+        "adapter",
+        description="How the sampler gets the weights: as a LoRA adapter, or merged into the sampler's copy of the base "
+        "in its dtype, which rounds the update away (an effect to measure, not to use).",
+    )
+    gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
+    shared_prompt: bool = Field(
+        True, description="Compute the prompt of a group once instead of once per completion; exact up to rounding."
+    )
+    processes: int = Field(1, gt=0, description="Data-parallel processes of one run, one GPU each.")
+    lora: LoraSettings = Field(default_factory=LoraSettings, description="The trained adapter.")
+    loss_scale: LossScaleConfig = Field(default_factory=LossScaleConfig, description="float16's loss scale.")
+
+    @model_validator(mode="after")
+    def _aligned(self):
+        batch = self.per_device_train_batch_size * self.processes * self.steps_per_generation
+        if batch % self.num_generations:
+            raise ValueError(
+                f"per_device_train_batch_size {self.per_device_train_batch_size} x processes {self.processes} x "
+                f"steps_per_generation {self.steps_per_generation} = {batch} completions cannot be split into groups of "
+                f"num_generations {self.num_generations}; make it a multiple of {self.num_generations}"
+            )
+        passes, cycle = self.segment_steps * self.gradient_accumulation_steps, self.generation_cycle
+        if passes % cycle:
+            unit = cycle // gcd(cycle, self.gradient_accumulation_steps)
+            below = self.segment_steps // unit * unit
+            valid = f"{below} or {below + unit}" if below else f"{unit}"
+            raise ValueError(
+                f"segment_steps {self.segment_steps} x gradient_accumulation_steps {self.gradient_accumulation_steps} is "
+                f"not a multiple of steps_per_generation {self.steps_per_generation} x num_iterations "
+                f"{self.num_iterations}; write segment_steps: {valid}"
+            )
+        if self.lr_scheduler_type != "constant_with_warmup" and self.schedule_steps is None:
+            raise ValueError(f"lr_scheduler_type {self.lr_scheduler_type} needs schedule_steps, the step where it ends")
+        return self
+
+    @property
+    def generation_cycle(self) -> int:
+        """Passes after which new completions are drawn."""
+        return self.steps_per_generation * self.num_iterations
+
+    @property
+    def prompts_per_generation(self) -> int:
+        """Distinct prompts in one batch of completions, all processes together."""
+        batch = self.per_device_train_batch_size * self.processes * self.steps_per_generation
+        return batch // self.num_generations
+
+
+
+class ArmConfig(Section):
+    """One treatment: two dtypes, and whatever else it changes."""
+
+    trainer_dtype: Dtype = Field(description="Base weights and autocast of the trainer; the adapter stays float32.")
+    sampler_dtype: Dtype = Field(description="vLLM's dtype while training.")
+    training: dict[str, Any] = Field(default_factory=dict, description="Laid over the section `training`.")
+    sampling: dict[str, Any] = Field(default_factory=dict, description="Laid over the section `sampling`.")
+
+
+DEFAULT_ARMS: dict[str, dict] = {
+    "float16": {"trainer_dtype": "float16", "sampler_dtype": "float16"},
+    "bfloat16": {"trainer_dtype": "bfloat16", "sampler_dtype": "bfloat16"},
+    "float32": {"trainer_dtype": "float32", "sampler_dtype": "float32"},
+}
+
+
+class TrainSlice(Section):
+    """Everything that can change a segment of one arm. Seed and steps come with the file names."""
+
+    device: str
+    model: ModelConfig
+    trainer_dtype: Dtype
+    sampler_dtype: Dtype
+    training: TrainingConfig
+    sampling: SamplingConfig
+    sandbox: SandboxConfig
+    collapse: CollapseConfig | None
+    max_prompt_tokens: int

@@ -1,0 +1,48 @@
+"""Reading and writing Parquet files that follow a contract."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def contract(version: int, columns: dict[str, tuple[pa.DataType, str]]) -> pa.Schema:
+    """A schema with a version and a description per column."""
+    fields = [pa.field(name, kind, metadata={"description": text}) for name, (kind, text) in columns.items()]
+    return pa.schema(fields, metadata={"schema_version": str(version)})
+
+
+def write_rows(path: Path | str, schema: pa.Schema, batches: Iterable[list[dict]]) -> int:
+    """Write batches of rows, one row group each, and return how many rows there were.
+
+    Raises:
+        ValueError: a row lacks a column or has one that the contract does not know.
+    """
+    n_rows = 0
+    names = set(schema.names)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in batches:
+            for row in batch:
+                if row.keys() != names:
+                    raise ValueError(f"{path}: columns {sorted(row.keys() ^ names)} do not fit the contract")
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+            n_rows += len(batch)
+    return n_rows
+
+
+def read_rows(path: Path | str, schema: pa.Schema, columns: list[str] | None = None) -> Iterator[dict]:
+    """Rows of a file, one at a time, a row group in memory at once.
+
+    Raises:
+        ValueError: the file follows another version of the contract.
+    """
+    file = pq.ParquetFile(path)
+    found = (file.schema_arrow.metadata or {}).get(b"schema_version")
+    if found != schema.metadata[b"schema_version"]:
+        raise ValueError(
+            f"{path}: schema_version {found and found.decode()}, but this version of the pipeline reads "
+            f"{schema.metadata[b'schema_version'].decode()}; delete the file and run again"
+        )
+    for group in range(file.num_row_groups):
+        yield from file.read_row_group(group, columns=columns).to_pylist()

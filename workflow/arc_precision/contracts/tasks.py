@@ -1,0 +1,25 @@
+"""data/*.parquet: one prompt per row."""
+
+import pyarrow as pa
+
+from arc_precision.contracts.parquet import contract
+
+GRID = pa.list_(pa.list_(pa.int8()))
+PAIRS = pa.list_(pa.struct([("input", GRID), ("output", GRID)]))
+
+TASKS = contract(
+    1,
+    {
+        "row_id": (pa.string(), "Unique in the file: task_id, and /k for the k-th augmentation."),
+        "task_id": (pa.string(), "Name of the task in its source."),
+        "source": (pa.string(), "Name of the source in the config."),
+        "train": (PAIRS, "Pairs that show the rule, augmented; order as in the prompt."),
+        "test": (PAIRS, "Pairs that test it, augmented."),
+        "test_index": (pa.int32(), "The test pair whose input stands in the prompt."),
+        "augmentation": (pa.string(), "JSON: flip, quarter_turns, colors (new colour of each old one); null: none."),
+        "prompt": (pa.string(), "Text of the prompt, with all special tokens written out."),
+        "prompt_tokens": (pa.int32(), "Its length."),
+        "canonical": (pa.string(), "SHA-256 of the task in canonical form; equal for the same task in any symmetry."),
+        "seen_in_training": (pa.bool_(), "Whether a task of this canonical form is in the training data; null there."),
+    },
+)
