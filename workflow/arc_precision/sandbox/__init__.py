@@ -1,0 +1,10 @@
+"""Runs untrusted programs: see docs/sandbox.md for what is promised at which level."""
+
+from arc_precision.sandbox.completions import extract_program
+from arc_precision.sandbox.pool import Sandbox, isolation_level, run_programs
+from arc_precision.sandbox.verdicts import LEVELS, STATUSES, Limits, SandboxFault, Verdict
+
+__all__ = [
+    "LEVELS", "STATUSES", "Limits", "Sandbox", "SandboxFault", "Verdict", "extract_program", "isolation_level",
+    "run_programs",
+]  # fmt: skip

@@ -1,0 +1,52 @@
+"""From a model's completion to the program in it."""
+
+import re
+import symtable
+import textwrap
+import warnings
+
+_OPENING = re.compile(r"[ \t]*(`{3,})[ \t]*(\S*)[ \t]*")
+_LANGUAGES = {"python", "py"}
+
+
+def extract_program(completion: str) -> str | None:
+    """The program a completion holds, or None.
+
+    It is the last closed block fenced as ```` ```python ```` or ```` ```py ```` that compiles and defines `transform` at
+    its top level. A completion without any such fence counts when it is itself such a program. A fence that a truncated
+    completion leaves open is not a block.
+    """
+    blocks, fenced = _python_blocks(completion)
+    if not fenced:
+        blocks = [completion]
+    return next((block for block in reversed(blocks) if _defines_transform(block)), None)
+
+
+def _python_blocks(text: str) -> tuple[list[str], bool]:
+    """The closed Python blocks of a text in order, and whether the text opens any fence at all."""
+    blocks: list[str] = []
+    fence, language, start, fenced = "", "", 0, False
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        opening = _OPENING.fullmatch(line.rstrip("\r"))
+        if opening is None:
+            continue
+        if not fence:
+            fence, language = opening[1], opening[2].lower()
+            start, fenced = number + 1, True
+        elif len(opening[1]) >= len(fence) and not opening[2]:
+            if language in _LANGUAGES:
+                blocks.append(textwrap.dedent("\n".join(lines[start:number])))
+            fence = ""
+    return blocks, fenced
+
+
+def _defines_transform(source: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(source, "<program>", "exec", dont_inherit=True)
+            names = symtable.symtable(source, "<program>", "exec")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False  # ValueError: null bytes, lone surrogates; the last two: nesting deeper than the parser takes
+    return "transform" in names.get_identifiers() and names.lookup("transform").is_assigned()
