@@ -1,0 +1,374 @@
+"""Mismatch metrics: how far apart trainer and sampler are on the same tokens.
+
+`mismatch_metrics` gives every scalar at once and is cheap enough for every optimizer step; `by_position` and
+`by_probability_decile` give the two profiles shown once per checkpoint. `METRICS` is the dictionary of the scalars;
+the tables of `docs/metrics.md` are generated from it by
+
+    PYTHONPATH=workflow python -m arc_precision.mismatch.metrics docs/metrics.md
+
+The metrics describe the sampler's and the trainer's own probabilities: give them log-probs from before any
+importance-sampling correction, truncation or masking.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+Logps = np.ndarray  # float, (batch, tokens): natural log-probability of each completion token
+Mask = np.ndarray  # bool or 0/1, (batch, tokens): true where a token counts; what lies elsewhere is never read
+
+LOG_CLAMP = 20.0  # log-ratios are clamped to +-20 before exp, as verl does (`SAFETY_BOUND`), so that exp stays finite
+BAND = (0.9, 1.1)
+SEQUENCE_RATIO_CAP = 3.0  # TRL's default: its `sequence_mask` correction drops sequences above this ratio
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One entry of the dictionary. `healthy` is what `source` publishes, or what engines that agree give."""
+
+    key: str
+    meaning: str
+    formula: str
+    direction: str
+    unit: str
+    healthy: str
+    source: str
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("token_count", "tokens the mask selects", "Σ m", "-", "tokens", "-", "-"),
+    Metric("sequence_count", "sequences with at least one such token", "Σ_b [Σ_t m > 0]", "-", "sequences", "-", "-"),
+    Metric(
+        "nonfinite_count",
+        "tokens whose d is not finite; left out of the token metrics",
+        "Σ m [d not finite]",
+        "lower is better",
+        "tokens",
+        "0",
+        "-",
+    ),
+    Metric(
+        "nonfinite_sequence_count",
+        "sequences that hold such a token; left out of the sequence metrics",
+        "Σ_b [any d not finite]",
+        "lower is better",
+        "sequences",
+        "0",
+        "-",
+    ),
+    Metric("logp_diff_abs_mean", "mean absolute difference", "mean |d|", "lower is better", "nats", "-", "TRL, slime"),
+    Metric("logp_diff_std", "spread of the difference", "std d", "lower is better", "nats", "-", "-"),
+    Metric(
+        "logp_diff_abs_p95",
+        "95th percentile of the absolute difference",
+        "p95 |d|",
+        "lower is better",
+        "nats",
+        "-",
+        "-",
+    ),
+    Metric("logp_diff_abs_max", "largest absolute difference", "max |d|", "lower is better", "nats", "-", "TRL"),
+    Metric(
+        "kl_sampler_trainer_k1",
+        "KL(sampler‖trainer), unbiased and noisy; may be negative",
+        "mean(-d)",
+        "near 0",
+        "nats",
+        "abs. value below 0.1",
+        "verl `kl`",
+    ),
+    Metric(
+        "kl_sampler_trainer_k2",
+        "KL(sampler‖trainer), second order, never negative",
+        "mean(d²/2)",
+        "lower is better",
+        "nats²",
+        "-",
+        "oat `kl_sample_train_v2`",
+    ),
+    Metric(
+        "kl_sampler_trainer_k3",
+        "KL(sampler‖trainer), unbiased and never negative; the one to read",
+        "mean(exp d - d - 1)",
+        "lower is better",
+        "nats",
+        "below 1e-3",
+        "verl `k3_kl`; threshold NeMo-RL",
+    ),
+    Metric("is_ratio_mean", "mean importance ratio", "mean r", "near 1", "ratio", "0.5 to 2", "verl `rollout_is_mean`"),
+    Metric("is_ratio_std", "its spread", "std r", "lower is better", "ratio", "below 1", "verl `rollout_is_std`"),
+    Metric("is_ratio_min", "its smallest value", "min r", "near 1", "ratio", "-", "verl `rollout_is_min`"),
+    Metric("is_ratio_max", "its largest value", "max r", "near 1", "ratio", "-", "verl `rollout_is_max`"),
+    Metric(
+        "is_ratio_frac_outside_band",
+        f"share of tokens whose ratio lies outside [{BAND[0]}, {BAND[1]}]",
+        f"mean [r < {BAND[0]} or r > {BAND[1]}]",
+        "lower is better",
+        "share",
+        "-",
+        "-",
+    ),
+    Metric(
+        "chi2_token",
+        "χ²(trainer‖sampler) of tokens",
+        "mean r² - 1",
+        "near 0",
+        "-",
+        "below 1",
+        "verl `chi2_token`",
+    ),
+    Metric(
+        "ess_token",
+        "effective sample size of tokens, as a share",
+        "(mean r)² / mean r²",
+        "higher is better",
+        "share",
+        "above 0.5, alert below 0.3",
+        "verl `rollout_is_eff_sample_size`",
+    ),
+    Metric(
+        "probs_pearson",
+        "Pearson correlation of the two probabilities over tokens",
+        "corr(p_trainer, p_sampler)",
+        "higher is better",
+        "-",
+        "near 1",
+        "verl `rollout_actor_probs_pearson_corr`, MiniMax-M1 (arXiv 2506.13585)",
+    ),
+    Metric(
+        "token_mult_prob_error",
+        "mean multiplicative error of a probability",
+        "mean exp|d|",
+        "near 1",
+        "ratio",
+        "below 1.05; a rising trend is the alarm",
+        "NeMo-RL `token_mult_prob_error`",
+    ),
+    Metric(
+        "seq_log_ratio_mean", "mean log-ratio of whole sequences", "mean D", "near 0", "nats", "-", "slime, TRL (sum)"
+    ),
+    Metric("seq_log_ratio_std", "its spread", "std D", "lower is better", "nats", "-", "-"),
+    Metric("seq_log_ratio_min", "its smallest value", "min D", "near 0", "nats", "-", "-"),
+    Metric("seq_log_ratio_max", "its largest value", "max D", "near 0", "nats", "-", "-"),
+    Metric(
+        "ess_seq",
+        "effective sample size of sequences, as a share",
+        "(mean R)² / mean R²",
+        "higher is better",
+        "share",
+        "above 0.5, alert below 0.3",
+        "as `ess_token`, with R",
+    ),
+    Metric("chi2_seq", "χ²(trainer‖sampler) of sequences", "mean R² - 1", "near 0", "-", "-", "verl `chi2_seq`"),
+    Metric(
+        "seq_frac_masked",
+        f"share of sequences whose ratio is above {SEQUENCE_RATIO_CAP:g}: what TRL's default correction would drop",
+        f"mean [R > {SEQUENCE_RATIO_CAP:g}]",
+        "lower is better",
+        "share",
+        "0",
+        "TRL `sequence_mask`",
+    ),
+    Metric(
+        "ppl_ratio",
+        "perplexity of the trainer over that of the sampler, per sequence",
+        "mean exp(-D / n)",
+        "near 1",
+        "ratio",
+        "-",
+        "verl `ppl_ratio`",
+    ),
+    Metric(
+        "log_ppl_abs_diff",
+        "absolute difference of log-perplexity, per sequence",
+        "mean |D / n|",
+        "lower is better",
+        "nats",
+        "-",
+        "verl `log_ppl_abs_diff`",
+    ),
+)
+
+
+def mismatch_metrics(logp_trainer: Logps, logp_sampler: Logps, mask: Mask) -> dict[str, float]:
+    """Every metric of `METRICS`, in its order.
+
+    Arrays have shape (batch, tokens). With d = logp_trainer - logp_sampler per token, r = exp(d), D = the sum of d over
+    a sequence of n tokens and R = exp(D). Standard deviations are of the population (ddof 0). Computed in float64.
+
+    A token whose log-prob is not finite in either engine cannot enter a mean: it is counted in `nonfinite_count`, and
+    its sequence in `nonfinite_sequence_count`. A metric that is undefined (no tokens; Pearson of constant
+    probabilities) is NaN.
+
+    Raises ValueError if the shapes differ.
+    """
+    trainer, sampler, mask = _checked(logp_trainer, logp_sampler, mask)
+    d_all = np.where(mask, _difference(trainer, sampler), 0.0)
+    finite = np.isfinite(d_all)
+    token = mask & finite
+    d = d_all[token]
+
+    lengths = mask.sum(axis=1)
+    sequence = (lengths > 0) & finite.all(axis=1)
+    seq_d = d_all[sequence].sum(axis=1)
+    log_ppl_diff = -seq_d / lengths[sequence]
+
+    metrics = dict.fromkeys((metric.key for metric in METRICS), np.nan)
+    metrics |= {
+        "token_count": mask.sum(),
+        "sequence_count": (lengths > 0).sum(),
+        "nonfinite_count": (mask & ~finite).sum(),
+        "nonfinite_sequence_count": (~finite).any(axis=1).sum(),
+    }
+    if d.size > 0:
+        r = _exp(d)
+        abs_d = np.abs(d)
+        metrics |= {
+            "logp_diff_abs_mean": abs_d.mean(),
+            "logp_diff_std": d.std(),
+            "logp_diff_abs_p95": np.quantile(abs_d, 0.95),
+            "logp_diff_abs_max": abs_d.max(),
+            "kl_sampler_trainer_k1": -d.mean(),
+            "kl_sampler_trainer_k2": 0.5 * np.square(d).mean(),
+            # expm1, because exp(d) - 1 loses its digits at the |d| ~ 1e-6 of float32; its last bit can fall below d.
+            "kl_sampler_trainer_k3": np.maximum(np.expm1(_clamp(d)) - d, 0.0).mean(),
+            "is_ratio_mean": r.mean(),
+            "is_ratio_std": r.std(),
+            "is_ratio_min": r.min(),
+            "is_ratio_max": r.max(),
+            "is_ratio_frac_outside_band": ((r < BAND[0]) | (r > BAND[1])).mean(),
+            "chi2_token": np.square(r).mean() - 1.0,
+            "ess_token": _ess(r),
+            "probs_pearson": _pearson(np.exp(trainer[token]), np.exp(sampler[token])),
+            "token_mult_prob_error": _exp(abs_d).mean(),
+        }
+    if seq_d.size > 0:
+        seq_r = _exp(seq_d)
+        metrics |= {
+            "seq_log_ratio_mean": seq_d.mean(),
+            "seq_log_ratio_std": seq_d.std(),
+            "seq_log_ratio_min": seq_d.min(),
+            "seq_log_ratio_max": seq_d.max(),
+            "ess_seq": _ess(seq_r),
+            "chi2_seq": np.square(seq_r).mean() - 1.0,
+            "seq_frac_masked": (seq_r > SEQUENCE_RATIO_CAP).mean(),
+            "ppl_ratio": _exp(log_ppl_diff).mean(),
+            "log_ppl_abs_diff": np.abs(log_ppl_diff).mean(),
+        }
+    return {key: float(value) for key, value in metrics.items()}
+
+
+def by_position(logp_trainer: Logps, logp_sampler: Logps, mask: Mask, bin_tokens: int = 64) -> pd.DataFrame:
+    """The mismatch along the completion: one row per `bin_tokens` columns of the (batch, tokens) arrays.
+
+    Columns: `position_from` and `position_to` (half-open, in tokens from the start of the completion) and those of
+    `_profile`.
+    """
+    trainer, sampler, mask = _checked(logp_trainer, logp_sampler, mask)
+    bins = np.broadcast_to(np.arange(mask.shape[1]) // bin_tokens, mask.shape)
+    bin_count = -(-mask.shape[1] // bin_tokens)
+    profile = _profile(_difference(trainer[mask], sampler[mask]), bins[mask], bin_count)
+    start = profile.index.to_numpy() * bin_tokens
+    profile.insert(0, "position_from", start)
+    profile.insert(1, "position_to", np.minimum(start + bin_tokens, mask.shape[1]))
+    return profile
+
+
+def by_probability_decile(logp_trainer: Logps, logp_sampler: Logps, mask: Mask) -> pd.DataFrame:
+    """The mismatch by how likely the token was: one row per tenth of the range of probability.
+
+    Fixed tenths, so that a row means the same in every arm. A token is placed by the geometric mean of its two
+    probabilities: placed by one engine's own, noise alone would show a slope, as the place and d would hold the same
+    error (Bland and Altman, 1986). A NaN stands in the first row. Columns: `probability_from`, `probability_to` and
+    those of `_profile`.
+    """
+    trainer, sampler, mask = _checked(logp_trainer, logp_sampler, mask)
+    trainer, sampler = trainer[mask], sampler[mask]
+    probability = np.nan_to_num(np.exp((trainer + sampler) / 2), nan=0.0)
+    profile = _profile(_difference(trainer, sampler), np.clip(probability * 10, 0, 9).astype(int), 10)
+    profile.insert(0, "probability_from", profile.index.to_numpy() / 10)
+    profile.insert(1, "probability_to", (profile.index.to_numpy() + 1) / 10)
+    return profile
+
+
+def metrics_table() -> str:
+    """The dictionary as a Markdown table."""
+    lines = [
+        "| name | what it is | formula | direction | unit | healthy | source |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for m in METRICS:
+        cells = (f"`{m.key}`", m.meaning, m.formula, m.direction, m.unit, m.healthy, m.source)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def with_metrics_table(document: str) -> str:
+    """`document` with what stands between its two table markers replaced by the current table."""
+    head, _, rest = document.partition("<!-- metrics: begin -->\n")
+    _, _, tail = rest.partition("<!-- metrics: end -->")
+    return f"{head}<!-- metrics: begin -->\n{metrics_table()}\n<!-- metrics: end -->{tail}"
+
+
+def _checked(logp_trainer: Logps, logp_sampler: Logps, mask: Mask) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    trainer = np.asarray(logp_trainer, dtype=np.float64)
+    sampler = np.asarray(logp_sampler, dtype=np.float64)
+    mask = np.asarray(mask).astype(bool)
+    if not trainer.shape == sampler.shape == mask.shape or mask.ndim != 2:
+        raise ValueError(
+            f"logp_trainer {trainer.shape}, logp_sampler {sampler.shape} and mask {mask.shape} must have one and the "
+            "same shape (batch, tokens)."
+        )
+    return trainer, sampler, mask
+
+
+def _difference(trainer: np.ndarray, sampler: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # inf - inf is NaN, and is counted as not finite
+        return trainer - sampler
+
+
+def _clamp(x: np.ndarray) -> np.ndarray:
+    return np.clip(x, -LOG_CLAMP, LOG_CLAMP)
+
+
+def _exp(x: np.ndarray) -> np.ndarray:
+    return np.exp(_clamp(x))
+
+
+def _ess(weights: np.ndarray) -> float:
+    return np.square(weights.mean()) / np.square(weights).mean()
+
+
+def _pearson(x: np.ndarray, y: np.ndarray) -> float:
+    if x.std() == 0 or y.std() == 0:
+        return float("nan")
+    return np.corrcoef(x, y)[0, 1]
+
+
+def _profile(d: np.ndarray, bins: np.ndarray, bin_count: int) -> pd.DataFrame:
+    """d (tokens,) summarised per bin: `token_count`, `nonfinite_count` (left out of the rest), `logp_diff_mean`
+    (signed), `logp_diff_std`, `logp_diff_abs_mean`, `logp_diff_abs_p95`. Empty bins have a count of 0 and NaN."""
+    finite = np.isfinite(d)
+    frame = pd.DataFrame({"bin": bins, "d": np.where(finite, d, np.nan), "abs_d": np.where(finite, np.abs(d), np.nan)})
+    groups = frame.groupby("bin")
+    profile = pd.DataFrame(
+        {
+            "token_count": groups.size(),
+            "nonfinite_count": groups["d"].apply(lambda values: values.isna().sum()),
+            "logp_diff_mean": groups["d"].mean(),
+            "logp_diff_std": groups["d"].std(ddof=0),
+            "logp_diff_abs_mean": groups["abs_d"].mean(),
+            "logp_diff_abs_p95": groups["abs_d"].quantile(0.95),
+        }
+    ).reindex(range(bin_count))
+    counts = ["token_count", "nonfinite_count"]
+    profile[counts] = profile[counts].fillna(0).astype(int)
+    return profile
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.write_text(with_metrics_table(path.read_text(encoding="utf-8")), encoding="utf-8")
