@@ -1,0 +1,227 @@
+"""The mismatch taken apart by cause.
+
+*Observed causes.* The same tokens are scored under several settings, from the trainer as it trains to the sampler as it
+sampled. Each cause is a switch that changes one coordinate of the setting; throwing the switches one after the other
+leads from one end to the other, and the differences between neighbours telescope:
+
+    d = logp_trainer - logp_sampler = d_1 + ... + d_k,    d_i = logp before switch i - logp after it
+
+The share of a cause is Cov(d_i, d) / Var(d). Shares sum to 1; a negative one belongs to a cause that cancels others.
+
+*Order.* Differences depend on where in the order a switch is thrown. Other orders lead through other settings: with the
+engine first, for instance, the two engines are compared in half precision, and both roundings are then those of one
+engine. Every order whose settings were scored is computed. "Reversed" is the one farthest from the stated order: it
+disagrees with it on the most pairs of switches, the last of several in the order of enumeration. (The exact reverse
+does not exist: both roundings set the dtype, so the trainer's must be switched off before the sampler's is switched
+on.) If the shares move little, the attribution is sound; if they move, the causes interact, and how far they move says
+how much.
+
+*Counterfactual causes* were not in effect, or stand outside the chain: what they would add to d is measured by itself
+(`counterfactual_table`), for truncation and penalties from full float32 logits (`processed_logprobs`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from .metrics import Logps, Mask
+
+# Log-probs are rounded to this grid (9e-13 nats; float32 itself resolves 6e-8 at one nat). On a common grid float64
+# subtracts and adds without rounding below 4,096 nats, so a chain sums to d to the last bit, in any order of addition.
+GRID_NATS = 2.0**-40
+
+
+class Setting(NamedTuple):
+    """What a log-prob was computed with."""
+
+    engine: Literal["trainer", "sampler"]
+    dtype: str  # "float32", "float16", "bfloat16"
+    adapter: Literal["applied", "merged"]  # LoRA beside the base model, or merged into its weights
+    phase: Literal["prefill", "decode"]  # all tokens at once, or one at a time over the KV cache
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A switch: sets one coordinate of a `Setting` to a value."""
+
+    name: str
+    coordinate: str
+    value: str
+
+
+def observed_causes(trainer_dtype: str, sampler_dtype: str, merged: bool) -> tuple[Setting, tuple[Cause, ...]]:
+    """The setting the trainer computes in, and the causes, in the stated order, that lead to the sampled log-probs.
+
+    `merged`: whether the run sampled from merged weights. Decoding comes last, because its log-probs exist only as the
+    run sampled.
+    """
+    causes = [
+        Cause("trainer_rounding", "dtype", "float32"),
+        Cause("engine", "engine", "sampler"),
+        Cause("sampler_rounding", "dtype", sampler_dtype),
+        Cause("merge", "adapter", "merged"),
+        Cause("decode", "phase", "decode"),
+    ]
+    start = Setting("trainer", trainer_dtype, "applied", "prefill")
+    return start, tuple(cause for cause in causes if merged or cause.name != "merge")
+
+
+def settings_along(start: Setting, order: Sequence[Cause]) -> list[Setting]:
+    """The settings passed through when the switches are thrown in this order; one more than there are causes."""
+    settings = [start]
+    for cause in order:
+        settings.append(settings[-1]._replace(**{cause.coordinate: cause.value}))
+    return settings
+
+
+def available_orders(
+    scored: Mapping[Setting, Logps], start: Setting, causes: Sequence[Cause]
+) -> list[tuple[Cause, ...]]:
+    """The orders of `causes` that end where the stated one ends and pass through scored settings only.
+
+    The stated order comes first, the one that disagrees with it on the most pairs last. Raises ValueError if a setting
+    of the stated order is missing.
+    """
+    stated = settings_along(start, causes)
+    missing = [setting for setting in stated if setting not in scored]
+    if missing:
+        raise ValueError(f"No log-probs were scored for {missing[0]}; the chain needs {stated}.")
+    orders = []
+    for order in permutations(causes):
+        settings = settings_along(start, order)
+        if settings[-1] == stated[-1] and all(setting in scored for setting in settings):
+            orders.append(order)
+    rank = {cause: i for i, cause in enumerate(causes)}
+    return sorted(orders, key=lambda order: sum(rank[a] > rank[b] for a, b in combinations(order, 2)))
+
+
+def chain_steps(scored: Mapping[Setting, Logps], start: Setting, order: Sequence[Cause], mask: Mask) -> pd.DataFrame:
+    """d per token and its parts: one row per token of the mask, in row-major order, a column per cause, in nats.
+
+    The columns of a row sum to its d exactly (see `GRID_NATS`). Log-probs and mask have shape (batch, tokens).
+    """
+    mask = np.asarray(mask).astype(bool)
+    on_grid = [
+        np.round(np.asarray(scored[setting], dtype=np.float64)[mask] / GRID_NATS) * GRID_NATS
+        for setting in settings_along(start, order)
+    ]
+    with np.errstate(invalid="ignore"):  # inf - inf is NaN
+        return pd.DataFrame({c.name: on_grid[i] - on_grid[i + 1] for i, c in enumerate(order)})
+
+
+def shares_of_variance(steps: pd.DataFrame) -> pd.Series:
+    """Cov(d_i, d) / Var(d) per cause, where d is the sum of a row; they sum to 1. NaN if d does not vary."""
+    d = steps.sum(axis=1)
+    variance = d.var(ddof=0)
+    if not variance > 0:
+        return pd.Series(np.nan, index=steps.columns)
+    return (steps - steps.mean()).mul(d - d.mean(), axis=0).mean() / variance
+
+
+def cause_table(scored: Mapping[Setting, Logps], start: Setting, causes: Sequence[Cause], mask: Mask) -> pd.DataFrame:
+    """The observed causes: one row per cause in the stated order, then `total`, which is d itself.
+
+    Columns: `mean` (signed) and `mean_abs` in nats, and the share of variance: `share` in the stated order,
+    `share_reversed` (NaN if no other order was scored), `share_lowest` and `share_highest` over the available orders,
+    of which there are `order_count`. Tokens with a log-prob that is not finite in any of the settings are left out and
+    counted in `nonfinite_count`; `token_count` has all.
+    """
+    orders = available_orders(scored, start, causes)
+    every = [chain_steps(scored, start, order, mask) for order in orders]
+    finite = np.logical_and.reduce([np.isfinite(steps).all(axis=1) for steps in every])
+    stated = every[0][finite]
+    shares = pd.DataFrame([shares_of_variance(steps[finite]) for steps in every])
+    table = pd.DataFrame(
+        {
+            "mean": stated.mean(),
+            "mean_abs": stated.abs().mean(),
+            "share": shares.iloc[0],
+            "share_reversed": shares.iloc[-1] if len(orders) > 1 else np.nan,
+            "share_lowest": shares.min(),
+            "share_highest": shares.max(),
+        }
+    ).loc[[cause.name for cause in causes]]
+    d = stated.sum(axis=1)
+    table.loc["total"] = [d.mean(), d.abs().mean(), *table.iloc[:, 2:4].sum(min_count=1), np.nan, np.nan]
+    return table.assign(order_count=len(orders), token_count=finite.size, nonfinite_count=int((~finite).sum()))
+
+
+def counterfactual_table(
+    logp_trainer: Logps, logp_sampler: Logps, alternatives: Mapping[str, tuple[Logps, Logps]], mask: Mask
+) -> pd.DataFrame:
+    """What changes of the sampler would add to d: one row per alternative.
+
+    `alternatives` maps a name to the sampler's log-probs of the same tokens (without, with) the change; both of one
+    engine and dtype, so that they differ in nothing else. All arrays have shape (batch, tokens). The shift of d is
+    `without - with`, as d is trainer minus sampler. Columns: `shift_mean`, `shift_abs_mean`, `shift_abs_max` in nats;
+    `share`, the share of variance the change would have in the new d, Cov(shift, d + shift) / Var(d + shift); and
+    `never_drawn_count`, tokens that the change makes impossible, such as those outside top_p's nucleus: their shift is
+    infinite, so they are counted instead.
+    """
+    mask = np.asarray(mask).astype(bool)
+    d = np.asarray(logp_trainer, dtype=np.float64)[mask] - np.asarray(logp_sampler, dtype=np.float64)[mask]
+    rows = {}
+    for name, (without, with_change) in alternatives.items():
+        after = np.asarray(with_change, dtype=np.float64)[mask]
+        drawn = after > -np.inf
+        shift = np.asarray(without, dtype=np.float64)[mask][drawn] - after[drawn]
+        rows[name] = {
+            "shift_mean": shift.mean(),
+            "shift_abs_mean": np.abs(shift).mean(),
+            "shift_abs_max": np.abs(shift).max(),
+            "share": shares_of_variance(pd.DataFrame({"shift": shift, "d": d[drawn]}))["shift"],
+            "token_count": mask.sum(),
+            "never_drawn_count": (~drawn).sum(),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def processed_logprobs(
+    logits: np.ndarray,
+    token_ids: np.ndarray,
+    context_ids: np.ndarray,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    repetition_penalty: float = 1.0,
+) -> np.ndarray:
+    """The log-probs (T,) with which a vLLM sampler with these settings draws `token_ids`, from full logits.
+
+    `logits` (T, V) are the raw ones, float32, before each of the T completion tokens `token_ids`; `context_ids` (P,) is
+    the prompt. The order is vLLM's: repetition penalty (positive logits of tokens in prompt or completion so far are
+    divided by it, negative ones multiplied), temperature, top_k (0 is off), top_p among what is left. A token that this
+    removes has log-prob -inf. Computed in float64, so a token exactly at the edge of a nucleus may fall on the other
+    side than in vLLM's float32.
+
+    Raises ValueError if temperature is not above 0 (greedy decoding has no log-probs to speak of).
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature: {temperature} has no distribution; write a number above 0.")
+    seen = np.zeros(logits.shape[1], dtype=bool)
+    seen[context_ids] = True
+    processed = np.empty(len(token_ids))
+    for t, token in enumerate(token_ids):
+        row = logits[t].astype(np.float64)
+        penalised = np.where(row > 0, row / repetition_penalty, row * repetition_penalty)
+        row = np.where(seen, penalised, row) / temperature
+        kept = _truncated(row, top_k, top_p)
+        log_normaliser = kept[-1] + np.log(np.exp(kept - kept[-1]).sum())
+        processed[t] = row[token] - log_normaliser if row[token] >= kept[0] else -np.inf
+        seen[token] = True
+    return processed
+
+
+def _truncated(row: np.ndarray, top_k: int, top_p: float) -> np.ndarray:
+    """The logits of a row (V,) that top_k and top_p keep, ascending."""
+    kept = np.sort(row)
+    if top_k > 0:
+        kept = kept[kept >= kept[-min(top_k, kept.size)]]
+    if top_p < 1:
+        probabilities = np.exp(kept - kept[-1])
+        removed = np.cumsum(probabilities) <= (1 - top_p) * probabilities.sum()
+        kept = kept[min(removed.sum(), kept.size - 1) :]
+    return kept
