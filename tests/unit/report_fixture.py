@@ -1,0 +1,403 @@
+"""Makes a results tree as the pipeline writes it, with a planted effect, for the tests of the report.
+
+    PYTHONPATH=workflow python tests/unit/report_fixture.py FOLDER [--arms 3 --seeds 5 --checkpoints 20]
+
+Numbers are drawn from a seeded generator: they look like runs, and are none.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from arc_precision.contracts.parquet import write_rows
+from arc_precision.contracts.samples import SAMPLES
+from arc_precision.contracts.scores import SCORES
+from arc_precision.contracts.steps import STEP
+from arc_precision.contracts.tasks import TASKS
+from arc_precision.mismatch.metrics import METRICS, by_position, by_probability_decile, mismatch_metrics
+
+DTYPES = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24}
+VERDICTS = ("ok", "exception", "invalid_output", "no_program", "timeout")
+
+
+@dataclass
+class Plan:
+    """What the made-up experiment looks like."""
+
+    arms: tuple[str, ...] = ("float16", "bfloat16")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    max_steps: int = 40
+    segment_steps: int = 20
+    evaluate_every: int = 20
+    sets: tuple[str, ...] = ("arc-agi-1-training", "arc-agi-1-evaluation")
+    n_tasks: int = 60
+    n_samples: int = 4
+    common_dtype: str = "float32"
+    own_dtype: bool = True
+    base_rate: float = 0.15  # mean share of completions that solve a task, before training
+    gain: dict[str, float] = field(default_factory=dict)  # added to it by the end of training, per arm; default 0.1
+    seed_spread: float = 0.01  # standard deviation of the gain over seeds
+    collapse_at: dict[tuple[str, int], int] = field(default_factory=dict)  # (arm, seed): reward falls to 0 here
+    stop_at: dict[tuple[str, int], int] = field(default_factory=dict)  # (arm, seed): last step that exists
+    missing: tuple[tuple[str, int], ...] = ()  # runs without any file
+    nan_from: dict[tuple[str, int], int] = field(default_factory=dict)  # (arm, seed): metrics are null from this step
+    audits: bool = True
+    top_p: dict[str, float] = field(default_factory=dict)
+    overrides: dict[str, dict] = field(default_factory=dict)  # arm: changes of its training section
+    isolation: dict[str, str] = field(default_factory=dict)
+    dirty: bool = False
+
+
+def make_results(root: Path, plan: Plan) -> dict:
+    """Write the tree under `root` and return the report's slice of the configuration."""
+    cfg = report_slice(plan)
+    write_data(root, plan)
+    _write_scores(root, plan, "base", None, 0)
+    for arm in plan.arms:
+        for seed in plan.seeds:
+            if (arm, seed) in plan.missing:
+                continue
+            last = plan.stop_at.get((arm, seed), plan.max_steps)
+            _write_run(root, plan, cfg, arm, seed, last)
+            for step in range(plan.evaluate_every, last + 1, plan.evaluate_every):
+                _write_scores(root, plan, arm, seed, step)
+                if plan.audits:
+                    _write_chain(root, arm, seed, step)
+    return cfg
+
+
+def report_slice(plan: Plan) -> dict:
+    arms = {}
+    for arm in plan.arms:
+        arms[arm] = {
+            "device": "cpu",
+            "model": {"path": "resources/tiny-arc", "prompt": "dsl", "load_in_4bit": False},
+            "trainer_dtype": _dtype(arm),
+            "sampler_dtype": _dtype(arm),
+            "training": {
+                "segment_steps": plan.segment_steps,
+                "learning_rate": 5e-4,
+                "sync": "adapter",
+                "correction": "off",
+                "processes": 1,
+                **plan.overrides.get(arm, {}),
+            },
+            "sampling": {
+                "engine": "vllm",
+                "temperature": 1.0,
+                "top_p": plan.top_p.get(arm, 1.0),
+                "top_k": 0,
+                "repetition_penalty": 1.0,
+                "max_completion_tokens": 48,
+            },
+            "sandbox": {"cpu_s": 1.0, "min_level": "rlimit"},
+            "collapse": None,
+            "max_prompt_tokens": 384,
+        }
+    return {
+        "experiment": "made-up",
+        "report": {"baseline_arm": plan.arms[-1], "bootstrap_samples": 500},
+        "collapse": {},
+        "run_arms": list(plan.arms),
+        "seeds": list(plan.seeds),
+        "evaluate_on": list(plan.sets),
+        "max_steps": plan.max_steps,
+        "arms": arms,
+    }
+
+
+def _dtype(arm: str) -> str:
+    return next(dtype for dtype in DTYPES if arm.startswith(dtype))
+
+
+def _rng(*key) -> np.random.Generator:
+    return np.random.default_rng([int.from_bytes(str(part).encode(), "little") for part in key])
+
+
+def _write_json(path: Path, value: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1))
+
+
+# Data
+
+
+def write_data(root: Path, plan: Plan) -> None:
+    for name in plan.sets:
+        rows = []
+        for number in range(plan.n_tasks):
+            task = _task(name, number)
+            rows.append(
+                {
+                    "row_id": task["task_id"],
+                    "task_id": task["task_id"],
+                    "source": name,
+                    "train": task["train"],
+                    "test": task["test"],
+                    "test_index": 0,
+                    "augmentation": None,
+                    "prompt": f"prompt of {task['task_id']}",
+                    "prompt_tokens": 200 + number,
+                    "canonical": f"{number:064x}",
+                    "seen_in_training": name.endswith("training"),
+                }
+            )
+        path = root / "data" / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_rows(path, TASKS, [rows])
+        _write_json(
+            root / "data" / f"{name}.json", {"schema_version": 1, "sha256": f"{len(name):064x}", "rows": len(rows)}
+        )
+    for name in ("candidates", "train"):
+        _write_json(root / "data" / f"{name}.json", {"schema_version": 1, "sha256": "a" * 64, "rows": 64})
+    _write_json(
+        root / "model" / "manifest.json",
+        {
+            "schema_version": 1,
+            "path": "resources/tiny-arc",
+            "dtype": "bfloat16",
+            "files": {"model.safetensors": "b" * 64},
+        },
+    )
+
+
+def _task(name: str, number: int) -> dict:
+    rng = _rng("task", name, number)
+
+    def pair() -> dict:
+        grid = rng.integers(0, 10, size=rng.integers(3, 12, size=2))
+        return {"input": grid.tolist(), "output": grid[::-1].tolist()}
+
+    return {"task_id": f"{number:08x}", "train": [pair() for _ in range(3)], "test": [pair()]}
+
+
+# Runs
+
+
+def _write_run(root: Path, plan: Plan, cfg: dict, arm: str, seed: int, last: int) -> None:
+    folder = root / "runs" / arm / f"seed-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    collapse = plan.collapse_at.get((arm, seed))
+    rng = _rng("run", arm, seed)
+    skipped_so_far = 0
+    for first in range(1, last + 1, plan.segment_steps):
+        to = min(first + plan.segment_steps - 1, last)
+        steps, timing = [], []
+        for step in range(first, to + 1):
+            row = _step(plan, arm, step, collapse, rng)
+            skipped_so_far += row["skipped"]
+            row["applied_steps"] = step - skipped_so_far
+            if step >= plan.nan_from.get((arm, seed), 10**9):
+                row = {
+                    key: value if key in ("schema_version", "step", "applied_steps") else None
+                    for key, value in row.items()
+                }
+                row |= {"nonfinite": True, "skipped": False}
+            steps.append(row)
+            seconds = float(rng.uniform(2, 3))
+            timing.append(
+                {
+                    "schema_version": 1,
+                    "step": step,
+                    "step_s": seconds,
+                    "generate_s": seconds / 2,
+                    "sync_s": 0.1,
+                    "reward_s": 0.1,
+                    "logps_s": 0.0,
+                    "loss_s": seconds / 5,
+                    "backward_s": seconds / 5,
+                    "other_s": 0.1,
+                    "prompt_tokens": 6000,
+                    "completion_tokens": 700,
+                    "peak_gpu_memory_mb": None,
+                }
+            )
+        name = f"{first - 1}-{to}"
+        (folder / f"steps-{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps))
+        (folder / f"timing-{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in timing))
+        status = "collapsed" if collapse and to > collapse + 10 else "running" if to < plan.max_steps else "finished"
+        _write_json(
+            folder / f"facts-{name}.json",
+            {
+                "schema_version": 1,
+                "asked": {"trainer_dtype": _dtype(arm), "sampler_dtype": _dtype(arm)},
+                "observed": {
+                    "base_dtype": _dtype(arm),
+                    "adapter_dtype": "float32",
+                    "autocast_dtype": _dtype(arm),
+                    "engine_dtype": _dtype(arm),
+                    "loss_scaler": arm.startswith("float16"),
+                    "isolation_level": plan.isolation.get(arm, "full"),
+                    "gpu": None,
+                },
+                "versions": {"torch": "2.13.0", "trl": "1.16.0", "vllm": "0.31.0", "peft": "0.21.2"},
+                "commit": "0123456789abcdef0123456789abcdef01234567",
+                "dirty": plan.dirty,
+                "config": cfg["arms"][arm],
+                "status": status,
+                "stopped_at": None,
+                "warnings": [],
+            },
+        )
+
+
+def _step(plan: Plan, arm: str, step: int, collapse: int | None, rng: np.random.Generator) -> dict:
+    progress = step / plan.max_steps
+    alive = 1.0 if collapse is None or step < collapse else max(0.0, 1 - (step - collapse) / 5)
+    rate = (plan.base_rate + plan.gain.get(arm, 0.1) * progress) * alive
+    length = 30 * alive + 48 * (1 - alive) + rng.normal(0, 1)
+    skipped = bool(arm.startswith("float16") and step == 1)
+    sigma = DTYPES[_dtype(arm)] * 4 * (1 + 2 * (1 - alive))
+    sampler = -rng.exponential(0.7, size=(16, 30))
+    trainer = sampler + rng.normal(0, sigma, size=sampler.shape)
+    mismatch = mismatch_metrics(trainer, sampler, np.ones(sampler.shape, dtype=bool))
+    counts = rng.multinomial(16, [0.6 * alive, 0.2, 0.1, 0.1 + 0.6 * (1 - alive), 0.0])
+    row = {
+        "schema_version": 1,
+        "step": step,
+        "applied_steps": step,
+        "loss": float(rng.normal(0, 0.01)),
+        "learning_rate": 5e-4,
+        "reward_mean": max(0.0, float((1 + 8 * rate) * alive + rng.normal(0, 0.1) * alive)),
+        "reward_std": 2.0 * alive,
+        "frac_reward_zero_std": min(1.0, 0.3 + 0.7 * (1 - alive)),
+        "solved_share": min(1.0, max(0.0, rate + float(rng.normal(0, 0.02)) * alive)),
+        "valid_share": 0.9 * alive,
+        "completion_tokens_mean": float(length),
+        "completion_tokens_max": 48,
+        "truncated_share": 1 - alive,
+        "unique_token_share": 0.5 * alive + 0.05,
+        "grad_norm": float(np.exp(rng.normal(-2, 0.3))),
+        "kl_base": None,
+        "entropy": float(0.5 + 0.2 * alive + rng.normal(0, 0.02)),
+        "clip_ratio": 0.0,
+        "loss_scale": 65536.0 / (2 if step > 1 else 1) if arm.startswith("float16") else None,
+        "skipped": skipped,
+        "nonfinite": skipped,
+        "verdicts": {name: int(count) for name, count in zip(VERDICTS, counts, strict=True)},
+        "lora_b_median_abs": 1e-5 * step,
+        "lora_b_subnormal_share": max(0.0, 1 - step / 20),
+    }
+    assert row.keys() == STEP.keys()
+    return row | {f"mismatch/{metric.key}": _finite(mismatch[metric.key]) for metric in METRICS}
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+# Evaluation
+
+
+def _write_scores(root: Path, plan: Plan, arm: str, seed: int | None, step: int) -> None:
+    own = {_dtype(a) for a in plan.arms} if arm == "base" else {_dtype(arm)}
+    dtypes = {plan.common_dtype} | (own if plan.own_dtype else set())
+    folder = Path(arm) / (f"seed-{seed}" if seed is not None else "") / f"step-{step}"
+    for name in plan.sets:
+        for dtype in sorted(dtypes):
+            rows = list(_score_rows(plan, arm, seed, step, name, dtype))
+            path = root / "scores" / folder / f"{name}.{dtype}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_rows(path, SCORES, [rows])
+            path = root / "samples" / folder / f"{name}.{dtype}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_rows(path, SAMPLES, [[_sample_row(row) for row in rows]])
+
+
+def _score_rows(plan: Plan, arm: str, seed: int | None, step: int, name: str, dtype: str):
+    collapse = plan.collapse_at.get((arm, seed)) if seed is not None else None
+    spread = float(_rng("spread", arm, seed).normal(0, plan.seed_spread)) if seed is not None else 0.0
+    gain = (plan.gain.get(arm, 0.1) + spread) * step / plan.max_steps if arm != "base" else 0.0
+    rate = np.clip(plan.base_rate + gain, 0, 1)
+    if collapse is not None and step > collapse + 5:
+        rate = 0.0
+    difficulty = _rng("difficulty", name).beta(0.5, 1.5, size=plan.n_tasks)  # the same tasks are hard for every arm
+    rng = _rng("draw", name, dtype, step, 0 if seed is None else seed)  # the same draws for every arm: paired
+    draws = rng.uniform(size=(plan.n_tasks, plan.n_samples))
+    for number in range(plan.n_tasks):
+        task = _task(name, number)
+        chance = np.clip(difficulty[number] * rate * 4, 0, 1)
+        for sample in range(plan.n_samples):
+            draw = draws[number, sample]
+            solved = bool(draw < chance)
+            verdict = "ok" if solved or draw < 0.8 else "exception"
+            pairs = task["train"] + task["test"]
+            grids = [pair["output"] if solved else pair["input"] for pair in pairs]
+            program = f"def transform(grid):\n    return grid{'[::-1]' if solved else ''}  # {sample}\n"
+            yield {
+                "row_id": task["task_id"],
+                "task_id": task["task_id"],
+                "sample": sample,
+                "verdict": verdict,
+                "exception_type": None if verdict == "ok" else "IndexError",
+                "exception_line": None if verdict == "ok" else 2,
+                "program": program,
+                "outputs": grids if verdict == "ok" else None,
+                "train_correct": 3 if solved else 0,
+                "train_total": 3,
+                "test_correct": 1 if solved else 0,
+                "test_total": 1,
+                "train_pixels": 1.0 if solved else 0.3 if verdict == "ok" else 0.0,
+                "test_pixels": 1.0 if solved else 0.3 if verdict == "ok" else 0.0,
+                "solved": solved,
+                "reward": 10.0 if solved else 1.0 if verdict == "ok" else 0.0,
+                "completion_tokens": 20 + sample,
+                "truncated": False,
+                "seen_in_training": name.endswith("training"),
+            }
+
+
+def _sample_row(score: dict) -> dict:
+    return {
+        "row_id": score["row_id"],
+        "sample": score["sample"],
+        "completion": f"```python\n{score['program']}```",
+        "token_ids": [1, 2, 3],
+        "logprobs": [-0.1, -0.2, -0.3],
+        "truncated": score["truncated"],
+    }
+
+
+# Audit
+
+
+def _write_chain(root: Path, arm: str, seed: int, step: int) -> None:
+    """What `audit_join` writes, as far as the report reads it."""
+    rng = _rng("chain", arm, seed, step)
+    sigma = DTYPES[_dtype(arm)]
+    sampler = -rng.exponential(0.7, size=(32, 200))
+    trainer = sampler + rng.normal(0, 4 * sigma, size=sampler.shape)
+    mask = np.ones(sampler.shape, dtype=bool)
+    _write_json(
+        root / "audit" / arm / f"seed-{seed}" / f"step-{step}" / "chain.json",
+        {
+            "schema_version": 1,
+            "by_position": json.loads(by_position(trainer, sampler, mask).to_json(orient="records")),
+            "by_probability_decile": json.loads(
+                by_probability_decile(trainer, sampler, mask).to_json(orient="records")
+            ),
+        },
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--arms", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--checkpoints", type=int, default=2)
+    parser.add_argument("--tasks", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=40)
+    args = parser.parse_args()
+    every = args.steps // args.checkpoints
+    made = Plan(
+        arms=("float16", "bfloat16", "float32")[: args.arms],
+        seeds=tuple(range(args.seeds)),
+        max_steps=every * args.checkpoints,
+        segment_steps=every,
+        evaluate_every=every,
+        n_tasks=args.tasks,
+    )
+    _write_json(args.folder / "cfg.json", make_results(args.folder, made))

@@ -1,0 +1,177 @@
+"""What an evaluated checkpoint is worth: metrics of scored completions, per task and over tasks.
+
+Input are rows that follow `arc_precision.contracts.scores`. A program whose sandbox failed (`sandbox_error`) says
+nothing about the model: such rows are counted and left out of every metric. Every other row counts, also one without
+a program. Metrics are taken per task first and averaged over tasks after, so that each task weighs the same.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+# One program must be right on all grids to count as solved. `solved by the same program` is what separates these from a
+# score that lets one completion be right on the train pairs and another on the test pairs.
+METRICS: dict[str, str] = {
+    "pass@1": "Expected share of tasks solved by one completion: all train and test grids right, by one program.",
+    "pass@k": "Chance that one of k completions or more solves the task; unbiased: 1 - C(n-c, k) / C(n, k) for c of n.",
+    "solved_any": "Share of tasks that at least one completion solves. Grows with the number of completions.",
+    "two_attempts": "Score of ARC Prize: two attempts per test grid, chosen by votes without knowing the answer.",
+    "train_pass": "Share of completions that are right on every train pair.",
+    "test_pass": "Share of completions that are right on every test pair.",
+    "train_pixels": "Mean pixel score over train grids; 0 for a completion without valid grids.",
+    "test_pixels": "Mean pixel score over test grids; 0 for a completion without valid grids.",
+    "valid_share": "Share of completions whose program ran and gave valid grids.",
+    "truncated_share": "Share of completions cut at the limit.",
+    "completion_tokens": "Mean length of a completion, in tokens.",
+    "reward": "Mean reward that training would give.",
+}
+
+
+def pass_at_k(n: np.ndarray, c: np.ndarray, k: int) -> np.ndarray:
+    """Unbiased estimate of pass@k from c solved of n completions: 1 - C(n-c, k) / C(n, k).
+
+    `n` and `c` are integer arrays of one shape; the result has that shape and is NaN where n < k. Chen et al.,
+    "Evaluating Large Language Models Trained on Code" (arXiv 2107.03374), equation 1, as a product, so that nothing
+    overflows.
+    """
+    n, c = np.broadcast_arrays(np.asarray(n, dtype=float), np.asarray(c, dtype=float))
+    miss = np.ones(n.shape)
+    for i in range(k):
+        # C(n-c, k) / C(n, k) is the product over i of (n-c-i) / (n-i); it is 0 once n-c < k.
+        miss *= np.clip(n - c - i, 0, None) / np.where(n > i, n - i, 1)
+    return np.where(n >= k, 1 - miss, np.nan)
+
+
+def powers_of_two(n: int) -> list[int]:
+    """The k at which pass@k is given for n completions: 1, 2, 4, ... and n itself."""
+    ks = [2**i for i in range(n.bit_length()) if 2**i <= n]
+    return ks if n < 1 or ks[-1] == n else [*ks, n]
+
+
+def per_task(scores: pd.DataFrame) -> pd.DataFrame:
+    """Metrics of one scored file, one row per task.
+
+    `scores` has the scalar columns of the contract (outputs are not needed). Index: task_id, sorted. Columns: `n`
+    completions that count, `solved` of them, `sandbox_errors` left out, `seen_in_training`, pass@k for the powers of
+    two up to the most completions of a task, and the other keys of `METRICS` but `two_attempts`. A task whose
+    completions all met a sandbox fault has n = 0 and NaN.
+    """
+    counted = scores["verdict"] != "sandbox_error"
+    frame = scores[counted].assign(
+        solved=lambda f: f["solved"].astype(float),
+        train_pass=lambda f: (f["train_correct"] == f["train_total"]).astype(float),
+        test_pass=lambda f: (f["test_correct"] == f["test_total"]).astype(float),
+        valid=lambda f: (f["verdict"] == "ok").astype(float),
+        truncated=lambda f: f["truncated"].astype(float),
+    )
+    frame[["train_pixels", "test_pixels"]] = frame[["train_pixels", "test_pixels"]].fillna(0.0)
+    groups = frame.groupby("task_id")
+    tasks = pd.DataFrame(
+        {
+            "n": groups.size(),
+            "solved": groups["solved"].sum(),
+            "train_pass": groups["train_pass"].mean(),
+            "test_pass": groups["test_pass"].mean(),
+            "train_pixels": groups["train_pixels"].mean(),
+            "test_pixels": groups["test_pixels"].mean(),
+            "valid_share": groups["valid"].mean(),
+            "truncated_share": groups["truncated"].mean(),
+            "completion_tokens": groups["completion_tokens"].mean(),
+            "reward": groups["reward"].mean(),
+        }
+    ).reindex(sorted(scores["task_id"].unique()))
+    tasks.index.name = "task_id"
+    tasks[["n", "solved"]] = tasks[["n", "solved"]].fillna(0).astype(int)
+    tasks["solved_any"] = np.where(tasks["n"] > 0, (tasks["solved"] > 0).astype(float), np.nan)
+    for k in powers_of_two(int(tasks["n"].max())):
+        tasks[f"pass@{k}"] = pass_at_k(tasks["n"], tasks["solved"], k)
+    tasks["sandbox_errors"] = (~counted).groupby(scores["task_id"]).sum()
+    tasks["seen_in_training"] = scores.groupby("task_id")["seen_in_training"].first()
+    return tasks
+
+
+def grid_keys(outputs: pa.ListArray) -> list[list[bytes] | None]:
+    """One hashable key per output grid: equal keys, equal grids.
+
+    `outputs` is the column of the contract, rows x grids x height x width; null rows stay None. Reads the Arrow
+    buffers, because turning millions of grids into Python lists takes minutes.
+    """
+    grid_at, row_at, cell_at, cells = _levels(outputs)
+    null = np.asarray(outputs.is_null())
+    keys: list[list[bytes] | None] = []
+    for row, is_null in enumerate(null):
+        if is_null:
+            keys.append(None)
+            continue
+        grids = []
+        for grid in range(grid_at[row], grid_at[row + 1]):
+            first, last = row_at[grid], row_at[grid + 1]
+            grids.append(f"{last - first}:".encode() + cells[cell_at[first] : cell_at[last]].tobytes())
+        keys.append(grids)
+    return keys
+
+
+def _levels(outputs: pa.ListArray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    grids = outputs.values
+    rows = grids.values
+    return (
+        outputs.offsets.to_numpy(),
+        grids.offsets.to_numpy(),
+        rows.offsets.to_numpy(),
+        rows.values.to_numpy(zero_copy_only=False),
+    )
+
+
+def choose_attempts(
+    keys: Sequence[bytes], train_correct: Sequence[float], program_length: Sequence[int], n_attempts: int = 2
+) -> list[bytes]:
+    """The distinct grids handed in for one test input, best first, chosen without knowing the answer.
+
+    One entry per completion with valid grids: the key of its grid for this input, its share of train grids that are
+    right, and the length of its program. Grids from programs that are right on more train pairs come first; among
+    those with the same share, the grid that more programs give, then the one with the shortest program, then the
+    earlier one. A grid is handed in once, at the best level where it appears.
+    """
+    candidates: dict[bytes, tuple[float, int, int, int]] = {}
+    for order, (key, share, length) in enumerate(zip(keys, train_correct, program_length, strict=True)):
+        level, votes, shortest, first = candidates.get(key, (-1.0, 0, 0, 0))
+        if share > level:
+            candidates[key] = (share, 1, length, order)
+        elif share == level:
+            candidates[key] = (level, votes + 1, min(shortest, length), first)
+    ranked = sorted(candidates.items(), key=lambda item: (-item[1][0], -item[1][1], item[1][2], item[1][3]))
+    return [key for key, _ in ranked[:n_attempts]]
+
+
+def two_attempts(scores: pd.DataFrame, keys: list[list[bytes] | None], answers: dict[str, list[bytes]]) -> pd.Series:
+    """ARC Prize's score per task: the share of its test grids that one of two attempts gets right.
+
+    `scores` as for `per_task`, `keys` its output grids in the same order (`grid_keys`), `answers` the keys of every
+    task's test outputs. Index: task_id, sorted. A task without any valid grid scores 0.
+    """
+    rows = scores.reset_index(drop=True)
+    share = rows["train_correct"] / rows["train_total"]
+    length = rows["program"].fillna("").str.len()
+    result = {}
+    for task_id, group in rows.groupby("task_id"):
+        ours = [i for i in group.index if keys[i] is not None]
+        right = 0
+        for test, answer in enumerate(answers[task_id]):
+            at = [int(rows.at[i, "train_total"]) + test for i in ours]
+            grids = [keys[i][position] for i, position in zip(ours, at, strict=True)]
+            right += answer in choose_attempts(grids, [share[i] for i in ours], [length[i] for i in ours])
+        result[task_id] = right / len(answers[task_id])
+    return pd.Series(result, name="two_attempts").sort_index()
+
+
+def grid_key(grid: Iterable[Iterable[int]]) -> bytes:
+    """The key of `grid_keys` for one grid given as rows of colours."""
+    array = np.asarray(grid, dtype=np.int8)
+    return f"{array.shape[0]}:".encode() + array.tobytes()
+
+
+def verdict_mix(scores: pd.DataFrame) -> pd.Series:
+    """Share of each verdict among all rows, sandbox faults included."""
+    return scores["verdict"].value_counts(normalize=True).sort_index()
