@@ -1,6 +1,7 @@
 """Grids, pairs and tasks, and the rules a grid must follow."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,3 +31,61 @@ class Task:
     def pairs(self) -> tuple[Pair, ...]:
         """All pairs, train first."""
         return self.train + self.test
+
+
+_COLORS = bytes(range(N_COLORS))
+
+
+def grid_from_json(rows: Any) -> Grid:
+    """The grid that a list of rows spells; read-only.
+
+    Raises:
+        ValueError: it is no grid; the message says why, without saying where.
+    """
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) and row for row in rows):
+        raise ValueError("a grid is a list of rows, and a row a list of at least one colour")
+    height, width = len(rows), len(rows[0])
+    if any(len(row) != width for row in rows):
+        raise ValueError(f"rows of different lengths, {sorted({len(row) for row in rows})}; a grid is a rectangle")
+    if height > MAX_SIDE or width > MAX_SIDE:
+        raise ValueError(f"{height} rows of {width} cells; a side has at most {MAX_SIDE}")
+    try:
+        cells = b"".join(map(bytes, rows))  # bytes() takes whole numbers from 0 to 255 and nothing else
+    except (TypeError, ValueError):
+        cells = None
+    if cells is None or cells.translate(None, _COLORS):
+        wrong = next(cell for row in rows for cell in row if type(cell) is not int or not 0 <= cell < N_COLORS)
+        raise ValueError(f"the value {wrong!r}; a colour is a whole number from 0 to {N_COLORS - 1}")
+    return np.frombuffer(cells, dtype=np.int8).reshape(height, width)
+
+
+def task_from_json(task_id: str, data: Any, origin: str) -> Task:
+    """A task from ARC's JSON: `{"train": [{"input": rows, "output": rows}, ...], "test": [...]}`.
+
+    Args:
+        task_id: Its name.
+        data: The parsed JSON.
+        origin: The file it stands in, for the message of an error.
+
+    Raises:
+        ValueError: file, task, place in it, and what is wrong there.
+    """
+    lists = {}
+    for part in ("train", "test"):
+        pairs = data.get(part) if isinstance(data, dict) else None
+        if not isinstance(pairs, list) or not pairs:
+            raise ValueError(f"{origin}: task {task_id}: no {part} pairs; a task needs at least one")
+        lists[part] = tuple(
+            Pair(*(_grid_of(pair, side, f"{origin}: task {task_id}: {part} pair {i}") for side in ("input", "output")))
+            for i, pair in enumerate(pairs, start=1)
+        )
+    return Task(task_id, lists["train"], lists["test"])
+
+
+def _grid_of(pair: Any, side: str, place: str) -> Grid:
+    if not isinstance(pair, dict) or side not in pair:
+        raise ValueError(f"{place}: no {side} grid; every pair needs an input and an output")
+    try:
+        return grid_from_json(pair[side])
+    except ValueError as error:
+        raise ValueError(f"{place}: {side}: {error}") from None
