@@ -1,0 +1,54 @@
+"""Programs of the grid language: steps, running them, and their text."""
+
+from typing import get_type_hints
+
+import numpy as np
+
+from arc_precision.tasks.dsl import PRIMITIVES, NotApplicable, Redrawn
+from arc_precision.tasks.grids import Grid, Pair
+
+Step = tuple[str, tuple[int, ...]]
+"""A primitive's name and its colours."""
+Program = tuple[Step, ...]
+
+
+_HINTS = {name: get_type_hints(function) for name, function in PRIMITIVES.items()}
+
+COLOR_TYPES: dict[str, tuple[type, ...]] = {
+    name: tuple(kind for parameter, kind in hints.items() if parameter not in ("grid", "return"))
+    for name, hints in _HINTS.items()
+}
+"""What each primitive takes beside the grid: `dsl.Color`, `dsl.Ink` or `dsl.Paint`."""
+
+KEEPS_SHAPE = frozenset(name for name, hints in _HINTS.items() if hints["return"] is Redrawn)
+"""The primitives whose result has the shape of what they are given."""
+
+HEAD = "```python\nfrom dsl import *\n\ndef transform(grid):\n"
+LINE, OPEN, SEPARATOR, CLOSE = "    grid = ", "(grid", ", ", ")\n"
+FOOT = "    return grid\n```"
+
+
+def run_program(program: Program, grid: Grid) -> Grid | None:
+    """The output grid, or None where a step is not applicable."""
+    try:
+        for name, colors in program:
+            grid = PRIMITIVES[name](grid, *colors)
+    except NotApplicable:
+        return None
+    return grid
+
+
+def same_grid(first: Grid | None, second: Grid) -> bool:
+    """Whether both are grids of one shape and content."""
+    return first is not None and np.array_equal(first, second)
+
+
+def solves(program: Program, pairs: tuple[Pair, ...]) -> bool:
+    """Whether the program turns every input into its output."""
+    return all(same_grid(run_program(program, pair.input), pair.output) for pair in pairs)
+
+
+def completion_text(program: Program) -> str:
+    """The program as a model writes it: Python source between a ```python fence and its closing fence."""
+    lines = [LINE + name + OPEN + "".join(f"{SEPARATOR}{color}" for color in colors) + CLOSE for name, colors in program]
+    return HEAD + "".join(lines) + FOOT
