@@ -214,10 +214,10 @@ def _write_run(root: Path, plan: Plan, cfg: dict, arm: str, seed: int, last: int
                     "peak_gpu_memory_mb": None,
                 }
             )
-        name = f"{first - 1}-{to}"
+        name = f"{first + plan.segment_steps - 1}"
         (folder / f"steps-{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps))
         (folder / f"timing-{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in timing))
-        status = "collapsed" if collapse and to > collapse + 10 else "running" if to < plan.max_steps else "finished"
+        status = "collapsed" if collapse and to > collapse + 10 else "running"
         _write_json(
             folder / f"facts-{name}.json",
             {
@@ -230,7 +230,7 @@ def _write_run(root: Path, plan: Plan, cfg: dict, arm: str, seed: int, last: int
                     "engine_dtype": _dtype(arm),
                     "loss_scaler": arm.startswith("float16"),
                     "isolation_level": plan.isolation.get(arm, "full"),
-                    "gpu": None,
+                    "device": "cpu",
                 },
                 "versions": {"torch": "2.13.0", "trl": "1.16.0", "vllm": "0.31.0", "peft": "0.21.2"},
                 "commit": "0123456789abcdef0123456789abcdef01234567",

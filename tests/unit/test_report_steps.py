@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from report_fixture import Plan, make_results
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +32,10 @@ def made(tmp_path_factory):
 
 def test_scripts_write_report_page_and_tables(made):
     report = json.loads((made / "report/report.json").read_text())
-    assert [(run["arm"], run["seed"], run["steps"]) for run in report["runs"]] == [("float16", 0, 20), ("bfloat16", 0, 20)]
+    assert [(run["arm"], run["seed"], run["steps"]) for run in report["runs"]] == [
+        ("float16", 0, 20),
+        ("bfloat16", 0, 20),
+    ]
     assert report["runs"][1]["observed"]["engine_dtype"] == "bfloat16"
     assert report["runs"][1]["logp_diff_abs_mean"] > 5 * report["runs"][0]["logp_diff_abs_mean"]
     assert (made / "report/report_data/runs.csv").read_text().startswith("arm,seed,status,steps")

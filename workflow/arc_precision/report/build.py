@@ -93,7 +93,7 @@ def _run_row(cfg: ReportSlice, results: Results, run: Run, steps: pd.DataFrame |
     return RunRow(
         arm=run.arm,
         seed=run.seed,
-        status=facts["status"] if facts else "running",
+        status="finished" if steps["step"].iloc[-1] == cfg.max_steps else facts["status"] if facts else "running",
         steps=int(steps["step"].iloc[-1]),
         applied_steps=int(steps["applied_steps"].iloc[-1]),
         asked=asked,
@@ -102,7 +102,7 @@ def _run_row(cfg: ReportSlice, results: Results, run: Run, steps: pd.DataFrame |
         logp_diff_abs_mean=steps["mismatch/logp_diff_abs_mean"].astype(float).mean(),
         hours=hours,
         gpu_hours=hours * cfg.arms[run.arm]["training"]["processes"]
-        if hours is not None and "gpu" in observed
+        if hours is not None and observed.get("device", "cpu") != "cpu"
         else None,
     )
 

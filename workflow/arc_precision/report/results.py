@@ -62,9 +62,9 @@ class Results:
 
 _RUN = r"runs/(?P<arm>[^/]+)/seed-(?P<seed>\d+)/"
 _PATTERNS = {
-    "steps": re.compile(_RUN + r"steps-(?P<first>\d+)-(?P<last>\d+)\.jsonl"),
-    "timing": re.compile(_RUN + r"timing-(?P<first>\d+)-(?P<last>\d+)\.jsonl"),
-    "facts": re.compile(_RUN + r"facts-(?P<first>\d+)-(?P<last>\d+)\.json"),
+    "steps": re.compile(_RUN + r"steps-(?P<last>\d+)\.jsonl"),
+    "timing": re.compile(_RUN + r"timing-(?P<last>\d+)\.jsonl"),
+    "facts": re.compile(_RUN + r"facts-(?P<last>\d+)\.json"),
     "scores": re.compile(
         r"scores/(?P<arm>[^/]+)/(seed-(?P<seed>\d+)/)?step-(?P<step>\d+)/(?P<set>.+)\.(?P<dtype>[^.]+)\.parquet"
     ),
