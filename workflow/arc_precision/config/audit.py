@@ -3,7 +3,6 @@
 from pydantic import Field
 
 from arc_precision.config.base import Dtype, Section
-from arc_precision.config.model import ModelConfig
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.training import LoraSettings
 
@@ -27,7 +26,7 @@ class AuditSlice(Section):
     """What decides the log-probs of one engine setting."""
 
     device: str
-    model: ModelConfig
+    load_in_4bit: bool
     dtype: Dtype
     sampling: SamplingConfig
     lora: LoraSettings

@@ -3,7 +3,6 @@
 from pydantic import Field
 
 from arc_precision.config.base import Dtype, Section
-from arc_precision.config.model import ModelConfig
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
 
@@ -26,7 +25,6 @@ class SampleSlice(Section):
     """What decides the completions for one checkpoint, set and dtype."""
 
     device: str
-    model: ModelConfig
     dtype: Dtype
     n_samples: int
     seed: int

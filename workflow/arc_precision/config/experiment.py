@@ -129,13 +129,14 @@ class ExperimentConfig(Section):
         """For `train`."""
         return TrainSlice(
             device=self.device,
-            model=self.model,
+            load_in_4bit=self.model.load_in_4bit,
             trainer_dtype=self.arms[arm].trainer_dtype,
             sampler_dtype=self.arms[arm].sampler_dtype,
             training=self.training_of(arm),
             sampling=self.sampling_of(arm),
             sandbox=self.sandbox,
             collapse=self.collapse if self.collapse.early_stop else None,
+            nonfinite_steps=self.collapse.nonfinite_steps,
             max_prompt_tokens=self.data.max_prompt_tokens,
         )
 
@@ -151,7 +152,6 @@ class ExperimentConfig(Section):
         )
         return SampleSlice(
             device=self.device,
-            model=self.model.model_copy(update={"load_in_4bit": False}),
             dtype=dtype,
             n_samples=self.evaluation.n_samples,
             seed=self.evaluation.seed,
@@ -169,7 +169,7 @@ class ExperimentConfig(Section):
         training = self.training_of(arm)
         return AuditSlice(
             device=self.device,
-            model=self.model,
+            load_in_4bit=self.model.load_in_4bit,
             dtype=dtype,
             sampling=self.sampling_of(arm),
             lora=training.lora,

@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 
 from arc_precision.collapse import CollapseConfig
 from arc_precision.config.base import Dtype, Section
-from arc_precision.config.model import ModelConfig
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
 
@@ -149,11 +148,12 @@ class TrainSlice(Section):
     """Everything that can change a segment of one arm. Seed and steps come with the file names."""
 
     device: str
-    model: ModelConfig
+    load_in_4bit: bool
     trainer_dtype: Dtype
     sampler_dtype: Dtype
     training: TrainingConfig
     sampling: SamplingConfig
     sandbox: SandboxConfig
-    collapse: CollapseConfig | None
+    collapse: CollapseConfig | None  # only where it stops the run
+    nonfinite_steps: int
     max_prompt_tokens: int

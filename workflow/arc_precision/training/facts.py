@@ -1,0 +1,48 @@
+"""What is in effect when a run starts, observed in the objects themselves, and held against what was asked."""
+
+from typing import Any
+
+import torch
+
+from arc_precision.config.training import TrainSlice
+from arc_precision.sampling import Sampler
+from arc_precision.training.scoring import Scorer
+from arc_precision.training.trainer import PrecisionTrainer
+
+
+def observe(trainer: PrecisionTrainer, sampler: Sampler, scorer: Scorer) -> dict[str, Any]:
+    """Dtypes of base, adapter, autocast and engine, the loss scaler, the sandbox's level and the GPU."""
+    adapter = {str(p.dtype) for p in trainer.model.parameters() if p.requires_grad}
+    base = {str(p.dtype) for p in trainer.model.parameters() if not p.requires_grad and p.is_floating_point()}
+    device = trainer.accelerator.device.type
+    with trainer.accelerator.autocast():
+        autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    return {
+        "base_dtype": _names(base),
+        "adapter_dtype": _names(adapter),
+        "autocast_dtype": _names({str(autocast)}) if autocast else None,
+        "engine_dtype": _names({str(sampler.dtype)}),
+        "loss_scaler": trainer.accelerator.scaler is not None,
+        "isolation_level": scorer.isolation_level,
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+    }
+
+
+def check_precision(config: TrainSlice, observed: dict[str, Any]) -> None:
+    """Raise ValueError when what is in effect is not what was asked for."""
+    expected = {
+        "base_dtype": config.trainer_dtype,
+        "adapter_dtype": "float32",
+        "autocast_dtype": None if config.trainer_dtype == "float32" else config.trainer_dtype,
+        "engine_dtype": config.sampler_dtype,
+        "loss_scaler": config.trainer_dtype == "float16",
+    }
+    if config.load_in_4bit:
+        del expected["base_dtype"]
+    for fact, value in expected.items():
+        if observed[fact] != value:
+            raise ValueError(f"{fact}: {value} was asked for, but {observed[fact]} is in effect")
+
+
+def _names(dtypes: set[str]) -> str:
+    return ", ".join(sorted(dtype.removeprefix("torch.") for dtype in dtypes))

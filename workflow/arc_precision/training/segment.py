@@ -1,0 +1,330 @@
+"""One segment of a run: from one checkpoint to the next, a pure function of its inputs.
+
+A segment ends through a callback at its last step; nothing in it depends on where the whole run ends. Not covered:
+several nodes (one job runs on one machine, on one or more of its GPUs).
+"""
+
+import json
+import math
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import set_seed
+from datasets import Dataset
+from peft import LoraConfig
+from tqdm import tqdm
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+
+from arc_precision.collapse import detect
+from arc_precision.config.training import TrainSlice
+from arc_precision.contracts.parquet import read_rows
+from arc_precision.contracts.steps import SCHEMA_VERSION
+from arc_precision.contracts.tasks import TASKS, task_of_row
+from arc_precision.sampling import make_sampler
+from arc_precision.training.facts import check_precision, observe
+from arc_precision.training.scoring import Scorer
+from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b_facts, step_mismatch
+
+STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "trainer_state.json")
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+
+
+@dataclass(frozen=True)
+class SegmentFiles:
+    """Where a segment reads and writes.
+
+    Checkpoint folders hold `adapter_model.safetensors`, `adapter_config.json` and `trainer_state.tar`.
+    """
+
+    train: Path
+    model: Path
+    previous: Path | None  # checkpoint folder of the segment before
+    previous_facts: Path | None
+    history: tuple[Path, ...]  # steps files of the segments before
+    checkpoint: Path
+    steps: Path
+    timing: Path
+    facts: Path
+
+
+def run_segment(
+    config: TrainSlice,
+    seed: int,
+    start: int,
+    stop: int,
+    files: SegmentFiles,
+    workers: int,
+    gpu_memory_share: float,
+    provenance: dict[str, Any],
+) -> None:
+    """Train from step `start` to step `stop` and write the segment's files.
+
+    Args:
+        workers: programs that run at once.
+        gpu_memory_share: part of the GPU's memory that vLLM takes.
+        provenance: commit and the like, stored with the facts; it changes nothing.
+
+    Raises:
+        ValueError: the precision in effect is not the one that was asked for.
+        SandboxFault: the sandbox itself failed.
+    """
+    if files.previous_facts and (before := json.loads(files.previous_facts.read_text()))["status"] != "running":
+        pass_on(files, before)
+        return
+
+    rows = list(read_rows(files.train, TASKS))
+    tokenizer = AutoTokenizer.from_pretrained(files.model)
+    sampler = make_sampler(
+        config.sampling,
+        str(files.model),
+        config.sampler_dtype,
+        config.device,
+        config.max_prompt_tokens,
+        lora_r=config.training.lora.r,
+        gpu_memory_share=gpu_memory_share,
+    )
+    scorer = Scorer({row["row_id"]: task_of_row(row) for row in rows}, config.training.reward, config.sandbox, workers)
+    order = row_order(len(rows), seed, _prompts(config, stop))
+    with tempfile.TemporaryDirectory(prefix="segment-") as scratch:
+        trainer = PrecisionTrainer(
+            config,
+            seed,
+            sampler,
+            scorer.start,
+            model=load_base(config, files.model),
+            args=grpo_config(config, seed, stop, scratch),
+            train_dataset=Dataset.from_dict({key: [rows[i][key] for i in order] for key in ("prompt", "row_id")}),
+            processing_class=tokenizer,
+            peft_config=lora_config(config),
+        )
+        observed = observe(trainer, sampler, scorer)
+        check_precision(config, observed)
+        log = StepLog(config, trainer, scorer, files, start, stop)
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(log)
+        # vLLM's engine resets the process's random generators when it starts.
+        set_seed(seed, device_specific=True)
+        trainer.train(resume_from_checkpoint=unpack_checkpoint(files.previous, Path(scratch), start))
+        trainer.handover.close()
+        scorer.close()
+        if PartialState().is_main_process:
+            pack_checkpoint(Path(scratch) / f"checkpoint-{trainer.state.global_step}", files.checkpoint)
+            facts = {
+                "schema_version": SCHEMA_VERSION,
+                "status": log.status,
+                "stopped_at": trainer.state.global_step if log.status != "running" else None,
+                "asked": {"trainer_dtype": config.trainer_dtype, "sampler_dtype": config.sampler_dtype},
+                "observed": observed,
+                "config": config.model_dump(mode="json"),
+                **provenance,
+            }
+            files.facts.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+
+
+def pass_on(files: SegmentFiles, before: dict[str, Any]) -> None:
+    """A run that has stopped keeps its last checkpoint through the remaining segments, without any work."""
+    files.checkpoint.mkdir(parents=True, exist_ok=True)
+    for name in (*ADAPTER_FILES, "trainer_state.tar"):
+        (files.checkpoint / name).write_bytes((files.previous / name).read_bytes())
+    files.steps.write_text("")
+    files.timing.write_text("")
+    files.facts.write_text(json.dumps(before, indent=1, sort_keys=True) + "\n")
+
+
+def load_base(config: TrainSlice, path: Path) -> torch.nn.Module:
+    """The frozen base model in the trainer's dtype, or in 4 bits."""
+    quantization = None
+    if config.load_in_4bit:
+        from transformers import BitsAndBytesConfig
+
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, config.trainer_dtype)
+        )
+    return AutoModelForCausalLM.from_pretrained(
+        path, dtype=getattr(torch, config.trainer_dtype), quantization_config=quantization
+    )
+
+
+def lora_config(config: TrainSlice) -> LoraConfig:
+    """PEFT's description of the adapter."""
+    lora = config.training.lora
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        use_rslora=lora.use_rslora,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.target_modules),
+        task_type="CAUSAL_LM",
+    )
+
+
+def row_order(n_rows: int, seed: int, n_prompts: int) -> np.ndarray:
+    """Row indices (n_prompts,) in the order in which a run sees them: a new permutation per epoch, drawn by seed.
+
+    A longer run begins with the same rows as a shorter one.
+    """
+    n_epochs = math.ceil(n_prompts / n_rows)
+    epochs = [np.random.default_rng([seed, epoch]).permutation(n_rows) for epoch in range(n_epochs)]
+    return np.concatenate(epochs)[:n_prompts]
+
+
+def _prompts(config: TrainSlice, steps: int) -> int:
+    training = config.training
+    generations = math.ceil(steps * training.gradient_accumulation_steps / training.generation_cycle)
+    return generations * training.prompts_per_generation
+
+
+class StepLog(TrainerCallback):
+    """Writes a row per optimizer step, shows progress, and ends the segment at its last step or when the run stops."""
+
+    def __init__(
+        self, config: TrainSlice, trainer: PrecisionTrainer, scorer: Scorer, files: SegmentFiles, start: int, stop: int
+    ) -> None:
+        self._config = config
+        self._trainer = trainer
+        self._scorer = scorer
+        self._stop = stop
+        self._history = list(_read_steps(files.history))
+        self._applied = self._history[-1]["applied_steps"] if self._history else 0
+        self._main = trainer.accelerator.is_main_process
+        self._steps = open(files.steps, "w") if self._main else None
+        self._timing = open(files.timing, "w") if self._main else None
+        self._bar = tqdm(initial=start, total=stop, desc="train", unit="step", disable=not self._main)
+        self._scale = 0.0
+        self.status = "running"
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self._began = time.perf_counter()
+        scaler = self._trainer.accelerator.scaler
+        self._scale = scaler.get_scale() if scaler is not None else None
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if "loss" not in logs:  # the summary that the trainer logs at its end
+            return
+        trainer = self._trainer
+        measured, seconds = trainer.take()
+        verdicts, n_solved, rewards = self._scorer.take()
+        skipped = trainer.accelerator.optimizer_step_was_skipped
+        self._applied += not skipped
+        grad_norm = logs["grad_norm"]
+        loss = float(np.mean(measured["loss"]))
+        n = len(rewards)
+        row = {
+            "schema_version": SCHEMA_VERSION,
+            "step": state.global_step,
+            "applied_steps": self._applied,
+            "loss": loss,
+            "learning_rate": logs["learning_rate"],
+            "reward_mean": logs.get("reward"),
+            "reward_std": logs.get("reward_std"),
+            "frac_reward_zero_std": logs.get("frac_reward_zero_std"),
+            "solved_share": n_solved / n if n else None,
+            "valid_share": verdicts["ok"] / n if n else None,
+            "completion_tokens_mean": _mean(measured["completion_tokens"]),
+            "completion_tokens_max": max(measured["completion_tokens"], default=None),
+            "truncated_share": _mean(measured["truncated"]),
+            "unique_token_share": _mean(measured["unique_token_share"]),
+            "grad_norm": grad_norm,
+            "kl_base": logs.get("kl"),
+            "entropy": logs["entropy"],
+            "clip_ratio": logs.get("clip_ratio/region_mean"),
+            "loss_scale": self._scale,
+            "skipped": bool(skipped),
+            "nonfinite": not math.isfinite(loss) or not math.isfinite(grad_norm),
+            "verdicts": dict(sorted(verdicts.items())),
+            **lora_b_facts(trainer.model),
+            **{f"mismatch/{name}": value for name, value in step_mismatch(measured["mismatch"]).items()},
+        }
+        row = {key: _finite(value) for key, value in row.items()}
+        self._history.append(row)
+        if self._main:
+            print(json.dumps(row), file=self._steps, flush=True)
+            print(json.dumps(self._times(state.global_step, seconds, measured)), file=self._timing, flush=True)
+        self._bar.set_postfix(reward=f"{row['reward_mean']:.2f}" if row["reward_mean"] is not None else "-")
+        self._bar.update(1)
+        self._decide()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self._stop:
+            control.should_training_stop = control.should_save = True
+        state.log_history.clear()  # it would grow in every checkpoint; the rows above have all of it
+        return control
+
+    def _decide(self) -> None:
+        last = self._history[-self._config.nonfinite_steps :]
+        if len(last) == self._config.nonfinite_steps and all(row["nonfinite"] for row in last):
+            self.status = "failed"
+        elif self._config.collapse:
+            keys = ("step", "reward_mean", "truncated_share", "frac_reward_zero_std")
+            series = [np.array([row[key] for row in self._history]) for key in keys]
+            if detect(*series, self._config.collapse) is not None:
+                self.status = "collapsed"
+        if self.status != "running":
+            self._trainer.control.should_training_stop = self._trainer.control.should_save = True
+
+    def _times(self, step: int, seconds: dict[str, float], measured: dict[str, list]) -> dict[str, Any]:
+        phases = ("generate_s", "sync_s", "reward_s", "logps_s", "loss_s", "backward_s")
+        step_s = time.perf_counter() - self._began
+        cuda = torch.cuda.is_available() and self._config.device == "cuda"
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "step": step,
+            "step_s": round(step_s, 4),
+            **{phase: round(seconds[phase], 4) for phase in phases},
+            "other_s": round(step_s - sum(seconds.values()), 4),
+            "prompt_tokens": sum(measured["prompt_tokens"]),
+            "completion_tokens": sum(measured["completion_tokens"]),
+            "peak_gpu_memory_mb": torch.cuda.max_memory_allocated() // 2**20 if cuda else None,
+        }
+
+
+def pack_checkpoint(folder: Path, checkpoint: Path) -> None:
+    """The trainer's checkpoint as named files: the adapter, and everything else it needs to go on in one archive."""
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    for name in ADAPTER_FILES:
+        (checkpoint / name).write_bytes((folder / name).read_bytes())
+    with tarfile.open(checkpoint / "trainer_state.tar", "w") as archive:
+        for path in sorted(folder.iterdir()):
+            if path.name in STATE_FILES or path.name.startswith("rng_state_"):
+                archive.add(path, path.name, filter=_without_owner)
+
+
+def unpack_checkpoint(checkpoint: Path | None, scratch: Path, step: int) -> str | None:
+    """The checkpoint in the trainer's own layout, or None when there is none."""
+    if checkpoint is None:
+        return None
+    folder = scratch / f"checkpoint-{step}"
+    folder.mkdir(exist_ok=True)
+    for name in ADAPTER_FILES:
+        (folder / name).write_bytes((checkpoint / name).read_bytes())
+    with tarfile.open(checkpoint / "trainer_state.tar") as archive:
+        archive.extractall(folder, filter="data")
+    return str(folder)
+
+
+def _without_owner(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.mtime = info.uid = info.gid = 0
+    info.uname = info.gname = ""
+    return info
+
+
+def _read_steps(paths: tuple[Path, ...]) -> Iterator[dict[str, Any]]:
+    for path in paths:
+        with open(path) as lines:
+            yield from map(json.loads, lines)
+
+
+def _mean(values: list) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

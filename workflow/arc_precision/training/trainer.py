@@ -1,0 +1,232 @@
+"""TRL's GRPOTrainer with our own sampler, our own log-probs, and the mismatch measured at every step.
+
+TRL 1.16 builds its own vLLM engine without a dtype and merges the adapter into it. Here the engine is built outside and
+reaches TRL through its own extension point, `rollout_func`. What TRL would do with its engine it does with ours:
+importance-sampling correction included.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from trl import GRPOConfig, GRPOTrainer
+
+from arc_precision.config.training import TrainSlice
+from arc_precision.mismatch.metrics import mismatch_metrics
+from arc_precision.sampling import AdapterHandover, Sampler, completion_seed
+from arc_precision.training.shared_prompt import shared_prompt_logps
+
+# float16 below this is subnormal: fewer significant bits than bfloat16 has.
+FLOAT16_SMALLEST_NORMAL = float(torch.finfo(torch.float16).smallest_normal)
+
+
+class PrecisionTrainer(GRPOTrainer):
+    """GRPO on one GPU or CPU process, or data-parallel over several.
+
+    Args:
+        config: the arm's slice.
+        seed: the run's seed: order of the prompts and sampling.
+        sampler: draws the completions.
+        score: starts running the programs of a batch, given row ids and completions' texts; returns a function that
+            waits for the rewards.
+
+    After every optimizer step `measured` and `seconds` hold what was measured during it; `take()` returns and clears both.
+    """
+
+    def __init__(
+        self,
+        config: TrainSlice,
+        seed: int,
+        sampler: Sampler,
+        score: Callable[[list[str], list[str]], Callable[[], list[float]]],
+        **kwargs,
+    ) -> None:
+        self.slice = config
+        self.run_seed = seed
+        self.sampler = sampler
+        self.handover = AdapterHandover(sampler)
+        self._score = score
+        self._row_ids: list[str] = []
+        self._pending: Callable[[], list[float]] | None = None
+        self._policy: torch.Tensor | None = None
+        self.measured: dict[str, list] = defaultdict(list)
+        self.seconds: dict[str, float] = defaultdict(float)
+        super().__init__(reward_funcs=[self._rewards], rollout_func=self._rollout, **kwargs)
+        # From here on TRL treats our engine as its own: correction, and a sync whenever the weights have changed.
+        self.use_vllm = True
+        self.vllm_generation = self
+        self._last_loaded_step = -1
+        if config.trainer_dtype == "float16":
+            # accelerate makes no scaler on a CPU, and its own cannot be given an interval there.
+            self.accelerator.native_amp = True
+            self.accelerator.scaler = torch.amp.GradScaler(
+                self.accelerator.device.type,
+                init_scale=config.training.loss_scale.init_scale,
+                growth_interval=config.training.loss_scale.growth_interval,
+            )
+
+    def take(self) -> tuple[dict[str, list], dict[str, float]]:
+        """What was measured since the last call: lists of values per pass, and seconds per phase."""
+        measured, seconds = self.measured, self.seconds
+        self.measured, self.seconds = defaultdict(list), defaultdict(float)
+        return measured, seconds
+
+    def sync_weights(self) -> None:
+        """Called by TRL before it draws with changed weights."""
+        start = time.perf_counter()
+        self.handover.sync(self.accelerator.unwrap_model(self.model))
+        self.seconds["sync_s"] += time.perf_counter() - start
+
+    def _generate_and_score_completions(self, inputs):
+        self._row_ids = [row["row_id"] for row in inputs]
+        return super()._generate_and_score_completions(inputs)
+
+    def _rollout(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list]:
+        start = time.perf_counter()
+        prompt_ids = self.processing_class(prompts, add_special_tokens=False)["input_ids"]
+        first = self.accelerator.process_index * len(prompts)
+        step = self.state.global_step
+        seeds = [completion_seed(self.run_seed, step, first + row) for row in range(len(prompts))]
+        completions = self.sampler.generate(prompt_ids, seeds)
+        self.seconds["generate_s"] += time.perf_counter() - start
+        token_ids = [completion.token_ids for completion in completions]
+        texts = self.processing_class.batch_decode(token_ids, skip_special_tokens=True)
+        # Programs run while the log-probs are computed; `_rewards` waits for them.
+        self._pending = self._score(self._row_ids, texts)
+        self.measured["completion_tokens"] += [len(ids) for ids in token_ids]
+        self.measured["prompt_tokens"] += [len(ids) for ids in prompt_ids]
+        self.measured["truncated"] += [completion.truncated for completion in completions]
+        self.measured["unique_token_share"] += [len(set(ids)) / len(ids) for ids in token_ids]
+        return {
+            "prompt_ids": prompt_ids,
+            "completion_ids": token_ids,
+            "logprobs": [completion.logprobs for completion in completions],
+        }
+
+    def _rewards(self, prompts, completions, **columns) -> list[float]:
+        start = time.perf_counter()
+        rewards = self._pending()
+        self.seconds["reward_s"] += time.perf_counter() - start
+        return rewards
+
+    def _get_per_token_logps_and_entropies(
+        self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **unused
+    ):
+        """Log-probs (B, T) and entropies (B, T) of the completion tokens, the prompt of a group computed once.
+
+        TRL calls this for the reference and the old policy (no gradient) and for the policy inside the loss.
+        """
+        start = time.perf_counter()
+        if self.slice.training.shared_prompt:
+            n_prompt = input_ids.size(1) - logits_to_keep
+            with self.accelerator.autocast():
+                logps, entropies = shared_prompt_logps(
+                    model,
+                    input_ids[:, :n_prompt],
+                    attention_mask[:, :n_prompt],
+                    input_ids[:, n_prompt:],
+                    attention_mask[:, n_prompt:],
+                    temperature=self.temperature,
+                    compute_entropy=compute_entropy,
+                )
+            result = logps, entropies, None
+        else:
+            result = super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **unused
+            )
+        if torch.is_grad_enabled():
+            self._policy = result[0].detach()
+        else:
+            self.seconds["logps_s"] += time.perf_counter() - start
+        return result
+
+    def _compute_loss(self, model, inputs):
+        start = time.perf_counter()
+        loss = super()._compute_loss(model, inputs)
+        self.measured["loss"].append(loss.detach().float().item())
+        # TRL hides masked completions from the attention as well, so their log-probs are of another context.
+        parts = [self._policy, inputs["sampling_per_token_logps"], inputs["completion_mask"]]
+        gathered = [self.accelerator.gather(part.contiguous()).cpu().numpy() for part in parts]
+        self.measured["mismatch"].append(gathered)
+        self._policy = None
+        self.seconds["loss_s"] += time.perf_counter() - start
+        return loss
+
+    def training_step(self, model, inputs, num_items_in_batch):
+        start, before = time.perf_counter(), sum(self.seconds.values())
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        # Everything inside a training step that no other phase has claimed is the backward pass.
+        claimed = sum(self.seconds.values()) - before
+        self.seconds["backward_s"] += time.perf_counter() - start - claimed
+        return loss
+
+
+def step_mismatch(passes: list[list[np.ndarray]]) -> dict[str, float]:
+    """Mismatch metrics over all passes of one step: each is log-probs of trainer and sampler (B, T) and a mask (B, T)."""
+    width = max(mask.shape[1] for _, _, mask in passes)
+
+    def stack(index: int) -> np.ndarray:
+        return np.concatenate([np.pad(part[index], ((0, 0), (0, width - part[index].shape[1]))) for part in passes])
+
+    return mismatch_metrics(stack(0), stack(1), stack(2))
+
+
+def lora_b_facts(model) -> dict[str, float | None]:
+    """Median |B| and the share of subnormal float16 values over the adapter's non-zero B entries; null before step 1."""
+    values = torch.cat([p.detach().abs().flatten() for name, p in model.named_parameters() if "lora_B" in name])
+    values = values[values > 0]
+    if not len(values):
+        return {"lora_b_median_abs": None, "lora_b_subnormal_share": None}
+    share = (values < FLOAT16_SMALLEST_NORMAL).float().mean()
+    return {"lora_b_median_abs": values.median().item(), "lora_b_subnormal_share": share.item()}
+
+
+def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str) -> GRPOConfig:
+    """TRL's arguments for a segment that ends at step `stop`."""
+    training, sampling = config.training, config.sampling
+    return GRPOConfig(
+        output_dir=output_dir,
+        seed=seed,
+        max_steps=training.schedule_steps or stop,
+        learning_rate=training.learning_rate,
+        warmup_steps=training.warmup_steps,
+        lr_scheduler_type=training.lr_scheduler_type,
+        optim=training.optim,
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        per_device_train_batch_size=training.per_device_train_batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        steps_per_generation=training.steps_per_generation,
+        num_iterations=training.num_iterations,
+        num_generations=training.num_generations,
+        beta=training.beta,
+        epsilon=training.epsilon,
+        epsilon_high=training.epsilon_high,
+        loss_type=training.loss_type,
+        scale_rewards=training.scale_rewards,
+        importance_sampling_level=training.importance_sampling_level,
+        mask_truncated_completions=training.mask_truncated_completions,
+        vllm_importance_sampling_correction=training.correction != "off",
+        vllm_importance_sampling_mode="sequence_mask" if training.correction == "off" else training.correction,
+        vllm_importance_sampling_clip_max=training.correction_max,
+        max_completion_length=sampling.max_completion_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        repetition_penalty=sampling.repetition_penalty,
+        gradient_checkpointing=training.gradient_checkpointing,
+        fp16=config.trainer_dtype == "float16",
+        bf16=config.trainer_dtype == "bfloat16",
+        use_cpu=config.device == "cpu",
+        shuffle_dataset=False,  # the rows come in the run's order
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",  # the segment's last step is saved by hand
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=config.device == "cuda",
+    )

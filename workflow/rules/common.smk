@@ -1,0 +1,231 @@
+import json
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT / "workflow"))
+
+from arc_precision import staleness
+from arc_precision.config.base import canonical
+from arc_precision.config.experiment import ConfigError, load_experiment
+from arc_precision.model_files import weight_files, tokenizer_files
+from arc_precision.tasks.sources import source_files
+
+
+# Faults of the configuration stop here, before any job, each in one sentence.
+try:
+    experiment = load_experiment(config)
+    MODEL_FILES = weight_files(Path(experiment.model.path))
+    TOKENIZER_FILES = tokenizer_files(Path(experiment.model.path))
+    SOURCE_FILES = {
+        name: source_files(source) for name, source in experiment.sources.items()
+    }
+except (ConfigError, ValueError) as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = f"results/{experiment.experiment}"
+STACK = "gpu" if experiment.device == "cuda" else "cpu"
+ENVIRONMENT = str(ROOT / "envs" / f"{STACK}.yaml")
+REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
+HASHES = staleness.Hashes(Path(".snakemake/arc-precision/sha256.json"))
+
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={ROOT / 'workflow'}; ")
+
+
+pathvars:
+    results=RESULTS,
+
+
+wildcard_constraints:
+    arm=r"[A-Za-z0-9._-]+",
+    seed=r"\d+",
+    run=r"base|[A-Za-z0-9._-]+/seed-\d+",
+    step=r"\d+",
+    stop=r"\d+",
+    set=r"[A-Za-z0-9_-]+",
+    dtype="float32|float16|bfloat16",
+
+
+def script(name):
+    """Path of a stage's script."""
+    return f"workflow/scripts/{name}.py"
+
+
+def code(name):
+    """The library modules that a script imports: an edit of one of them reruns the stage, an edit of another does not."""
+    files = staleness.source_files(ROOT / script(name))
+    return [
+        str(file.relative_to(ROOT)) for file in files if file != ROOT / script(name)
+    ]
+
+
+def pins(name):
+    """Versions of the packages that a stage needs, in canonical form."""
+    return json.dumps(staleness.pins(ROOT / script(name), REQUIREMENTS), sort_keys=True)
+
+
+def gpus(kind):
+    """GPUs that a kind of job asks for: none in the CPU environment."""
+    return kind.gpu if experiment.device == "cuda" else 0
+
+
+def segment_start(wildcards):
+    """First step of the segment that ends at `stop`."""
+    return int(wildcards.stop) - experiment.training_of(wildcards.arm).segment_steps
+
+
+def run_of(wildcards):
+    """Arm of a run's folder name; None for the base model."""
+    return None if wildcards.run == "base" else wildcards.run.split("/")[0]
+
+
+def runs():
+    """Folder names of all selected runs."""
+    return [
+        f"{arm}/seed-{seed}" for arm in experiment.run_arms for seed in experiment.seeds
+    ]
+
+
+def checkpoint_files(run, step):
+    """The adapter of a run at a step; nothing for the base model."""
+    folder = f"{RESULTS}/runs/{run}/checkpoint-{step}"
+    return (
+        []
+        if run == "base"
+        else [f"{folder}/adapter_model.safetensors", f"{folder}/adapter_config.json"]
+    )
+
+
+def evaluated():
+    """(run, step, set, dtype) of every evaluation: the base model once, and each kept checkpoint."""
+    every = experiment.evaluation.every
+    steps = range(every, experiment.max_steps + 1, every)
+    wanted = []
+    for name in experiment.evaluate_on:
+        for run in ["base", *runs()]:
+            arm = run_of(type("wildcards", (), {"run": run}))
+            own = (
+                {experiment.arms[a].sampler_dtype for a in experiment.run_arms}
+                if arm is None
+                else {experiment.arms[arm].sampler_dtype}
+            )
+            dtypes = {experiment.evaluation.common_dtype} | (
+                own if experiment.evaluation.own_dtype else set()
+            )
+            wanted += [
+                (run, step, name, dtype)
+                for step in ([0] if run == "base" else steps)
+                for dtype in sorted(dtypes)
+            ]
+    return wanted
+
+
+# Slices and inputs that depend on wildcards.
+
+
+def source_digest(name):
+    """A source with the digest of its files in place of their path: moving a file changes nothing."""
+    source = experiment.sources[name]
+    if not SOURCE_FILES[name]:
+        return source
+    digest = staleness.digest(HASHES.of_all(SOURCE_FILES[name]))
+    return source.model_copy(update={"path": digest})
+
+
+def source_paths(names):
+    """Where the files of the named sources lie, as JSON."""
+    return json.dumps(
+        {name: experiment.sources[name].path for name in names if SOURCE_FILES[name]},
+        sort_keys=True,
+    )
+
+
+def candidates_slice():
+    """The slice of the training candidates."""
+    slice = experiment.candidates_slice()
+    return slice.model_copy(
+        update={"sources": {name: source_digest(name) for name in slice.sources}}
+    )
+
+
+def evaluation_set_cfg(wildcards):
+    """The slice of one evaluation set."""
+    slice = experiment.evaluation_set_slice(wildcards.set)
+    source = experiment.evaluation_sets[wildcards.set].source
+    return canonical(slice.model_copy(update={"source": source_digest(source)}))
+
+
+def evaluation_set_paths(wildcards):
+    """Where its files lie."""
+    return source_paths([experiment.evaluation_sets[wildcards.set].source])
+
+
+def train_rows(wildcards):
+    """What runs train on."""
+    name = "train" if experiment.perfectible.enabled else "candidates"
+    return f"{RESULTS}/data/{name}.parquet"
+
+
+def train_cfg(wildcards):
+    """The slice of one arm."""
+    return canonical(experiment.train_slice(wildcards.arm))
+
+
+def previous_segment(wildcards):
+    """What a segment goes on from; nothing for the first."""
+    start = segment_start(wildcards)
+    run = f"{RESULTS}/runs/{wildcards.arm}/seed-{wildcards.seed}"
+    names = ("adapter_model.safetensors", "adapter_config.json", "trainer_state.tar")
+    return (
+        [
+            *(f"{run}/checkpoint-{start}/{name}" for name in names),
+            f"{run}/facts-{start}.json",
+        ]
+        if start
+        else []
+    )
+
+
+def earlier_steps(wildcards):
+    """Rows of all earlier segments: collapse is judged on the whole run."""
+    segment = experiment.training_of(wildcards.arm).segment_steps
+    run = f"{RESULTS}/runs/{wildcards.arm}/seed-{wildcards.seed}"
+    return [
+        f"{run}/steps-{stop}.jsonl"
+        for stop in range(segment, int(wildcards.stop), segment)
+    ]
+
+
+def train_gpus(wildcards):
+    """One GPU per data-parallel process."""
+    return (
+        experiment.training_of(wildcards.arm).processes
+        if gpus(experiment.resources.train)
+        else 0
+    )
+
+
+def train_launcher(wildcards):
+    """How the script is started: by accelerate when there are several processes."""
+    processes = experiment.training_of(wildcards.arm).processes
+    return (
+        "python"
+        if processes == 1
+        else f"accelerate launch --num_processes {processes} --num_machines 1"
+        f" --mixed_precision no --dynamo_backend no --main_process_port 0"
+        + (" --cpu" if experiment.device == "cpu" else "")
+    )
+
+
+def sampled_adapter(wildcards):
+    """The checkpoint that is sampled."""
+    return checkpoint_files(wildcards.run, wildcards.step)
+
+
+def sample_cfg(wildcards):
+    """The slice of one set of completions."""
+    return canonical(
+        experiment.sample_slice(run_of(wildcards), wildcards.set, wildcards.dtype)
+    )

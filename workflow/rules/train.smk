@@ -1,0 +1,41 @@
+# One segment of a run. It reads the checkpoint before it and writes the next; a run is a chain of these.
+rule train:
+    input:
+        script=script("train"),
+        code=code("train"),
+        model="<results>/model/manifest.json",
+        tokenizer="<results>/model/tokenizer.json",
+        rows=train_rows,
+        previous=previous_segment,
+        history=earlier_steps,
+    output:
+        adapter="<results>/runs/{arm}/seed-{seed}/checkpoint-{stop}/adapter_model.safetensors",
+        adapter_config="<results>/runs/{arm}/seed-{seed}/checkpoint-{stop}/adapter_config.json",
+        state="<results>/runs/{arm}/seed-{seed}/checkpoint-{stop}/trainer_state.tar",
+        steps="<results>/runs/{arm}/seed-{seed}/steps-{stop}.jsonl",
+        timing="<results>/runs/{arm}/seed-{seed}/timing-{stop}.jsonl",
+        facts="<results>/runs/{arm}/seed-{seed}/facts-{stop}.json",
+    log:
+        "<results>/logs/train/{arm}/seed-{seed}/{stop}.log",
+    benchmark:
+        "<results>/benchmarks/train/{arm}/seed-{seed}/{stop}.tsv"
+    params:
+        cfg=train_cfg,
+        pins=pins("train"),
+    threads: experiment.resources.train.threads
+    resources:
+        mem_mb=experiment.resources.train.mem_mb,
+        disk_mb=experiment.resources.train.disk_mb,
+        runtime=experiment.resources.train.runtime,
+        gpu=train_gpus,
+        gpu_memory_percent=experiment.resources.train.gpu_memory_percent,
+        model=experiment.model.path,
+        launcher=train_launcher,
+    conda:
+        ENVIRONMENT
+    message:
+        "Training {wildcards.arm}, seed {wildcards.seed}, to step {wildcards.stop}"
+    shell:
+        "{resources.launcher} {input.script} --cfg {params.cfg:q} --seed {wildcards.seed} --stop {wildcards.stop}"
+        " --model {resources.model:q} --train {input.rows} --run-dir <results>/runs/{wildcards.arm}/seed-{wildcards.seed}"
+        " --workers {threads} --gpu-memory-percent {resources.gpu_memory_percent} 2>&1 | tee {log}"

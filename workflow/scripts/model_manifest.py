@@ -1,0 +1,33 @@
+"""Describe the base model: its files by SHA-256, and the facts about its weights that precision depends on.
+
+Writes one manifest for the weights and one for the tokenizer, so that data depend on the tokenizer alone.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from arc_precision.cli import run
+from arc_precision.model_facts import weight_facts
+from arc_precision.model_files import weight_files
+
+SCHEMA_VERSION = 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--path", type=Path, required=True, help="folder of the base model")
+    parser.add_argument("--model-files", type=json.loads, required=True, help="SHA-256 by file name, as JSON")
+    parser.add_argument("--tokenizer-files", type=json.loads, required=True, help="SHA-256 by file name, as JSON")
+    parser.add_argument("--output-model", type=Path, required=True)
+    parser.add_argument("--output-tokenizer", type=Path, required=True)
+    args = parser.parse_args()
+
+    weights = [path for path in weight_files(args.path) if path.suffix == ".safetensors"]
+    model = {"schema_version": SCHEMA_VERSION, "files": args.model_files, "weights": weight_facts(weights)}
+    tokenizer = {"schema_version": SCHEMA_VERSION, "files": args.tokenizer_files}
+    args.output_model.write_text(json.dumps(model, indent=1, sort_keys=True) + "\n")
+    args.output_tokenizer.write_text(json.dumps(tokenizer, indent=1, sort_keys=True) + "\n")
+
+
+run(main)

@@ -1,0 +1,45 @@
+"""Draw completions for every prompt of an evaluation set from one checkpoint, in one sampler dtype.
+
+Writes one row per completion with its tokens and log-probs. Not covered: verdicts (`score.py`).
+"""
+
+import argparse
+from pathlib import Path
+
+from arc_precision.cli import run
+from arc_precision.config.evaluation import SampleSlice
+from arc_precision.contracts.parquet import read_rows, write_rows
+from arc_precision.contracts.samples import SAMPLES
+from arc_precision.contracts.tasks import TASKS
+from arc_precision.drawing import draw
+from arc_precision.sampling import make_sampler
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cfg", type=SampleSlice.model_validate_json, required=True, help="SampleSlice as JSON")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
+    parser.add_argument("--rows", type=Path, required=True, help="task file")
+    parser.add_argument("--adapter", type=Path, nargs="*", default=[], help="files of the adapter; none: base model")
+    parser.add_argument("--gpu-memory-percent", type=int, default=85, help="share of the GPU's memory for vLLM")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+
+    cfg: SampleSlice = args.cfg
+    rows = list(read_rows(args.rows, TASKS, columns=["row_id", "prompt"]))
+    sampler = make_sampler(
+        cfg.sampling,
+        str(args.model),
+        cfg.dtype,
+        cfg.device,
+        cfg.max_prompt_tokens,
+        lora_r=cfg.lora_r,
+        gpu_memory_share=args.gpu_memory_percent / 100,
+    )
+    if args.adapter:
+        sampler.load_adapter(args.adapter[0].parent)
+    batches = draw(sampler, args.model, rows, cfg.n_samples, cfg.seed)
+    write_rows(args.output, SAMPLES, batches)
+
+
+run(main)

@@ -1,0 +1,46 @@
+"""Train one segment of a run: from the checkpoint before it to the next.
+
+Reads the training rows, the base model and the previous checkpoint; writes the checkpoint folder, one JSON row per
+optimizer step, its times, and the facts in effect. Not covered: where segments begin and end, which the rule decides.
+"""
+
+import argparse
+from pathlib import Path
+
+from arc_precision.cli import run
+from arc_precision.config.training import TrainSlice
+from arc_precision.provenance import provenance
+from arc_precision.training.segment import SegmentFiles, run_segment
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cfg", type=TrainSlice.model_validate_json, required=True, help="TrainSlice as JSON")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--stop", type=int, required=True, help="last step of the segment")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
+    parser.add_argument("--train", type=Path, required=True, help="training rows")
+    parser.add_argument("--run-dir", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--workers", type=int, default=1, help="programs that run at once")
+    parser.add_argument("--gpu-memory-percent", type=int, default=30, help="share of the GPU's memory for vLLM")
+    args = parser.parse_args()
+
+    segment = args.cfg.training.segment_steps
+    start = args.stop - segment
+    files = SegmentFiles(
+        train=args.train,
+        model=args.model,
+        previous=args.run_dir / f"checkpoint-{start}" if start else None,
+        previous_facts=args.run_dir / f"facts-{start}.json" if start else None,
+        history=tuple(args.run_dir / f"steps-{stop}.jsonl" for stop in range(segment, args.stop, segment)),
+        checkpoint=args.run_dir / f"checkpoint-{args.stop}",
+        steps=args.run_dir / f"steps-{args.stop}.jsonl",
+        timing=args.run_dir / f"timing-{args.stop}.jsonl",
+        facts=args.run_dir / f"facts-{args.stop}.json",
+    )
+    run_segment(
+        args.cfg, args.seed, start, args.stop, files, args.workers, args.gpu_memory_percent / 100, provenance()
+    )
+
+
+run(main)
