@@ -12,8 +12,8 @@ _LANGUAGES = {"python", "py"}
 def extract_program(completion: str) -> str | None:
     """The program a completion holds, or None.
 
-    It is the last closed block fenced as ```` ```python ```` or ```` ```py ```` that compiles and defines `transform` at
-    its top level. A completion without any such fence counts when it is itself such a program. A fence that a truncated
+    It is the last closed block fenced as ```` ```python ```` or ```` ```py ```` that compiles and defines `transform`
+    at its top level. A completion without any fence counts when it is itself such a program. A fence that a truncated
     completion leaves open is not a block.
     """
     blocks, fenced = _python_blocks(completion)

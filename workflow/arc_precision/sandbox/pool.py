@@ -1,92 +1,280 @@
-"""Runs programs, each in a process of its own, under resource limits."""
+"""Runs programs, each in a process of its own, on a pool of workers that is kept between calls."""
 
+import dataclasses
+import functools
+import itertools
 import json
-import resource
+import selectors
+import signal
+import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from arc_precision.sandbox.verdicts import LEVELS, Limits, Verdict
+from arc_precision.sandbox.server import protocol
+from arc_precision.sandbox.verdicts import LEVELS, Limits, SandboxFault, Verdict
+from arc_precision.sandbox.wire import job_frame, verdict_of_end, verdict_of_record
 
-_CHILD = r"""
-import json, sys, traceback
-source, grids, max_side, paths = json.load(sys.stdin)
-import numpy as np, importlib.util, os
-for name, path in paths.items():
-    if os.path.exists(path):
-        spec = importlib.util.spec_from_file_location(name, path)
-        sys.modules[name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-out, sys.stdout = sys.stdout, open(os.devnull, "w")
-result = {}
-try:
-    space = {"__name__": "program"}
-    exec(compile(source, "<program>", "exec"), space)
-    outputs = []
-    for grid in grids:
-        output = space["transform"](np.array(grid, dtype=int))
+_HERE = Path(__file__).parent
+_LIBRARIES = {"common": _HERE / "common.py", "dsl": _HERE.parent / "tasks" / "dsl.py"}
+_THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_MAX_ATTEMPTS = 3
+_AHEAD = 2  # jobs a worker holds: one that runs, one that waits
+_WINDOW = 32  # programs per worker that may be under way while the verdict of an earlier one is still missing
+
+
+@dataclass
+class _Job:
+    index: int
+    frame: bytes
+    n_grids: int
+    alone: bool = False  # it runs again, with nothing beside it
+    kills: int = 0
+
+
+@dataclass
+class _Worker:
+    socket: socket.socket
+    jobs: deque[_Job] = field(default_factory=deque)  # sent or in the outbox, first one first
+    outbox: bytearray = field(default_factory=bytearray)
+    inbox: bytearray = field(default_factory=bytearray)
+
+
+@dataclass
+class _Report:
+    outcome: int
+    wait_status: int
+    cpu_s: float
+    record: bytes
+
+
+@dataclass
+class _Queue:
+    """The state of one call of `run`."""
+
+    waiting: deque[_Job] = field(default_factory=deque)
+    alone: deque[_Job] = field(default_factory=deque)
+    verdicts: dict[int, Verdict] = field(default_factory=dict)  # by index, until it is their turn
+    faults: int = 0  # since the last report
+
+
+class _Server:
+    """The process tree that programs run in, and a socket to each of its workers."""
+
+    def __init__(self, limits: Limits, workers: int):
+        pairs = [socket.socketpair() for _ in range(workers)]
+        fds = [theirs.fileno() for _, theirs in pairs]
+        config = {
+            "job_fds": fds,
+            "limits": {
+                "cpu_s": limits.cpu_s,
+                "wall_s": limits.wall_s,
+                "memory_mb": limits.memory_mb,
+                "max_side": limits.max_side,
+            },
+            "libraries": {name: str(path) for name, path in _LIBRARIES.items()},
+            "python_path": [path for path in sys.path if path],
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-B", "-s", str(_HERE / "server"), json.dumps(config)],
+            env={"PYTHONHASHSEED": "0"} | dict.fromkeys(_THREAD_COUNTS, "1"),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=fds,
+            start_new_session=True,  # Ctrl-C is for the caller, who then closes the sandbox
+        )
+        for _, theirs in pairs:
+            theirs.close()
+        self.workers = [_Worker(ours) for ours, _ in pairs]
+        self._selector = selectors.DefaultSelector()
+        for worker in self.workers:
+            worker.socket.setblocking(False)
+            self._selector.register(worker.socket, selectors.EVENT_READ, worker)
+        hello = self._process.stdout.readline()
+        if not hello:
+            error = self._process.stderr.read().decode(errors="replace").strip()
+            self.close()
+            raise SandboxFault(f"the sandbox could not be started: {error.splitlines()[-1] if error else 'no message'}")
+        self.level = json.loads(hello)["level"]
+
+    def send(self, worker: _Worker, job: _Job) -> None:
+        worker.jobs.append(job)
+        worker.outbox += job.frame
+        self._flush(worker)
+
+    def _flush(self, worker: _Worker) -> None:
         try:
-            output = np.array(output, dtype=int)
-            assert output.ndim == 2 and 0 < min(output.shape) and max(output.shape) <= max_side
-            assert output.min() >= 0 and output.max() <= 9
-            outputs.append(output.tolist())
-        except Exception as error:
-            result = {"status": "invalid_output", "message": str(error)}
-            break
-    else:
-        result = {"status": "ok", "outputs": outputs}
-except BaseException as error:
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == "<program>"]
-    status = "memory" if isinstance(error, MemoryError) else "exception"
-    result = {"status": status, "exception_type": type(error).__name__, "exception_line": lines[-1] if lines else
-              getattr(error, "lineno", None), "message": str(error)[:500]}
-json.dump(result, out)
-out.flush()
-"""
+            sent = worker.socket.send(worker.outbox)
+        except BlockingIOError:
+            sent = 0
+        del worker.outbox[:sent]
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.outbox else 0)
+        if self._selector.get_key(worker.socket).events != events:
+            self._selector.modify(worker.socket, events, worker)
+
+    def reports(self) -> Iterator[tuple[_Job, _Report]]:
+        """Wait until something happens; the jobs that are over. Raises ConnectionError when a worker is gone."""
+        for key, events in self._selector.select():
+            worker = key.data
+            if events & selectors.EVENT_WRITE:
+                self._flush(worker)
+            if not events & selectors.EVENT_READ:
+                continue
+            received = worker.socket.recv(1 << 20)
+            if not received:
+                raise ConnectionError("a worker died")
+            worker.inbox += received
+            while len(worker.inbox) >= protocol.REPORT.size:
+                outcome, status, cpu_ns, size = protocol.REPORT.unpack_from(worker.inbox)
+                end = protocol.REPORT.size + size
+                if len(worker.inbox) < end:
+                    break
+                record = bytes(worker.inbox[protocol.REPORT.size : end])
+                del worker.inbox[:end]
+                yield worker.jobs.popleft(), _Report(outcome, status, cpu_ns / 1e9, record)
+
+    def close(self) -> None:
+        """End all processes: workers leave, and end the programs they run, when their sockets close."""
+        self._selector.close()
+        for worker in self.workers:
+            worker.socket.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._process.stderr.close()
 
 
 class Sandbox:
-    """A pool that can be kept open across calls."""
+    """A pool of workers, kept open across calls of `run`; a context manager.
+
+    `workers`: programs that run at the same time, best the number of free cores. `min_level`: the isolation that is
+    demanded, one of LEVELS; ValueError where this machine offers less. `level` is the one obtained. One thread at a
+    time may use it.
+    """
 
     def __init__(self, limits: Limits, workers: int = 1, min_level: str = "none"):
         if min_level not in LEVELS:
             raise ValueError(f"sandbox level {min_level!r} is unknown; write one of {', '.join(LEVELS)}")
-        if LEVELS.index(min_level) > LEVELS.index("rlimit"):
-            raise ValueError(f"sandbox level {min_level!r} cannot be had on this machine; it offers 'rlimit'")
-        self.limits, self.workers, self.level = limits, workers, "rlimit"
+        if workers < 1:
+            raise ValueError(f"sandbox workers is {workers}; write 1 or more")
+        self._limits, self._n_workers = limits, workers
+        self._server: _Server | None = _Server(limits, workers)
+        self.level = self._server.level
+        if LEVELS.index(self.level) < LEVELS.index(min_level):
+            self.close()
+            raise ValueError(
+                f"sandbox level {min_level!r} cannot be had on this machine, which offers {self.level!r}: "
+                "write that, or run where the kernel offers more"
+            )
 
     def __enter__(self) -> "Sandbox":
         return self
 
     def __exit__(self, *_) -> None:
-        pass
+        self.close()
 
-    def run(self, programs: Iterable[str | None], grids: Iterable[Sequence[np.ndarray]]) -> Iterator[Verdict]:
-        for program, inputs in zip(programs, grids, strict=True):
-            yield Verdict("no_program") if program is None else self._run_one(program, inputs)
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
-    def _run_one(self, program: str, grids: Sequence[np.ndarray]) -> Verdict:
-        here = Path(__file__).parent
-        paths = {"common": str(here / "common.py"), "dsl": str(here.parent / "tasks" / "dsl.py")}
-        job = json.dumps([program, [np.asarray(grid).tolist() for grid in grids], self.limits.max_side, paths])
+    def run(
+        self, programs: Iterable[str | None], grids: Iterable[Sequence[np.ndarray]], progress: bool = False
+    ) -> Iterator[Verdict]:
+        """Verdicts of programs in their order, each run on its own list of input grids [height, width].
 
-        def limit():
-            seconds = int(self.limits.cpu_s + 1)
-            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        Both are read as they are needed. `progress` shows a bar. Raises SandboxFault when the sandbox keeps failing.
+        """
+        verdicts = self._run(zip(programs, grids, strict=True))
+        return tqdm(verdicts, unit=" programs") if progress else verdicts
 
+    def _run(self, inputs: Iterator[tuple[str | None, Sequence[np.ndarray]]]) -> Iterator[Verdict]:
+        queue = _Queue()
+        n_read = n_given = 0
         try:
-            done = subprocess.run([sys.executable, "-I", "-c", _CHILD], input=job, capture_output=True, text=True,
-                                  timeout=self.limits.wall_s, preexec_fn=limit)  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return Verdict("timeout")
-        if done.returncode < 0:
-            return Verdict("timeout")
-        result = json.loads(done.stdout)
-        outputs = result.pop("outputs", None)
-        return Verdict(**result, outputs=outputs and tuple(np.array(grid, dtype=np.int8) for grid in outputs))
+            while True:
+                for program, grids in itertools.islice(inputs, n_given + _WINDOW * self._n_workers - n_read):
+                    if program is None:
+                        queue.verdicts[n_read] = Verdict("no_program")
+                    else:
+                        frame = job_frame(program, grids, self._limits)
+                        queue.waiting.append(_Job(n_read, frame, len(grids)))
+                    n_read += 1
+                self._dispatch(queue)
+                while n_given in queue.verdicts:
+                    yield queue.verdicts.pop(n_given)
+                    n_given += 1
+                if n_given == n_read:
+                    return
+                self._collect(queue)
+        finally:
+            if n_given < n_read:  # the caller left early, or a fault: these programs are of no interest any more
+                self.close()
+
+    def _dispatch(self, queue: "_Queue") -> None:
+        if self._server is None:
+            self._server = _Server(self._limits, self._n_workers)
+        workers = self._server.workers
+        if any(job.alone for worker in workers for job in worker.jobs):
+            return
+        for held in range(_AHEAD):
+            for worker in workers:
+                if queue.waiting and len(worker.jobs) == held:
+                    self._server.send(worker, queue.waiting.popleft())
+        if queue.alone and not any(worker.jobs for worker in workers):
+            self._server.send(workers[0], queue.alone.popleft())
+
+    def _collect(self, queue: "_Queue") -> None:
+        try:
+            for job, report in self._server.reports():
+                self._judge(job, report, queue)
+        except ConnectionError as error:
+            queue.faults += 1
+            if queue.faults == _MAX_ATTEMPTS:
+                raise SandboxFault(f"the sandbox failed {queue.faults} times in a row: {error}") from error
+            jobs = [job for worker in self._server.workers for job in worker.jobs]
+            self.close()
+            for job in sorted(jobs, key=lambda job: job.index, reverse=True):
+                (queue.alone if job.alone else queue.waiting).appendleft(job)
+
+    def _judge(self, job: _Job, report: "_Report", queue: "_Queue") -> None:
+        """Give the verdict, or put the job back to be run with nothing beside it."""
+        limit_s = self._limits.cpu_s
+        queue.faults = 0
+        killed = report.outcome == protocol.ENDED_WITHOUT_RECORD and report.wait_status == signal.SIGKILL
+        if report.outcome == protocol.STOPPED_BY_CPU or (killed and report.cpu_s > limit_s):
+            verdict = Verdict("timeout", message="over the CPU limit")
+        elif report.outcome == protocol.STOPPED_BY_WALL:
+            verdict = Verdict("timeout", message="idle beyond the wall limit")
+        elif killed:  # by something outside the sandbox, such as a machine out of memory
+            job.kills += 1
+            if job.kills < _MAX_ATTEMPTS:
+                job.alone = True
+                queue.alone.append(job)
+                return
+            verdict = Verdict("sandbox_error", message=f"killed from outside {job.kills} times")
+        elif not job.alone and report.cpu_s > (1 - protocol.CPU_MARGIN) * limit_s:
+            job.alone = True
+            queue.alone.append(job)
+            return
+        elif report.cpu_s > limit_s:
+            verdict = Verdict("timeout", message="over the CPU limit")
+        elif report.outcome == protocol.LEFT_RECORD:
+            verdict = verdict_of_record(report.record, job.n_grids, self._limits)
+        else:
+            verdict = verdict_of_end(report.wait_status)
+        queue.verdicts[job.index] = dataclasses.replace(verdict, cpu_s=report.cpu_s, rechecked=job.alone)
 
 
 def run_programs(
@@ -96,11 +284,13 @@ def run_programs(
     workers: int = 1,
     min_level: str = "none",
 ) -> Iterator[Verdict]:
-    """Verdicts of programs in their order, each run on its own list of input grids."""
+    """Verdicts of programs in their order, on a pool of their own: see Sandbox."""
     with Sandbox(limits, workers, min_level) as sandbox:
         yield from sandbox.run(programs, grids)
 
 
+@functools.cache
 def isolation_level() -> str:
-    """The level this machine gives."""
-    return "rlimit"
+    """The level this machine gives: one of LEVELS."""
+    with Sandbox(Limits()) as sandbox:
+        return sandbox.level
