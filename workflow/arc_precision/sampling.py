@@ -94,21 +94,26 @@ class VllmSampler:
 
         self._params, self._request = SamplingParams, LoRARequest
         self._sampling = sampling
+        max_model_tokens = max_prompt_tokens + sampling.max_completion_tokens
         lora = {}
         if lora_r:
             lora = {"enable_lora": True, "max_lora_rank": next(r for r in MAX_LORA_RANKS if r >= lora_r), "max_loras": 1}
-        gpu = {"gpu_memory_utilization": gpu_memory_share} if device == "cuda" else {}
+        if device == "cpu":
+            # A prompt split over two steps rewinds its request's generator, which CPU generators cannot do.
+            hardware = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, max_model_tokens)}
+        else:
+            hardware = {"gpu_memory_utilization": gpu_memory_share}
         self.llm = LLM(
             model=model_path,
             dtype=dtype,
-            max_model_len=max_prompt_tokens + sampling.max_completion_tokens,
+            max_model_len=max_model_tokens,
             enforce_eager=sampling.enforce_eager or device == "cpu",
             enable_prefix_caching=sampling.prefix_caching,
             logprobs_mode="processed_logprobs",  # those of the distribution that was sampled from
             seed=0,  # every request carries its own
             disable_log_stats=True,
             **lora,
-            **gpu,
+            **hardware,
         )
         self.dtype: torch.dtype = self.llm.llm_engine.model_config.dtype
         if self.dtype != getattr(torch, dtype):

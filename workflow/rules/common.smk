@@ -229,3 +229,48 @@ def sample_cfg(wildcards):
     return canonical(
         experiment.sample_slice(run_of(wildcards), wildcards.set, wildcards.dtype)
     )
+
+
+def report_inputs():
+    """Every file that the report is made from."""
+    data = ["candidates", *(["train"] if experiment.perfectible.enabled else [])]
+    files = [f"{RESULTS}/model/manifest.json"]
+    files += [f"{RESULTS}/data/{name}.json" for name in data]
+    for name in experiment.evaluate_on:
+        files += [f"{RESULTS}/data/{name}.json", f"{RESULTS}/data/{name}.parquet"]
+    for run in runs():
+        segment = experiment.training_of(run.split("/")[0]).segment_steps
+        for stop in range(segment, experiment.max_steps + 1, segment):
+            files += [
+                f"{RESULTS}/runs/{run}/{kind}-{stop}.{suffix}"
+                for kind, suffix in (
+                    ("steps", "jsonl"),
+                    ("timing", "jsonl"),
+                    ("facts", "json"),
+                )
+            ]
+    files += [
+        f"{RESULTS}/scores/{run}/step-{step}/{name}.{dtype}.parquet"
+        for run, step, name, dtype in evaluated()
+    ]
+    return files
+
+
+def audits():
+    """The joined audit of every audited checkpoint."""
+    every = experiment.audit.every
+    return [
+        f"{RESULTS}/audit/{run}/step-{step}/chain.json"
+        for run in runs()
+        for step in range(every, experiment.max_steps + 1, every)
+    ]
+
+
+def report_template():
+    """Template, styles and scripts of the page."""
+    files = (ROOT / "workflow" / "report").rglob("*")
+    return sorted(
+        str(file.relative_to(ROOT))
+        for file in files
+        if file.is_file() and file.suffix != ".rst"
+    )

@@ -26,7 +26,7 @@ rule train_candidates:
     message:
         "Preparing training prompts"
     shell:
-        "python {input.script} --cfg {params.cfg:q} --model {resources.model:q} --paths {resources.paths:q}"
+        "python {input.script} --cfg {params.cfg:q} --model {resources.model:q}"
         " --workers {threads} --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"
 
 
@@ -98,5 +98,5 @@ rule evaluation_set:
         "Preparing evaluation set {wildcards.set}"
     shell:
         "python {input.script} --cfg {params.cfg:q} --name {wildcards.set} --model {resources.model:q}"
-        " --paths {resources.paths:q} --train {input.candidates}"
+        " --train {input.candidates}"
         " --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"

@@ -1,0 +1,63 @@
+# Everything starts here:  make run  (the default experiment on this machine),  make test  (what CI runs).
+SHELL := bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONPATH := $(CURDIR)/workflow
+SNAKEMAKE := snakemake
+
+# torch's wheels on the package index carry CUDA. For the CPU build from PyTorch's own index:
+#   make run TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+TORCH := $(shell grep ^torch== envs/requirements-cpu.txt)
+
+.PHONY: run env dev-env test lint lock config rulegraph
+
+run: env  ## the default experiment: two CPU cores, minutes
+	$(SNAKEMAKE)
+	@echo "Report: results/tiny/report/report.html"
+
+env: $(VENV)/installed-cpu  ## the pinned CPU environment in .venv
+dev-env: $(VENV)/installed-dev
+
+# torch first and with its dependencies, then everything else exactly as pinned. PIP_FLAGS are the user's.
+$(VENV)/installed-cpu: envs/requirements-cpu.txt
+	@echo "Installing the CPU environment into $(VENV) (a few minutes, 3 GB)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(BIN)/pip install -q --no-deps -r $<
+	touch $@
+
+$(VENV)/installed-dev: envs/requirements-dev.txt $(VENV)/installed-cpu
+	@echo "Installing what tests and linters need"
+	$(BIN)/pip install -q --no-deps -r $<
+	touch $@
+
+test: dev-env  ## unit tests and one small end-to-end run, under 10 minutes
+	pytest
+
+lint: dev-env  ## Snakemake's linter, formatters, and generated files in step
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow/rules
+	$(SNAKEMAKE) --lint
+	python workflow/scripts/write_config.py && git diff --exit-code config.yaml workflow/schemas
+
+config: dev-env  ## regenerate config.yaml's comments and the schema
+	python workflow/scripts/write_config.py
+
+rulegraph: env  ## docs/rulegraph.svg (needs graphviz)
+	$(SNAKEMAKE) --rulegraph | dot -Tsvg > docs/rulegraph.svg
+
+# What torch's CUDA build brings, and packages whose import fails beside the CPU build, are left out of the CPU pins.
+NOT_ON_CPU := torchvision torchaudio torchcodec triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas \
+  nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand \
+  nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
+UV := uv pip compile -q --no-header --python-platform x86_64-manylinux_2_35
+
+lock: dev-env  ## pin the environments anew; versions move only where a .in file makes them
+	cd envs && $(UV) --python-version 3.11 --override overrides-cpu.txt requirements-cpu.in -o requirements-cpu.txt \
+	  $(addprefix --no-emit-package ,$(NOT_ON_CPU))
+	cd envs && $(UV) --python-version 3.12 requirements-gpu.in -o requirements-gpu.txt
+	cd envs && $(UV) --python-version 3.11 -c requirements-cpu.txt requirements-dev.in -o requirements-dev.txt
