@@ -28,7 +28,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .metrics import Logps, Mask
+from arc_precision.mismatch.metrics import Logps, Mask
 
 # Log-probs are rounded to this grid (9e-13 nats; float32 itself resolves 6e-8 at one nat). On a common grid float64
 # subtracts and adds without rounding below 4,096 nats, so a chain sums to d to the last bit, in any order of addition.
