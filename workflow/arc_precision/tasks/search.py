@@ -21,8 +21,8 @@ def one_step_programs(pairs: tuple[Pair, ...]) -> Iterator[Program]:
 def shortest_program(task: Task, max_steps: int = 2) -> Program | None:
     """A shortest program of at most `max_steps` steps, one or two, that solves every pair of the task, or None.
 
-    A lower bound: colours are taken from the grids before a step and from the outputs, and first steps that do the same to
-    every train input are tried once.
+    A lower bound: colours are taken from the grids before a step and from the outputs, and first steps that do the same
+    to every train input are tried once.
     """
     train = sorted(task.train, key=lambda pair: pair.input.size + pair.output.size)
     for program in one_step_programs(tuple(train)):

@@ -58,7 +58,7 @@ def save_tokenizer(folder: Path) -> None:
 
 
 def _byte_symbols() -> dict[str, int]:
-    """The printable character that byte-level BPE writes for each byte: itself, or one above 255 where it has no glyph."""
+    """The character that byte-level BPE writes for each byte: its own, or one above 255 where that has no glyph."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = [byte for byte in range(256) if byte not in printable]
     return {chr(b) if b in printable else chr(256 + hidden.index(b)): b for b in range(256)}
@@ -90,7 +90,8 @@ def count_prompt_tokens(task: Task, test_index: int) -> int:
 def fit_prompt(task: Task, test_index: int, max_tokens: int = CONTEXT_TOKENS - MAX_COMPLETION_TOKENS) -> Task | None:
     """The task with as many of its train pairs as the model is trained to read and `max_tokens` allow.
 
-    The first three; where they are too long, the smallest three, then the smallest two. None where those do not fit either.
+    The first three; where they are too long, the smallest three, then the smallest two. None where those do not fit
+    either.
     """
     by_size = sorted(task.train, key=lambda pair: pair.input.size + pair.output.size)
     for train in (task.train[:MAX_PROMPT_PAIRS], tuple(by_size[:3]), tuple(by_size[:2])):
@@ -108,7 +109,7 @@ def _grid_ids(grid: Grid) -> np.ndarray:
 
 
 def prompt_ids(task: Task, test_index: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the tokenizer makes of `render_prompt`, only faster, and a mask of the output grids' tokens; int16 and bool."""
+    """What the tokenizer makes of `render_prompt`, only faster, and where output grids are; int16 and bool."""
     parts, in_output = [[BOS_ID]], [False]
     for pair in task.train:
         parts += [[TOKEN_IDS[INPUT]], _grid_ids(pair.input), [TOKEN_IDS[OUTPUT]], _grid_ids(pair.output)]
@@ -129,4 +130,3 @@ def completion_ids(program: Program) -> np.ndarray:
         tokens.append(text.CLOSE)
     tokens += [text.FOOT, EOS]
     return np.array([TOKEN_IDS[token] if token in TOKEN_IDS else ord(token) for token in tokens], dtype=np.int16)
-
