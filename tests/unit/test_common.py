@@ -170,6 +170,8 @@ def test_flood_fill():
     assert_grids([g], "33. .3. ..3")
     common.flood_fill(g, -1, 0, 4)
     assert_grids([g], "33. 43. 443")
+    common.flood_fill(g, np.array([0]), np.array([2]), 6)  # what np.where gives for a single cell
+    assert_grids([g], "336 436 443")
 
 
 def test_flood_fill_with_the_same_color_changes_nothing_and_a_full_grid_needs_no_recursion():
@@ -691,6 +693,11 @@ def test_generate_sprite_fills_the_share_asked_for():
         sprite = common.generate_sprite(6, 4, "not_symmetric", fill_percentage=share)
         assert np.count_nonzero(sprite) == share * 24
     assert len(common.object_colors(common.generate_sprite(6, 6, "mirror", max_colors=1))) == 1
+
+
+@pytest.mark.parametrize("symmetry", ["horizontal", "mirror", "not_symmetric"])
+def test_a_long_thin_sprite_touches_both_ends_although_its_density_is_too_low_for_that(symmetry):
+    assert common.crop(common.random_sprite(2, 12, density=0.1, symmetry=symmetry)).shape == (2, 12)
 
 
 def test_the_seed_decides_everything_random():

@@ -155,13 +155,13 @@ def flood_fill(grid: Grid, x: int, y: int, color: int, connectivity: int = 4) ->
     """Paints the connected region of equal colour around (x, y), in place.
 
     connectivity: 4 joins cells that share a side, 8 also those that share a corner. Raises IndexError if (x, y) is
-    outside the grid; negative coordinates count from the end, as in numpy.
+    outside the grid; negative coordinates count from the end, and arrays of one element are taken, as in numpy.
     """
     _neighbors(connectivity)
     if grid[x, y] == color:
         return
-    n, m = grid.shape
-    grid.flat[_Regions(grid, connectivity).take(x % n, y % m)] = color
+    start = [np.asarray(i).item() % side for i, side in zip((x, y), grid.shape, strict=True)]
+    grid.flat[_Regions(grid, connectivity).take(*start)] = color
 
 
 def draw_line(
@@ -955,24 +955,16 @@ def random_sprite(
 ) -> Grid:
     """A random sprite of shape (n, m): one connected pattern that touches all four sides.
 
-    n, m: sizes, or lists or ranges to choose from. density: the share of cells to fill, varied a little; small
-    sprites are filled more, those one cell wide fully. symmetry: as in `generate_sprite`, by default a random one
-    that the sizes allow. color_palette: the colours to use, by default a few random ones.
+    n, m: sizes, or lists or ranges to choose from. density: the share of cells to fill, varied a little and kept
+    between 0.4 and 0.95, or exactly 1; more where touching all sides needs it. symmetry: as in `generate_sprite`, by
+    default a random one that the sizes allow. color_palette: the colours to use, by default a few random ones.
     """
     shapes = list(itertools.product(*([size] if isinstance(size, int | np.integer) else size for size in (n, m))))
     squares = [shape for shape in shapes if shape[0] == shape[1]]
+    chosen = symmetry or random.choice(_SYMMETRIES if squares else _SYMMETRIES[: -len(_SQUARE_SYMMETRIES)])
+    width, height = random.choice(squares if chosen in _SQUARE_SYMMETRIES else shapes)
+    share = 1 if density == 1 else min(max(random.gauss(density, 0.1), 0.4), 0.95)
     while True:
-        chosen = symmetry or random.choice(_SYMMETRIES if squares else _SYMMETRIES[: -len(_SQUARE_SYMMETRIES)])
-        width, height = random.choice(squares if chosen in _SQUARE_SYMMETRIES else shapes)
-        match min(width, height):
-            case 1:
-                share = 1
-            case 2:
-                share = max(density, 0.6)
-            case 3:
-                share = max(density, 0.5)
-            case _:
-                share = 1 if density == 1 else min(max(random.gauss(density, 0.1), 0.4), 0.95)
         sprite = generate_sprite(
             width,
             height,
@@ -984,6 +976,7 @@ def random_sprite(
         )
         if crop(sprite, background).shape == sprite.shape:
             return sprite
+        share = min(share + 0.01, 1)  # a little fuller each time, because the share may be too small for the shape
 
 
 def visualize(
