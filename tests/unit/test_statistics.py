@@ -258,6 +258,15 @@ def test_paired_seeds_need_fewer():
     assert seeds_needed(0.8, paired=True).seeds == 15
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_larger_effect_needs_no_more_seeds(paired):
+    effects = [0.02, 0.1, 0.5, 0.9, 1.4, 1.5, 2, 3, 5, 8, 10, 1000]
+    seeds = [seeds_needed(effect, paired).seeds for effect in effects]
+    assert seeds == sorted(seeds, reverse=True)
+    assert seeds[-1] <= 3
+
+
 def test_no_effect_needs_no_number_of_seeds():
     assert seeds_needed(0.0).seeds is None
     assert seeds_needed(0.0).reason

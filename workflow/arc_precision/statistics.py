@@ -213,10 +213,11 @@ def seeds_needed(
     """
     if effect_size == 0:
         return SeedsNeeded(None, "no number of seeds shows an effect of 0")
-    size = min(abs(effect_size), 10.0)  # two seeds show 10; far above, the noncentral t distribution overflows
+    size = min(abs(effect_size), 8.0)  # three seeds show 8; far above, the noncentral t distribution overflows
     test = TTestPower() if paired else TTestIndPower()
-    if test.power(size, 2, significance) >= power:  # the solver does not converge where two are plenty
-        return SeedsNeeded(2)
+    for seeds in range(2, 10):  # where so few suffice the solver does not always converge
+        if test.power(size, seeds, significance) >= power:
+            return SeedsNeeded(seeds)
     return SeedsNeeded(math.ceil(test.solve_power(effect_size=size, alpha=significance, power=power)))
 
 
