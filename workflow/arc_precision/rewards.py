@@ -1,25 +1,67 @@
 """Rewards of programs: pure functions of a verdict and the task's answers."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from arc_precision.sandbox import Verdict
-from arc_precision.tasks.grids import Task
+from arc_precision.tasks.grids import Grid, Task
 
 
-def grid_scores(outputs, answers):
-    """Correct flags and pixel scores per grid."""
-    correct = [bool(np.array_equal(o, a)) for o, a in zip(outputs, answers, strict=True)]
-    return correct, [float(c) for c in correct]
+def pixel_score(predicted: Grid, answer: Grid) -> float:
+    """How much of the answer a predicted grid has right, 0 to 1; 1 only if they are equal.
+
+    For grids of one shape it is the share of equal cells. For others it is the largest number of equal cells over
+    all places at which one can be laid on the other, divided by the product of the larger height and the larger
+    width. This is the pixel score of the arc25 notebooks (`arc25/metrics.py` of github.com/ironbar/arc25).
+    """
+    if predicted.shape == answer.shape:
+        return float(np.mean(predicted == answer))
+    small, large = sorted((predicted, answer), key=np.size)
+    overhang = [(side - 1, side - 1) for side in small.shape]
+    places = np.lib.stride_tricks.sliding_window_view(np.pad(large, overhang, constant_values=-1), small.shape)
+    matches = np.count_nonzero(places == small, axis=(2, 3)).max()
+    return float(matches / np.maximum(small.shape, large.shape).prod())
+
+
+def grid_scores(outputs: Sequence[Grid], answers: Sequence[Grid]) -> tuple[list[bool], list[float]]:
+    """Per grid, whether the output equals the answer, and its pixel score.
+
+    Raises ValueError if there are not as many outputs as answers.
+    """
+    pixels = [pixel_score(output, answer) for output, answer in zip(outputs, answers, strict=True)]
+    return [score == 1.0 for score in pixels], pixels
 
 
 def solved(verdict: Verdict, task: Task) -> bool:
-    """Whether one program got every train and test grid right."""
-    return verdict.status == "ok" and all(grid_scores(verdict.outputs, [pair.output for pair in task.pairs])[0])
+    """Whether the program got every train and test grid right."""
+    if verdict.status != "ok":
+        return False
+    return all(np.array_equal(output, pair.output) for output, pair in zip(verdict.outputs, task.pairs, strict=True))
+
+
+# What the share of right grids and the mean pixel score weigh in each reward. The weights add up to 9, so that 10 is
+# the reward of a solved task and of nothing else.
+_WEIGHTS = {"arc-v1": (8, 1), "arc-v2-no-pixel-score": (9, 0)}
 
 
 def reward(name: str, verdict: Verdict, task: Task) -> float:
-    """Reward of one program."""
+    """Reward of one program, 0 to 10: by the named formula if it ran on every grid, else 0.
+
+    Args:
+        name: "arc-v1" or "arc-v2-no-pixel-score", the rewards of the arc25 notebooks. With C the share of right grids
+            and P the mean pixel score over train and test pairs, they are 1 + 8 C + P and 1 + 9 C.
+        verdict: of the program on the inputs of `task.pairs`, in that order.
+
+    Raises:
+        ValueError: the name is unknown, or the verdict is `sandbox_error`, which says nothing about the program.
+    """
+    if name not in _WEIGHTS:
+        raise ValueError(f"reward is {name!r}; it must be one of {', '.join(_WEIGHTS)}")
+    if verdict.status == "sandbox_error":
+        raise ValueError("a program whose verdict is sandbox_error has no reward: the sandbox failed, not the program")
     if verdict.status != "ok":
         return 0.0
-    correct, _ = grid_scores(verdict.outputs, [pair.output for pair in task.pairs])
-    return 1 + 9 * sum(correct) / len(correct)
+    correct, pixels = grid_scores(verdict.outputs, [pair.output for pair in task.pairs])
+    correct_weight, pixel_weight = _WEIGHTS[name]
+    return 1 + correct_weight * sum(correct) / len(correct) + pixel_weight * sum(pixels) / len(pixels)
