@@ -20,7 +20,9 @@ def keep_perfectible(
     rates: dict[str, float] = {}
     for first in range(0, len(rows), CHUNK_PROMPTS):
         chunk = rows[first : first + CHUNK_PROMPTS]
-        samples = [row for batch in draw(sampler, model_path, chunk, band.n_samples, band.seed + first) for row in batch]
+        samples = [
+            row for batch in draw(sampler, model_path, chunk, band.n_samples, band.seed + first) for row in batch
+        ]
         by_id = {row["row_id"]: row for row in chunk}
         solved = dict.fromkeys(by_id, 0)
         for score in score_rows(by_id, samples, "arc-v2-no-pixel-score", cfg.sandbox, workers):

@@ -97,7 +97,11 @@ class VllmSampler:
         max_model_tokens = max_prompt_tokens + sampling.max_completion_tokens
         lora = {}
         if lora_r:
-            lora = {"enable_lora": True, "max_lora_rank": next(r for r in MAX_LORA_RANKS if r >= lora_r), "max_loras": 1}
+            lora = {
+                "enable_lora": True,
+                "max_lora_rank": next(r for r in MAX_LORA_RANKS if r >= lora_r),
+                "max_loras": 1,
+            }
         if device == "cpu":
             # A prompt split over two steps rewinds its request's generator, which CPU generators cannot do.
             hardware = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, max_model_tokens)}
@@ -154,12 +158,14 @@ class VllmSampler:
         requests = [{"prompt_token_ids": list(sequence)} for sequence in sequences]
         outputs = self.llm.generate(requests, params, use_tqdm=False, lora_request=self._adapter)
         return [
-            np.array([step[token].logprob for step, token in zip(output.prompt_logprobs[1:], sequence[1:], strict=True)])
+            np.array(
+                [step[token].logprob for step, token in zip(output.prompt_logprobs[1:], sequence[1:], strict=True)]
+            )
             for output, sequence in zip(outputs, sequences, strict=True)
         ]
 
     def load_adapter(self, folder: Path) -> None:
-        """See `Sampler.load_adapter`. A used id would silently serve the old weights, so every adapter gets a new one."""
+        """See `Sampler.load_adapter`. A used id would serve the old weights, so each gets a new one."""
         if self._adapter is not None:
             self.llm.llm_engine.remove_lora(self._adapter.lora_int_id)
         self._n_adapters += 1
@@ -227,7 +233,9 @@ class AdapterHandover:
     def __init__(self, sampler: Sampler) -> None:
         shared_memory = Path("/dev/shm")
         self._sampler = sampler
-        self._folder = tempfile.TemporaryDirectory(prefix="adapter-", dir=shared_memory if shared_memory.is_dir() else None)
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="adapter-", dir=shared_memory if shared_memory.is_dir() else None
+        )
         self._n = 0
 
     def sync(self, model) -> None:

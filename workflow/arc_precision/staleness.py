@@ -38,8 +38,13 @@ def imported_packages(script: Path) -> set[str]:
     return {name for name in names if name not in sys.stdlib_module_names and name not in (PACKAGE, "__future__")}
 
 
-def pins(script: Path, requirements: Path) -> dict[str, str]:
-    """Pinned versions of the packages that a script imports and of everything they need in turn.
+def source_lines(script: Path, root: Path) -> list[str]:
+    """`path=digest` of the script and of each library module it imports; an edit changes exactly one line."""
+    return [f"{path.relative_to(root)}={_sha256(path)[:12]}" for path in source_files(script)]
+
+
+def pin_lines(script: Path, requirements: Path) -> list[str]:
+    """`package==version` of each package that a script imports, and one digest of all that these need in turn.
 
     The requirements file says with `# via` comments which package needs which.
 
@@ -47,16 +52,17 @@ def pins(script: Path, requirements: Path) -> dict[str, str]:
         ValueError: an imported package has no pin.
     """
     versions, needs = _read_pins(requirements)
-    wanted = {_distribution(name, versions) for name in imported_packages(script)}
-    if missing := wanted - versions.keys():
+    imported = {_distribution(name, versions) for name in imported_packages(script)}
+    if missing := imported - versions.keys():
         raise ValueError(f"{requirements}: no pin for {', '.join(sorted(missing))}, which {script} imports")
-    queue = sorted(wanted)
+    needed, queue = set(imported), sorted(imported)
     while queue:
         for name in needs.get(queue.pop(), ()):
-            if name not in wanted:
-                wanted.add(name)
+            if name not in needed:
+                needed.add(name)
                 queue.append(name)
-    return {name: versions[name] for name in sorted(wanted)}
+    others = {name: versions[name] for name in needed - imported}
+    return [*(f"{name}=={versions[name]}" for name in sorted(imported)), f"needed packages={digest(others)[:12]}"]
 
 
 class Hashes:
@@ -89,9 +95,14 @@ class Hashes:
         new.replace(self._store)
 
 
-def digest(hashes: dict[str, str]) -> str:
-    """One SHA-256 for several files, from their names and hashes."""
-    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+def digest(values: dict[str, str]) -> str:
+    """One SHA-256 of a mapping, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @cache

@@ -1,5 +1,6 @@
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -8,11 +9,10 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from arc_precision import staleness
-from arc_precision.config.base import canonical
+from arc_precision.config.base import settings
 from arc_precision.config.experiment import ConfigError, load_experiment
 from arc_precision.model_files import weight_files, tokenizer_files
 from arc_precision.tasks.sources import source_files
-
 
 # Faults of the configuration stop here, before any job, each in one sentence.
 try:
@@ -48,22 +48,19 @@ wildcard_constraints:
     dtype="float32|float16|bfloat16",
 
 
-def script(name):
-    """Path of a stage's script."""
-    return f"workflow/scripts/{name}.py"
-
-
 def code(name):
-    """The library modules that a script imports: an edit of one of them reruns the stage, an edit of another does not."""
-    files = staleness.source_files(ROOT / script(name))
-    return [
-        str(file.relative_to(ROOT)) for file in files if file != ROOT / script(name)
-    ]
+    """The source files of a stage, so that an edit reruns the stages that import it and no other."""
+    return staleness.source_lines(ROOT / f"workflow/scripts/{name}.py", ROOT)
 
 
 def pins(name):
-    """Versions of the packages that a stage needs, in canonical form."""
-    return json.dumps(staleness.pins(ROOT / script(name), REQUIREMENTS), sort_keys=True)
+    """Versions of the packages of a stage."""
+    return staleness.pin_lines(ROOT / f"workflow/scripts/{name}.py", REQUIREMENTS)
+
+
+def digest_lines(files):
+    """`name=SHA-256` of big files, hashed once."""
+    return [f"{name}={sha256}" for name, sha256 in HASHES.of_all(files).items()]
 
 
 def gpus(kind):
@@ -76,9 +73,9 @@ def segment_start(wildcards):
     return int(wildcards.stop) - experiment.training_of(wildcards.arm).segment_steps
 
 
-def run_of(wildcards):
+def arm_of(run):
     """Arm of a run's folder name; None for the base model."""
-    return None if wildcards.run == "base" else wildcards.run.split("/")[0]
+    return None if run == "base" else run.split("/")[0]
 
 
 def runs():
@@ -105,7 +102,7 @@ def evaluated():
     wanted = []
     for name in experiment.evaluate_on:
         for run in ["base", *runs()]:
-            arm = run_of(type("wildcards", (), {"run": run}))
+            arm = arm_of(run)
             own = (
                 {experiment.arms[a].sampler_dtype for a in experiment.run_arms}
                 if arm is None
@@ -154,7 +151,7 @@ def evaluation_set_cfg(wildcards):
     """The slice of one evaluation set."""
     slice = experiment.evaluation_set_slice(wildcards.set)
     source = experiment.evaluation_sets[wildcards.set].source
-    return canonical(slice.model_copy(update={"source": source_digest(source)}))
+    return settings(slice.model_copy(update={"source": source_digest(source)}))
 
 
 def evaluation_set_paths(wildcards):
@@ -168,9 +165,15 @@ def train_rows(wildcards):
     return f"{RESULTS}/data/{name}.parquet"
 
 
-def train_cfg(wildcards):
+@cache
+def arm_settings(arm):
     """The slice of one arm."""
-    return canonical(experiment.train_slice(wildcards.arm))
+    return settings(experiment.train_slice(arm))
+
+
+def train_cfg(wildcards):
+    """The slice of a segment's arm."""
+    return arm_settings(wildcards.arm)
 
 
 def previous_segment(wildcards):
@@ -224,11 +227,15 @@ def sampled_adapter(wildcards):
     return checkpoint_files(wildcards.run, wildcards.step)
 
 
+@cache
+def sample_settings(arm, name, dtype):
+    """The slice of the completions for one arm (None: the base model), set and dtype."""
+    return settings(experiment.sample_slice(arm, name, dtype))
+
+
 def sample_cfg(wildcards):
-    """The slice of one set of completions."""
-    return canonical(
-        experiment.sample_slice(run_of(wildcards), wildcards.set, wildcards.dtype)
-    )
+    """The slice of one file of completions."""
+    return sample_settings(arm_of(wildcards.run), wildcards.set, wildcards.dtype)
 
 
 def report_inputs():
@@ -239,7 +246,7 @@ def report_inputs():
     for name in experiment.evaluate_on:
         files += [f"{RESULTS}/data/{name}.json", f"{RESULTS}/data/{name}.parquet"]
     for run in runs():
-        segment = experiment.training_of(run.split("/")[0]).segment_steps
+        segment = experiment.training_of(arm_of(run)).segment_steps
         for stop in range(segment, experiment.max_steps + 1, segment):
             files += [
                 f"{RESULTS}/runs/{run}/{kind}-{stop}.{suffix}"

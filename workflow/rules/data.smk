@@ -1,7 +1,5 @@
 rule train_candidates:
     input:
-        script=script("train_candidates"),
-        code=code("train_candidates"),
         tokenizer="<results>/model/tokenizer.json",
     output:
         rows="<results>/data/candidates.parquet",
@@ -10,9 +8,8 @@ rule train_candidates:
         "<results>/logs/train_candidates.log",
     benchmark:
         "<results>/benchmarks/train_candidates.tsv"
-    params:
-        cfg=canonical(candidates_slice()),
-        pins=pins("train_candidates"),
+    conda:
+        ENVIRONMENT
     threads: experiment.resources.data.threads
     resources:
         mem_mb=experiment.resources.data.mem_mb,
@@ -21,12 +18,14 @@ rule train_candidates:
         gpu=0,
         model=experiment.model.path,
         paths=source_paths(experiment.data.train_on),
-    conda:
-        ENVIRONMENT
+    params:
+        cfg=settings(candidates_slice()),
+        code=code("train_candidates"),
+        pins=pins("train_candidates"),
     message:
         "Preparing training prompts"
     shell:
-        "python {input.script} --cfg {params.cfg:q} --model {resources.model:q}"
+        "python workflow/scripts/train_candidates.py --cfg {params.cfg:q} --model {resources.model:q} --paths {resources.paths:q}"
         " --workers {threads} --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"
 
 
@@ -34,8 +33,6 @@ if experiment.perfectible.enabled:
 
     rule train_set:
         input:
-            script=script("train_set"),
-            code=code("train_set"),
             candidates="<results>/data/candidates.parquet",
             model="<results>/model/manifest.json",
         output:
@@ -45,9 +42,8 @@ if experiment.perfectible.enabled:
             "<results>/logs/train_set.log",
         benchmark:
             "<results>/benchmarks/train_set.tsv"
-        params:
-            cfg=canonical(experiment.perfectible_slice()),
-            pins=pins("train_set"),
+        conda:
+            ENVIRONMENT
         threads: experiment.resources.sample.threads
         resources:
             mem_mb=experiment.resources.sample.mem_mb,
@@ -56,20 +52,20 @@ if experiment.perfectible.enabled:
             gpu=gpus(experiment.resources.sample),
             gpu_memory_percent=experiment.resources.sample.gpu_memory_percent,
             model=experiment.model.path,
-        conda:
-            ENVIRONMENT
+        params:
+            cfg=settings(experiment.perfectible_slice()),
+            code=code("train_set"),
+            pins=pins("train_set"),
         message:
             "Keeping the training tasks that the base model solves sometimes"
         shell:
-            "python {input.script} --cfg {params.cfg:q} --model {resources.model:q} --candidates {input.candidates}"
+            "python workflow/scripts/train_set.py --cfg {params.cfg:q} --model {resources.model:q} --candidates {input.candidates}"
             " --gpu-memory-percent {resources.gpu_memory_percent} --workers {threads}"
             " --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"
 
 
 rule evaluation_set:
     input:
-        script=script("evaluation_set"),
-        code=code("evaluation_set"),
         tokenizer="<results>/model/tokenizer.json",
         candidates="<results>/data/candidates.parquet",
     output:
@@ -81,9 +77,8 @@ rule evaluation_set:
         "<results>/benchmarks/evaluation_set/{set}.tsv"
     wildcard_constraints:
         set="(?!candidates|train$)[A-Za-z0-9_-]+",
-    params:
-        cfg=evaluation_set_cfg,
-        pins=pins("evaluation_set"),
+    conda:
+        ENVIRONMENT
     threads: experiment.resources.data.threads
     resources:
         mem_mb=experiment.resources.data.mem_mb,
@@ -92,11 +87,13 @@ rule evaluation_set:
         gpu=0,
         model=experiment.model.path,
         paths=evaluation_set_paths,
-    conda:
-        ENVIRONMENT
+    params:
+        cfg=evaluation_set_cfg,
+        code=code("evaluation_set"),
+        pins=pins("evaluation_set"),
     message:
         "Preparing evaluation set {wildcards.set}"
     shell:
-        "python {input.script} --cfg {params.cfg:q} --name {wildcards.set} --model {resources.model:q}"
-        " --train {input.candidates}"
+        "python workflow/scripts/evaluation_set.py --cfg {params.cfg:q} --name {wildcards.set} --model {resources.model:q}"
+        " --paths {resources.paths:q} --train {input.candidates}"
         " --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"

@@ -1,8 +1,6 @@
 # Completions need the model, verdicts do not: changing a reward or a limit never draws again.
 rule sample:
     input:
-        script=script("sample"),
-        code=code("sample"),
         model="<results>/model/manifest.json",
         tokenizer="<results>/model/tokenizer.json",
         rows="<results>/data/{set}.parquet",
@@ -13,9 +11,8 @@ rule sample:
         "<results>/logs/sample/{run}/step-{step}/{set}.{dtype}.log",
     benchmark:
         "<results>/benchmarks/sample/{run}/step-{step}/{set}.{dtype}.tsv"
-    params:
-        cfg=sample_cfg,
-        pins=pins("sample"),
+    conda:
+        ENVIRONMENT
     threads: experiment.resources.sample.threads
     resources:
         mem_mb=experiment.resources.sample.mem_mb,
@@ -24,20 +21,20 @@ rule sample:
         gpu=gpus(experiment.resources.sample),
         gpu_memory_percent=experiment.resources.sample.gpu_memory_percent,
         model=experiment.model.path,
-    conda:
-        ENVIRONMENT
+    params:
+        cfg=sample_cfg,
+        code=code("sample"),
+        pins=pins("sample"),
     message:
         "Sampling {wildcards.set} from {wildcards.run} at step {wildcards.step} in {wildcards.dtype}"
     shell:
-        "python {input.script} --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+        "python workflow/scripts/sample.py --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
         " --adapter {input.adapter} --gpu-memory-percent {resources.gpu_memory_percent}"
         " --output {output} 2>&1 | tee {log}"
 
 
 rule score:
     input:
-        script=script("score"),
-        code=code("score"),
         rows="<results>/data/{set}.parquet",
         samples="<results>/samples/{run}/step-{step}/{set}.{dtype}.parquet",
     output:
@@ -46,19 +43,20 @@ rule score:
         "<results>/logs/score/{run}/step-{step}/{set}.{dtype}.log",
     benchmark:
         "<results>/benchmarks/score/{run}/step-{step}/{set}.{dtype}.tsv"
-    params:
-        cfg=canonical(experiment.score_slice()),
-        pins=pins("score"),
+    conda:
+        ENVIRONMENT
     threads: experiment.resources.score.threads
     resources:
         mem_mb=experiment.resources.score.mem_mb,
         disk_mb=experiment.resources.score.disk_mb,
         runtime=experiment.resources.score.runtime,
         gpu=0,
-    conda:
-        ENVIRONMENT
+    params:
+        cfg=settings(experiment.score_slice()),
+        code=code("score"),
+        pins=pins("score"),
     message:
         "Scoring {wildcards.set} from {wildcards.run} at step {wildcards.step} in {wildcards.dtype}"
     shell:
-        "python {input.script} --cfg {params.cfg:q} --rows {input.rows} --samples {input.samples} --workers {threads}"
+        "python workflow/scripts/score.py --cfg {params.cfg:q} --rows {input.rows} --samples {input.samples} --workers {threads}"
         " --output {output} 2>&1 | tee {log}"

@@ -1,8 +1,6 @@
 # One segment of a run. It reads the checkpoint before it and writes the next; a run is a chain of these.
 rule train:
     input:
-        script=script("train"),
-        code=code("train"),
         model="<results>/model/manifest.json",
         tokenizer="<results>/model/tokenizer.json",
         rows=train_rows,
@@ -19,9 +17,8 @@ rule train:
         "<results>/logs/train/{arm}/seed-{seed}/{stop}.log",
     benchmark:
         "<results>/benchmarks/train/{arm}/seed-{seed}/{stop}.tsv"
-    params:
-        cfg=train_cfg,
-        pins=pins("train"),
+    conda:
+        ENVIRONMENT
     threads: experiment.resources.train.threads
     resources:
         mem_mb=experiment.resources.train.mem_mb,
@@ -31,11 +28,13 @@ rule train:
         gpu_memory_percent=experiment.resources.train.gpu_memory_percent,
         model=experiment.model.path,
         launcher=train_launcher,
-    conda:
-        ENVIRONMENT
+    params:
+        cfg=train_cfg,
+        code=code("train"),
+        pins=pins("train"),
     message:
         "Training {wildcards.arm}, seed {wildcards.seed}, to step {wildcards.stop}"
     shell:
-        "{resources.launcher} {input.script} --cfg {params.cfg:q} --seed {wildcards.seed} --stop {wildcards.stop}"
+        "{resources.launcher} workflow/scripts/train.py --cfg {params.cfg:q} --seed {wildcards.seed} --stop {wildcards.stop}"
         " --model {resources.model:q} --train {input.rows} --run-dir <results>/runs/{wildcards.arm}/seed-{wildcards.seed}"
         " --workers {threads} --gpu-memory-percent {resources.gpu_memory_percent} 2>&1 | tee {log}"

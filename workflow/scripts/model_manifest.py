@@ -14,18 +14,23 @@ from arc_precision.model_files import weight_files
 SCHEMA_VERSION = 1
 
 
+def hashes(lines: list[str]) -> dict[str, str]:
+    """SHA-256 by file name."""
+    return dict(line.split("=", 1) for line in lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--path", type=Path, required=True, help="folder of the base model")
-    parser.add_argument("--model-files", type=json.loads, required=True, help="SHA-256 by file name, as JSON")
-    parser.add_argument("--tokenizer-files", type=json.loads, required=True, help="SHA-256 by file name, as JSON")
+    parser.add_argument("--model-files", nargs="+", required=True, help="name=SHA-256")
+    parser.add_argument("--tokenizer-files", nargs="+", required=True, help="name=SHA-256")
     parser.add_argument("--output-model", type=Path, required=True)
     parser.add_argument("--output-tokenizer", type=Path, required=True)
     args = parser.parse_args()
 
     weights = [path for path in weight_files(args.path) if path.suffix == ".safetensors"]
-    model = {"schema_version": SCHEMA_VERSION, "files": args.model_files, "weights": weight_facts(weights)}
-    tokenizer = {"schema_version": SCHEMA_VERSION, "files": args.tokenizer_files}
+    model = {"schema_version": SCHEMA_VERSION, "files": hashes(args.model_files), "weights": weight_facts(weights)}
+    tokenizer = {"schema_version": SCHEMA_VERSION, "files": hashes(args.tokenizer_files)}
     args.output_model.write_text(json.dumps(model, indent=1, sort_keys=True) + "\n")
     args.output_tokenizer.write_text(json.dumps(tokenizer, indent=1, sort_keys=True) + "\n")
 

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from arc_precision.cli import run
+from arc_precision.config.base import from_settings
 from arc_precision.config.report import ReportSlice
 from arc_precision.report.build import build_report
 from arc_precision.report.tables import write_tables
@@ -16,13 +17,13 @@ from arc_precision.report.tables import write_tables
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cfg", required=True, help="ReportSlice as JSON")
+    parser.add_argument("--cfg", nargs="+", required=True, help="ReportSlice as key=value")
     parser.add_argument("--results-dir", type=Path, required=True)
     parser.add_argument("--report", type=Path, required=True, help="report.json to write")
     parser.add_argument("--csv-dir", type=Path, required=True, help="folder of the tables to write")
     parser.add_argument("files", type=Path, nargs="*")
     args = parser.parse_args()
-    report = build_report(ReportSlice.model_validate_json(args.cfg), args.results_dir, args.files or None)
+    report = build_report(from_settings(ReportSlice, args.cfg), args.results_dir, args.files or None)
     args.report.parent.mkdir(parents=True, exist_ok=True)
     args.report.write_text(report.model_dump_json() + "\n", encoding="utf-8")
     write_tables(report, args.csv_dir)

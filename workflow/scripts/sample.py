@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from arc_precision.cli import run
+from arc_precision.config.base import from_settings
 from arc_precision.config.evaluation import SampleSlice
 from arc_precision.contracts.parquet import read_rows, write_rows
 from arc_precision.contracts.samples import SAMPLES
@@ -17,7 +18,7 @@ from arc_precision.sampling import make_sampler
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cfg", type=SampleSlice.model_validate_json, required=True, help="SampleSlice as JSON")
+    parser.add_argument("--cfg", nargs="+", required=True, help="SampleSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="task file")
     parser.add_argument("--adapter", type=Path, nargs="*", default=[], help="files of the adapter; none: base model")
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
 
-    cfg: SampleSlice = args.cfg
+    cfg = from_settings(SampleSlice, args.cfg)
     rows = list(read_rows(args.rows, TASKS, columns=["row_id", "prompt"]))
     sampler = make_sampler(
         cfg.sampling,

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from arc_precision.cli import run
+from arc_precision.config.base import from_settings
 from arc_precision.config.training import TrainSlice
 from arc_precision.provenance import provenance
 from arc_precision.training.segment import SegmentFiles, run_segment
@@ -15,7 +16,7 @@ from arc_precision.training.segment import SegmentFiles, run_segment
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cfg", type=TrainSlice.model_validate_json, required=True, help="TrainSlice as JSON")
+    parser.add_argument("--cfg", nargs="+", required=True, help="TrainSlice as key=value")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--stop", type=int, required=True, help="last step of the segment")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
@@ -24,8 +25,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="programs that run at once")
     parser.add_argument("--gpu-memory-percent", type=int, default=30, help="share of the GPU's memory for vLLM")
     args = parser.parse_args()
+    cfg = from_settings(TrainSlice, args.cfg)
 
-    segment = args.cfg.training.segment_steps
+    segment = cfg.training.segment_steps
     start = args.stop - segment
     files = SegmentFiles(
         train=args.train,
@@ -38,9 +40,7 @@ def main() -> None:
         timing=args.run_dir / f"timing-{args.stop}.jsonl",
         facts=args.run_dir / f"facts-{args.stop}.json",
     )
-    run_segment(
-        args.cfg, args.seed, start, args.stop, files, args.workers, args.gpu_memory_percent / 100, provenance()
-    )
+    run_segment(cfg, args.seed, start, args.stop, files, args.workers, args.gpu_memory_percent / 100, provenance())
 
 
 run(main)

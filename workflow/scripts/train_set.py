@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-
 from arc_precision.cli import run
+from arc_precision.config.base import from_settings
 from arc_precision.config.data import PerfectibleSlice
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.contracts.parquet import read_rows, write_rows
@@ -23,7 +23,7 @@ SCHEMA_VERSION = 1
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cfg", type=PerfectibleSlice.model_validate_json, required=True, help="slice as JSON")
+    parser.add_argument("--cfg", nargs="+", required=True, help="PerfectibleSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--candidates", type=Path, required=True, help="candidate rows")
     parser.add_argument("--gpu-memory-percent", type=int, default=85, help="share of the GPU's memory for vLLM")
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     args = parser.parse_args()
 
-    cfg: PerfectibleSlice = args.cfg
+    cfg = from_settings(PerfectibleSlice, args.cfg)
     rows = list(read_rows(args.candidates, TASKS))
     order = np.random.default_rng(cfg.perfectible.seed).permutation(len(rows))
     sampler = make_sampler(

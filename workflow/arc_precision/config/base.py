@@ -1,7 +1,8 @@
-"""What every section shares: unknown keys are errors, values never change, and dicts have one spelling."""
+"""What every section shares: unknown keys are errors, values never change, and a slice has one spelling."""
 
 import json
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,9 +16,41 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def canonical(section: Section) -> str:
-    """The section as JSON with sorted keys: equal settings give equal text, whatever their order in the file."""
-    return json.dumps(section.model_dump(mode="json"), sort_keys=True)
+S = TypeVar("S", bound=Section)
+
+
+def settings(section: Section) -> list[str]:
+    """The section as sorted `key=value` lines, keys dotted, values in JSON.
+
+    A rule carries these as its params. Snakemake compares params as a set, so the order of keys is nothing to it, two
+    values that swap places are two changes, and the reason that it prints is the lines that changed.
+    """
+    return sorted(_flatten("", section.model_dump(mode="json")))
+
+
+def _flatten(prefix: str, values: dict[str, Any]) -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flatten(f"{prefix}{key}.", value)
+        else:
+            yield f"{prefix}{key}={json.dumps(value)}"
+
+
+def from_settings(model: type[S], lines: Iterable[str]) -> S:
+    """The section that `settings` wrote.
+
+    Raises:
+        pydantic.ValidationError: a key is unknown or missing, or a value is not possible.
+    """
+    values: dict[str, Any] = {}
+    for line in lines:
+        key, _, text = line.partition("=")
+        *sections, name = key.split(".")
+        place = values
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = json.loads(text)
+    return model.model_validate(values)
 
 
 def lay_over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

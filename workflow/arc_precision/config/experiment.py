@@ -40,7 +40,9 @@ class ExperimentConfig(Section):
         "tiny", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the folder under results/."
     )
     device: Device = Field("cpu", description="`cpu` or `cuda`: which of the two pinned environments runs the jobs.")
-    max_steps: int = Field(20, gt=0, description="Optimizer steps of every run. Raising it adds segments, keeping the rest.")
+    max_steps: int = Field(
+        20, gt=0, description="Optimizer steps of every run. Raising it adds segments, keeping the rest."
+    )
     run_arms: tuple[str, ...] = Field(("float16", "bfloat16"), description="Arms that are run, by name.")
     seeds: tuple[int, ...] = Field((0,), description="One run per arm and seed. A seed sets order and sampling.")
     evaluate_on: tuple[str, ...] = Field(
@@ -55,7 +57,9 @@ class ExperimentConfig(Section):
         default_factory=lambda: DEFAULT_SOURCES, description="Where tasks come from.", validate_default=True
     )
     data: DataConfig = Field(default_factory=DataConfig, description="Training data.")
-    perfectible: PerfectibleConfig = Field(default_factory=PerfectibleConfig, description="Filter on the training data.")
+    perfectible: PerfectibleConfig = Field(
+        default_factory=PerfectibleConfig, description="Filter on the training data."
+    )
     evaluation_sets: dict[str, EvaluationSetConfig] = Field(
         default_factory=lambda: DEFAULT_EVALUATION_SETS,
         description="Tasks that can be selected in evaluate_on.",
@@ -68,7 +72,9 @@ class ExperimentConfig(Section):
     audit: AuditConfig = Field(default_factory=AuditConfig, description="Why trainer and sampler disagree.")
     collapse: CollapseConfig = Field(default_factory=CollapseConfig, description="When a run counts as collapsed.")
     report: ReportConfig = Field(default_factory=ReportConfig, description="The comparison report.")
-    resources: Resources = Field(default_factory=Resources, description="What jobs ask for; changing it reruns nothing.")
+    resources: Resources = Field(
+        default_factory=Resources, description="What jobs ask for; changing it reruns nothing."
+    )
 
     @model_validator(mode="after")
     def _selections(self):
@@ -92,7 +98,9 @@ class ExperimentConfig(Section):
         for arm in self.run_arms:
             segment = self.training_of(arm).segment_steps
             _multiple("max_steps", self.max_steps, segment, f"segment_steps {segment}" + _of(arm, self.arms))
-            _multiple("evaluation.every", self.evaluation.every, segment, f"segment_steps {segment}" + _of(arm, self.arms))
+            _multiple(
+                "evaluation.every", self.evaluation.every, segment, f"segment_steps {segment}" + _of(arm, self.arms)
+            )
             _multiple("audit.every", self.audit.every, segment, f"segment_steps {segment}" + _of(arm, self.arms))
         return self
 

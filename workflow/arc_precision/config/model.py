@@ -17,5 +17,6 @@ class ModelConfig(Section):
         "BARC's chat format.",
     )
     load_in_4bit: bool = Field(
-        False, description="Trainer's base weights in 4 bits (bitsandbytes, CUDA only); the sampler's stay in its dtype."
+        False,
+        description="Trainer's base weights in 4 bits (bitsandbytes, CUDA only); the sampler's stay in its dtype.",
     )

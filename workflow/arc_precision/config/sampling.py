@@ -18,8 +18,8 @@ class SamplingConfig(Section):
         1.0,
         gt=0,
         le=1,
-        description="Below 1 the sampler draws from another distribution than the one trained on: 0.95 shifts log-probs "
-        "by up to 0.051 nats, three times bfloat16's own mismatch. Flagged in the report.",
+        description="Below 1 the sampler draws from another distribution than the one trained on: 0.95 shifts "
+        "log-probs by up to 0.051 nats, three times bfloat16's own mismatch. Flagged in the report.",
     )
     top_k: int = Field(0, ge=0, description="0: all tokens. Flagged in the report when above 0, as top_p is.")
     repetition_penalty: float = Field(

@@ -35,7 +35,9 @@ class TrainingConfig(Section):
     """GRPO. Names are those of TRL's GRPOConfig wherever it has one."""
 
     segment_steps: int = Field(
-        10, gt=0, description="Optimizer steps per job: what an evicted job loses at most, and where checkpoints are kept."
+        10,
+        gt=0,
+        description="Optimizer steps per job: what an evicted job loses at most, and where checkpoints are kept.",
     )
     reward: Literal["arc-v1", "arc-v2-no-pixel-score"] = Field(
         "arc-v2-no-pixel-score",
@@ -81,8 +83,8 @@ class TrainingConfig(Section):
     correction_max: float = Field(3.0, gt=0, description="Largest ratio of the correction.")
     sync: Literal["adapter", "merge"] = Field(
         "adapter",
-        description="How the sampler gets the weights: as a LoRA adapter, or merged into the sampler's copy of the base "
-        "in its dtype, which rounds the update away (an effect to measure, not to use).",
+        description="How the sampler gets the weights: as a LoRA adapter, or merged into the sampler's copy of the "
+        "base in its dtype, which rounds the update away (an effect to measure, not to use).",
     )
     gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
     shared_prompt: bool = Field(
@@ -98,8 +100,8 @@ class TrainingConfig(Section):
         if batch % self.num_generations:
             raise ValueError(
                 f"per_device_train_batch_size {self.per_device_train_batch_size} x processes {self.processes} x "
-                f"steps_per_generation {self.steps_per_generation} = {batch} completions cannot be split into groups of "
-                f"num_generations {self.num_generations}; make it a multiple of {self.num_generations}"
+                f"steps_per_generation {self.steps_per_generation} = {batch} completions cannot be split into groups "
+                f"of num_generations {self.num_generations}; make it a multiple of {self.num_generations}"
             )
         passes, cycle = self.segment_steps * self.gradient_accumulation_steps, self.generation_cycle
         if passes % cycle:
@@ -107,8 +109,8 @@ class TrainingConfig(Section):
             below = self.segment_steps // unit * unit
             valid = f"{below} or {below + unit}" if below else f"{unit}"
             raise ValueError(
-                f"segment_steps {self.segment_steps} x gradient_accumulation_steps {self.gradient_accumulation_steps} is "
-                f"not a multiple of steps_per_generation {self.steps_per_generation} x num_iterations "
+                f"segment_steps {self.segment_steps} x gradient_accumulation_steps {self.gradient_accumulation_steps} "
+                f"is not a multiple of steps_per_generation {self.steps_per_generation} x num_iterations "
                 f"{self.num_iterations}; write segment_steps: {valid}"
             )
         if self.lr_scheduler_type != "constant_with_warmup" and self.schedule_steps is None:
@@ -125,7 +127,6 @@ class TrainingConfig(Section):
         """Distinct prompts in one batch of completions, all processes together."""
         batch = self.per_device_train_batch_size * self.processes * self.steps_per_generation
         return batch // self.num_generations
-
 
 
 class ArmConfig(Section):

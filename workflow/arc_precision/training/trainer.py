@@ -32,7 +32,8 @@ class PrecisionTrainer(GRPOTrainer):
         score: starts running the programs of a batch, given row ids and completions' texts; returns a function that
             waits for the rewards.
 
-    After every optimizer step `measured` and `seconds` hold what was measured during it; `take()` returns and clears both.
+    After every optimizer step `measured` and `seconds` hold what was measured during it; `take()` returns and clears
+    both.
     """
 
     def __init__(
@@ -164,7 +165,7 @@ class PrecisionTrainer(GRPOTrainer):
 
 
 def step_mismatch(passes: list[list[np.ndarray]]) -> dict[str, float]:
-    """Mismatch metrics over all passes of one step: each is log-probs of trainer and sampler (B, T) and a mask (B, T)."""
+    """Mismatch metrics over all passes of a step: each has log-probs of trainer and sampler and a mask, (B, T)."""
     width = max(mask.shape[1] for _, _, mask in passes)
 
     def stack(index: int) -> np.ndarray:
@@ -174,7 +175,7 @@ def step_mismatch(passes: list[list[np.ndarray]]) -> dict[str, float]:
 
 
 def lora_b_facts(model) -> dict[str, float | None]:
-    """Median |B| and the share of subnormal float16 values over the adapter's non-zero B entries; null before step 1."""
+    """Median |B| and the share below float16's smallest normal over the non-zero B entries; null before step 1."""
     values = torch.cat([p.detach().abs().flatten() for name, p in model.named_parameters() if "lora_B" in name])
     values = values[values > 0]
     if not len(values):
