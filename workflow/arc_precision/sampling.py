@@ -83,7 +83,7 @@ class VllmSampler:
     ) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are about choices made here on purpose
         # In process: no second copy of the environment, and the engine ends with the job.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         if device == "cpu":
@@ -116,6 +116,7 @@ class VllmSampler:
             logprobs_mode="processed_logprobs",  # those of the distribution that was sampled from
             seed=0,  # every request carries its own
             disable_log_stats=True,
+            use_tqdm_on_load=False,
             **lora,
             **hardware,
         )

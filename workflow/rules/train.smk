@@ -36,5 +36,5 @@ rule train:
         "Training {wildcards.arm}, seed {wildcards.seed}, to step {wildcards.stop}"
     shell:
         "{resources.launcher} workflow/scripts/train.py --cfg {params.cfg:q} --seed {wildcards.seed} --stop {wildcards.stop}"
-        " --model {resources.model:q} --train {input.rows} --run-dir <results>/runs/{wildcards.arm}/seed-{wildcards.seed}"
+        " --model {resources.model:q} --train {input.rows} --run-dir $(dirname {output.steps})"
         " --workers {threads} --gpu-memory-percent {resources.gpu_memory_percent} 2>&1 | tee {log}"

@@ -204,7 +204,8 @@ class Sandbox:
         n_read = n_given = 0
         try:
             while True:
-                for program, grids in itertools.islice(inputs, n_given + _WINDOW * self._n_workers - n_read):
+                window_end = n_given + _WINDOW * self._n_workers
+                for program, grids in itertools.islice(inputs, window_end - n_read):
                     if program is None:
                         queue.verdicts[n_read] = Verdict("no_program")
                     else:
@@ -215,9 +216,10 @@ class Sandbox:
                 while n_given in queue.verdicts:
                     yield queue.verdicts.pop(n_given)
                     n_given += 1
-                if n_given == n_read:
+                if n_given < n_read:
+                    self._collect(queue)
+                elif n_read < window_end:  # else a whole window without a program; there may be more
                     return
-                self._collect(queue)
         finally:
             if n_given < n_read:  # the caller left early, or a fault: these programs are of no interest any more
                 self.close()
