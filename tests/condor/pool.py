@@ -1,0 +1,160 @@
+"""A real HTCondor pool on one machine, for tests: started, asked, and stopped without root's rights."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+CACHE = REPOSITORY / ".cache" / "condor"
+MACHINES = {"gpu1.example.com", "gpu2.example.com"}
+
+# Daemons of real root would change the machine's kernel settings, and no schedd takes root's jobs: root becomes nobody.
+UNPRIVILEGED = ["unshare", "--user", "--map-user=65534", "--map-group=65534"] if os.getuid() == 0 else []
+
+
+def wait_until(condition: Callable[[], object], what: str, limit_s: float = 120) -> object:
+    """Returns the first true value of `condition`; the limit only turns a hang into a failure that names `what`."""
+    deadline = time.monotonic() + limit_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {limit_s:.0f} s")
+        time.sleep(0.2)
+    return value
+
+
+class Pool:
+    """Two machines, `gpu1.example.com` and `gpu2.example.com`, with 2 CPUs, 8 GB and one simulated GPU each.
+
+    `environment` is what a client needs to find the pool; every client's command starts with `UNPRIVILEGED`.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        root = CACHE / "root"
+        if not root.exists():
+            tools = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+            subprocess.run([HERE / "fetch_condor.sh", CACHE], check=True, env=tools)
+        for name in ("log", "spool", "lock", "run", "execute", "execute2", "credentials", "home"):
+            (folder / name).mkdir(parents=True)
+        config = folder / "condor_config"
+        text = (HERE / "pool.conf").read_text().replace("@ROOT@", str(root)).replace("@POOL@", str(folder))
+        config.write_text(text.replace("@DOCKER@", str(HERE / "docker")))
+        self.environment = {
+            **os.environ,
+            "CONDOR_CONFIG": str(config),
+            "PATH": f"{Path(sys.executable).parent}:{root}/usr/bin:{root}/usr/sbin:{os.environ['PATH']}",
+            "HOME": str(folder / "home"),
+            "XDG_CACHE_HOME": str(folder / "home" / "cache"),
+            "OMP_NUM_THREADS": "1",
+        }
+        self.command("condor_master", "-pidfile", str(folder / "run" / "master.pid"))
+        wait_until(self._is_up, f"the pool in {folder} is up")
+
+    def _is_up(self) -> bool:
+        command = [*UNPRIVILEGED, "condor_status", "-any", "-af", "MyType"]
+        found = subprocess.run(command, env=self.environment, capture_output=True, text=True).stdout.split()
+        return found.count("Machine") == len(MACHINES) and "Scheduler" in found
+
+    def command(self, *arguments: str, cwd: Path | None = None) -> str:
+        """Standard output of one HTCondor command; a failure raises CalledProcessError."""
+        return subprocess.run(
+            [*UNPRIVILEGED, *arguments], cwd=cwd, env=self.environment, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
+
+    def queue(self, constraint: str = "true") -> list[dict]:
+        """The ads of the jobs now in the queue."""
+        return json.loads(self.command("condor_q", "-json", "-constraint", constraint) or "[]")
+
+    def history(self, constraint: str = "true") -> list[dict]:
+        """The ads of the jobs that have left the queue, oldest first."""
+        return json.loads(self.command("condor_history", "-json", "-constraint", constraint) or "[]")[::-1]
+
+    @property
+    def _master(self) -> psutil.Process:
+        return psutil.Process(int((self.folder / "run" / "master.pid").read_text()))
+
+    def schedd(self) -> psutil.Process | None:
+        """None for the moment in which the master is about to start another one."""
+        return next((p for p in self._master.children() if p.name() == "condor_schedd"), None)
+
+    def lose(self, machine: str) -> None:
+        """Kills everything that runs on this machine. It comes back empty: the master starts its startd again."""
+        for startd in self._master.children():
+            if startd.name() == "condor_startd" and ("STARTD2" in startd.cmdline()) == (machine == "gpu2.example.com"):
+                for process in [startd, *startd.children(recursive=True)]:
+                    process.kill()
+
+    def stop(self) -> None:
+        master = self._master
+        master.send_signal(signal.SIGQUIT)  # fast shutdown: jobs are killed
+        master.wait(60)
+
+
+class Project:
+    """A working directory with the toy pipeline and the repository's own profile, and the Snakemake that runs there."""
+
+    def __init__(self, pool: Pool, folder: Path):
+        self.pool, self.folder = pool, folder
+        folder.mkdir()
+        for name in ("Snakefile", "step"):
+            shutil.copy(HERE / "toy" / name, folder)
+        (folder / "condor").symlink_to(REPOSITORY / "condor")
+        (folder / "profiles").symlink_to(REPOSITORY / "profiles")
+        (folder / "blocked").mkdir()
+        self.profiles = ["condor"]
+        self.controllers: list[subprocess.Popen] = []
+
+    @property
+    def jobs_here(self) -> str:
+        """Constraint that selects this project's jobs in the pool."""
+        return f'SnakemakeWorkdir == "{self.folder}"'
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """`snakemake --profile condor ...` with quick polling, its output in controller.log."""
+        profiles = [option for profile in self.profiles for option in ("--profile", profile)]
+        command = [*UNPRIVILEGED, "snakemake", *profiles, "--seconds-between-status-checks", "1"]
+        with (self.folder / "controller.log").open("a") as log:
+            controller = subprocess.Popen(
+                [*command, *arguments], cwd=self.folder, env=self.pool.environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        self.controllers.append(controller)
+        return controller
+
+    def run(self, *arguments: str) -> int:
+        """Exit status of a whole run."""
+        return self.start(*arguments).wait(180)
+
+    def end(self) -> None:
+        """Takes away the controllers and jobs that a failed test has left."""
+        for controller in self.controllers:
+            if controller.poll() is None:
+                controller.kill()
+        if self.pool.queue(self.jobs_here):
+            self.pool.command("condor_rm", "-constraint", self.jobs_here)
+
+    @property
+    def log(self) -> str:
+        """What the controllers have printed."""
+        file = self.folder / "controller.log"
+        return file.read_text() if file.exists() else ""
+
+    def block(self, rule: str) -> None:
+        """Jobs of this rule will wait, once started, until `unblock`."""
+        (self.folder / "blocked" / rule).touch()
+
+    def unblock(self, rule: str) -> None:
+        (self.folder / "blocked" / rule).unlink()
+
+    def events(self, rule: str) -> list[str]:
+        """What jobs of this rule noted: `start`, `signalled`, `conflict` (another one writes the same file), `end`."""
+        file = self.folder / "events" / rule
+        return file.read_text().split() if file.exists() else []

@@ -1,0 +1,174 @@
+"""What pools do to jobs and controllers, done to a pool on purpose.
+
+One rule of the toy pipeline, `pretrain`, stands for a long GPU job.
+"""
+
+import signal
+import subprocess
+
+import pytest
+from pool import Pool, Project, wait_until
+
+TARGET = "out/pretrain"
+
+
+def start_blocked(project: Project, *arguments: str) -> subprocess.Popen:
+    """A controller whose `pretrain` job runs and will not end by itself."""
+    project.block("pretrain")
+    controller = project.start(TARGET, *arguments)
+    wait_until(lambda: project.events("pretrain") == ["start"], "pretrain runs")
+    return controller
+
+
+def test_eviction_reaches_the_rule_at_once_and_the_job_starts_again(pool: Pool, project: Project):
+    controller = start_blocked(project)
+    pool.command("condor_vacate_job", "-constraint", project.jobs_here)
+    # far less than the two minutes after which the machine would kill the job
+    wait_until(lambda: "signalled" in project.events("pretrain"), "the rule gets the signal", limit_s=60)
+    wait_until(lambda: project.events("pretrain").count("start") == 2, "pretrain runs again")
+    project.unblock("pretrain")
+    assert controller.wait(60) == 0
+    assert project.events("pretrain") == ["start", "signalled", "start", "end"]
+
+
+def test_a_held_job_is_reported_with_its_reason_and_leaves_the_queue(pool: Pool, project: Project):
+    controller = start_blocked(project, "--retries", "0", "--htcondor-held-timeout", "3")
+    pool.command("condor_hold", "-reason", "the disk is full", "-constraint", project.jobs_here)
+    assert controller.wait(60) == 1
+    assert "Reason: the disk is full" in project.log
+    assert pool.queue(project.jobs_here) == []
+
+
+def test_a_released_job_goes_on(pool: Pool, project: Project):
+    controller = start_blocked(project, "--retries", "0")
+    pool.command("condor_hold", "-constraint", project.jobs_here)
+    wait_until(lambda: "is held" in project.log, "the hold is reported")
+    project.unblock("pretrain")
+    pool.command("condor_release", "-constraint", project.jobs_here)
+    assert controller.wait(60) == 0
+
+
+def test_unmatched_requirements_are_reported_with_their_reason_and_a_limit(pool: Pool, project: Project):
+    requirements = 'pretrain:requirements=(TARGET.HasDocker) && (TARGET.Machine == "gpu3.example.com")'
+    assert project.run(TARGET, "--retries", "0", "--set-resources", requirements, "pretrain:unmatched_limit_s=5") == 1
+    reason = 'none of the pool\'s 2 machines fits: TARGET.Machine == "gpu3.example.com" (0 do)'
+    assert f"cannot run, {reason}. It fails in 5 s" in project.log
+    assert f"for 5 s {reason}" in project.log.split("Error in rule pretrain")[1]
+    assert pool.queue(project.jobs_here) == []
+
+
+def test_a_failed_job_is_tried_again_with_more_memory_and_names_its_messages(pool: Pool, project: Project):
+    (project.folder / "broken").mkdir()
+    (project.folder / "broken" / "pretrain").touch()
+    assert project.run(TARGET, "--retries", "1") == 1
+    first, second = pool.history(project.jobs_here)
+    assert (first["RequestMemory"], second["RequestMemory"]) == (573, 2 * 573)  # MiB; the rule asks for 600 MB
+    messages = project.folder / project.log.split("Its messages: ")[1].split()[0]
+    assert "exit code 3" in messages.read_text() or "non-zero exit" in messages.read_text()
+
+
+def test_interrupt_removes_the_jobs(pool: Pool, project: Project):
+    controller = start_blocked(project)
+    controller.send_signal(signal.SIGINT)
+    assert controller.wait(60) == 1
+    wait_until(lambda: not pool.queue(project.jobs_here), "the job has left the queue", limit_s=60)
+    assert project.events("pretrain") == ["start", "signalled"]
+    project.unblock("pretrain")
+    assert project.run(TARGET, "--rerun-incomplete") == 0
+
+
+def test_after_a_killed_controller_no_two_jobs_write_the_same_file(pool: Pool, project: Project):
+    killed = start_blocked(project)
+    killed.kill()
+    killed.wait()
+    assert [job["JobStatus"] for job in pool.queue(project.jobs_here)] == [2], "the job runs on without its controller"
+    assert project.run("--unlock") == 0
+    controller = project.start(TARGET, "--rerun-incomplete")
+    wait_until(lambda: project.events("pretrain").count("start") == 2, "the second controller's job runs")
+    project.unblock("pretrain")
+    assert controller.wait(60) == 0
+    assert project.events("pretrain") == ["start", "signalled", "start", "end"]
+    assert "left behind by an earlier Snakemake" in project.log
+
+
+def test_a_failed_submission_leaves_other_jobs_alone(project: Project):
+    broken = "train_tasks:requirements=((("
+    controller = start_blocked(project, "out/train_tasks", "--retries", "0", "--set-resources", broken)
+    wait_until(lambda: "could not be submitted" in project.log, "the submission has failed")
+    project.unblock("pretrain")
+    assert controller.wait(60) == 1
+    assert project.events("pretrain") == ["start", "end"]
+    assert (project.folder / TARGET).exists()
+
+
+@pytest.mark.slow
+def test_a_job_that_waits_for_a_busy_machine_is_left_waiting(pool: Pool, project: Project):
+    occupy = project.folder / "occupy.sub"
+    occupy.write_text("executable = /bin/sleep\narguments = 600\nrequest_gpus = 1\nrequest_memory = 100\nqueue 2\n")
+    cluster = pool.command("condor_submit", "-terse", str(occupy)).split(".")[0]
+    occupiers = f"ClusterId == {cluster}"
+    wait_until(lambda: all(job["JobStatus"] == 2 for job in pool.queue(occupiers)), "both GPUs are busy")
+    controller = project.start(TARGET, "--set-resources", "pretrain:unmatched_limit_s=2")
+    waiting = f"{project.jobs_here} && JobStatus == 1 && time() - QDate > 12"
+    wait_until(lambda: pool.queue(waiting), "the job has waited for several times the limit")
+    pool.command("condor_rm", "-constraint", occupiers)
+    assert controller.wait(90) == 0
+    assert "cannot run" not in project.log
+
+
+@pytest.mark.slow
+def test_a_job_that_exceeds_its_runtime_fails_without_waiting_for_a_release(pool: Pool, project: Project):
+    project.block("pretrain")
+    assert project.run(TARGET, "--retries", "0", "--set-resources", "pretrain:runtime=1") == 1  # minutes
+    assert "Reason: ran longer than the runtime of its rule" in project.log
+    assert pool.queue(project.jobs_here) == []
+
+
+@pytest.mark.slow
+def test_a_job_that_restarts_for_ever_is_stopped(pool: Pool, project: Project):
+    controller = start_blocked(project, "--retries", "0", "--set-resources", "pretrain:max_starts=2")
+    pool.command("condor_vacate_job", "-constraint", project.jobs_here)
+    wait_until(lambda: project.events("pretrain").count("start") == 2, "pretrain runs again")
+    pool.command("condor_vacate_job", "-constraint", project.jobs_here)
+    assert controller.wait(90) == 1
+    assert "started 3 times without finishing" in project.log
+    assert pool.queue(project.jobs_here) == []
+
+
+@pytest.mark.slow
+def test_a_restart_of_the_schedd_costs_nothing(pool: Pool, project: Project):
+    project.block("train_tasks")
+    controller = project.start("out/train_float16")
+    wait_until(lambda: project.events("train_tasks") == ["start"], "train_tasks runs")
+    old = pool.schedd()
+    old.kill()
+    wait_until(lambda: pool.schedd() not in (None, old), "the master has started another schedd")
+    project.unblock("train_tasks")
+    assert controller.wait(150) == 0  # `train` was submitted to the new schedd
+    assert project.events("train_tasks") == ["start", "end"]
+
+
+@pytest.mark.slow
+def test_a_lost_machine_is_noticed_and_its_job_runs_elsewhere(pool: Pool, project: Project):
+    controller = start_blocked(project, "--set-resources", "pretrain:htcondor_submit_job_lease_duration=20")
+    (job,) = pool.queue(project.jobs_here)
+    pool.lose(job["RemoteHost"].rpartition("@")[2])
+    project.unblock("pretrain")
+    assert controller.wait(150) == 0
+    assert project.events("pretrain") == ["start", "start", "end"]
+
+
+@pytest.mark.slow
+def test_the_controller_as_a_job_outlives_its_shell_and_takes_its_jobs_along(pool: Pool, project: Project):
+    (project.folder / ".snakemake").mkdir()
+    project.block("pretrain")
+    submit = ["condor_submit", "-terse", "condor/controller.sub", f"options={TARGET} --seconds-between-status-checks 1"]
+    cluster = pool.command(*submit, cwd=project.folder).split(".")[0]
+    wait_until(lambda: project.events("pretrain") == ["start"], "pretrain runs")
+    pool.command("condor_rm", cluster)
+    wait_until(lambda: not pool.queue(f"ClusterId == {cluster} || {project.jobs_here}"), "controller and job are gone")
+    assert project.events("pretrain") == ["start", "signalled"]
+    project.unblock("pretrain")
+    pool.command(*submit[:-1], submit[-1] + " --rerun-incomplete", cwd=project.folder)
+    wait_until((project.folder / TARGET).exists, "a second controller has finished the work")
+    wait_until(lambda: not pool.queue(), "the second controller has ended")

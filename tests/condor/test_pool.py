@@ -1,0 +1,57 @@
+"""The pipeline on a pool whose history says what each job asked for and where it ran."""
+
+from pool import HERE, MACHINES, Pool, Project
+
+GPU_RULES = {"perfectible", "train", "sample", "audit", "pretrain"}
+
+
+def rule_of(job: dict) -> str:
+    return job["JobBatchName"].rpartition("-")[0]
+
+
+def test_only_gpu_rules_ask_for_gpus(pool: Pool, project: Project):
+    assert project.run() == 0
+    jobs = pool.history(project.jobs_here)
+    assert len(jobs) == 13
+    for job in jobs:
+        on_gpu = rule_of(job) in GPU_RULES
+        assert job.get("RequestGPUs", 0) == on_gpu
+        assert ("RequireGPUs" in job) == on_gpu
+        assert job["RequestMemory"] == (573 if on_gpu else 287)  # MiB: 600 and 300 MB
+        assert job["RequestCpus"] == (2 if rule_of(job) == "score" else 1)
+        assert job["JobLeaseDuration"] == 300
+        assert job["LastRemoteHost"].rpartition("@")[2] in MACHINES
+        assert (job["ExitCode"], job["NumJobStarts"]) == (0, 1)
+    assert not {"report_data", "report_page"} & {rule_of(job) for job in jobs}
+    # HTCondor shows a job the GPU it was given, and hides all from one that was given none.
+    assert "CUDA_VISIBLE_DEVICES=GPU-" in (project.folder / "out/train_float16").read_text()
+    assert "CUDA_VISIBLE_DEVICES=10000\n" in (project.folder / "out/score_float16").read_text()
+
+
+def test_every_key_of_the_notebooks_submit_description_can_be_said(pool: Pool, project: Project):
+    project.profiles.append(str(HERE / "site"))
+    assert project.run("out/pretrain", "--retries", "0") == 1, "the pool has no such machine"
+    (job,) = pool.history(project.jobs_here)
+    assert job["WantDocker"] and job["DockerImage"] == "pytorch/pytorch:2.4.0-cuda12.1-cudnn9-runtime"
+    assert 'TARGET.HasDocker) && (TARGET.Machine == "gpu3.example.com")' in job["Requirements"]
+    assert (job["RequestGPUs"], job["RequestCpus"]) == (1, 20)
+    assert (job["RequestMemory"], job["RequestDisk"]) == (128 * 1024, 20 * 1024**2)  # MiB, KiB
+    assert job["ShouldTransferFiles"] == "NO"
+    assert job["Project"] == "arc"
+    variables = job["Environment"].split()
+    assert {"PYTHONPATH=/mnt/library", "TOKENIZERS_PARALLELISM=false"} <= set(variables)
+    assert any(variable.startswith("PATH=") for variable in variables), "getenv"
+
+
+def test_requirements_choose_the_machine_of_gpu_jobs_alone(pool: Pool, project: Project):
+    for machine in sorted(MACHINES):
+        choice = f'(TARGET.Machine == "{machine}")'
+        rules = ("pretrain", "train_tasks")
+        (project.folder / "site").mkdir(exist_ok=True)
+        lines = "".join(f"  {rule}:\n    gpu_requirements: {choice}\n" for rule in rules)
+        (project.folder / "site" / "profile.yaml").write_text(f"set-resources:\n{lines}")
+        project.profiles = ["condor", "site"]
+        assert project.run("--forceall", *(f"out/{rule}" for rule in rules)) == 0
+        cpu_job, gpu_job = sorted(pool.history(project.jobs_here)[-2:], key=lambda job: "RequestGPUs" in job)
+        assert gpu_job["LastRemoteHost"].endswith(f"@{machine}")
+        assert "TARGET.Machine" not in cpu_job["Requirements"]

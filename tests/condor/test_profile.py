@@ -1,0 +1,89 @@
+"""What can be said of the profile without a pool."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import classad2
+import pytest
+import yaml
+from pool import HERE, REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY / "condor"))
+from htcondor_executor import as_if_free, conjuncts, explain, fits  # noqa: E402
+
+GPU_RULES = {"perfectible", "train", "sample", "audit", "pretrain"}
+
+
+def requests(snakefile: Path, *arguments: str) -> dict[str, dict[str, str]]:
+    """Rule -> resources, as a dry run with the profile prints them."""
+    dry_run = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--profile", "condor", "--snakefile", snakefile, *arguments],
+        cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    blocks = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", dry_run.stdout + dry_run.stderr, re.MULTILINE)
+    return {
+        rule: dict(re.findall(r"(\w+)=(.*?)(?:, (?=\w+=)|$)", re.search(r"resources: (.*)", block)[1]))
+        for rule, block in blocks
+    }
+
+
+def test_a_dry_run_prints_what_each_rule_requests():
+    found = requests(HERE / "toy" / "Snakefile", "out/report_page", "out/pretrain", "--directory", "results/dry-run")
+    assert set(found) == GPU_RULES | {
+        "train_tasks", "evaluation_set", "model_manifest", "score", "audit_join", "report_data", "report_page",
+    }  # fmt: skip
+    for rule, resources in found.items():
+        assert resources.get("gpu", "0") == ("1" if rule in GPU_RULES else "0")
+        local = rule in ("report_data", "report_page")
+        assert resources["mem_mb"] == ("2000" if local else "600" if rule in GPU_RULES else "300")
+        assert resources["disk_mb"] == ("2000" if local else "100" if rule in GPU_RULES else "50")
+        assert resources["max_starts"] == "10"
+        assert resources["unmatched_limit_s"] == "1800"
+
+
+def test_no_setting_is_in_two_profiles():
+    profiles = [
+        yaml.safe_load((REPOSITORY / path).read_text())
+        for path in ("condor/profile.yaml", "profiles/default/profile.yaml")
+    ]
+    assert not set.intersection(*map(set, profiles))
+
+
+@pytest.mark.parametrize(
+    ("expression", "operands"),
+    [
+        ("TARGET.HasDocker", ["TARGET.HasDocker"]),
+        ("(a) && (b >= 2)", ["a", "b >= 2"]),
+        ('((a) && (b == "x && (y")) && c =?= true', ["a", 'b == "x && (y"', "c =?= true"]),
+        ("(a || b) && (c)", ["a || b", "c"]),
+        ("a && b || c", ["a && b || c"]),
+        ("a ? b && c : d", ["a ? b && c : d"]),
+        ("f(a && b) && g", ["f(a && b)", "g"]),
+    ],
+)
+def test_conjuncts_of_an_expression(expression, operands):
+    assert list(conjuncts(expression)) == operands
+
+
+def machine(name: str, **attributes: object) -> classad2.ClassAd:
+    return classad2.ClassAd(
+        {"Machine": name, "TotalSlotMemory": 8192, "Memory": 128, "TotalSlotGPUs": 1, "GPUs": 0, **attributes}
+    )
+
+
+def test_a_busy_machine_fits_and_the_conditions_that_exclude_are_named():
+    job = classad2.ClassAd({"RequestMemory": 4096, "RequestGPUs": 1})
+    job["RequireGPUs"] = classad2.ExprTree("Capability >= 7.5")
+    job["Requirements"] = classad2.ExprTree(
+        "(TARGET.Memory >= RequestMemory) && (countMatches(MY.RequireGPUs, TARGET.AvailableGPUs) >= RequestGPUs)"
+    )
+    old = as_if_free(machine("old", GPUs_GPU_1=classad2.ClassAd({"Capability": 7.0})))
+    new = as_if_free(machine("new", GPUs_GPU_1=classad2.ClassAd({"Capability": 8.0})))
+    small = as_if_free(machine("small", TotalSlotMemory=1024, GPUs_GPU_1=classad2.ClassAd({"Capability": 8.0})))
+    assert [fits(job, each) for each in (old, new, small)] == [False, True, False]
+    assert explain(job, [old, small]) == (
+        "TARGET.Memory >= RequestMemory (1 do), countMatches(MY.RequireGPUs,TARGET.AvailableGPUs) >= RequestGPUs (1 do)"
+    )
