@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from arc_precision.config.base import from_settings, settings
+from arc_precision.config.experiment import load_experiment
+from arc_precision.config.report import ReportSlice
 from arc_precision.contracts.parquet import write_rows
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.scores import SCORES
 from arc_precision.contracts.steps import STEP
 from arc_precision.contracts.tasks import TASKS
+from arc_precision.mismatch.chain import cause_table, counterfactual_table, observed_causes, settings_along
 from arc_precision.mismatch.metrics import METRICS, by_position, by_probability_decile, mismatch_metrics
 
 DTYPES = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24}
@@ -44,15 +48,16 @@ class Plan:
     missing: tuple[tuple[str, int], ...] = ()  # runs without any file
     nan_from: dict[tuple[str, int], int] = field(default_factory=dict)  # (arm, seed): metrics are null from this step
     audits: bool = True
+    collapse: dict = field(default_factory=dict)  # the section `collapse`
     top_p: dict[str, float] = field(default_factory=dict)
     overrides: dict[str, dict] = field(default_factory=dict)  # arm: changes of its training section
     isolation: dict[str, str] = field(default_factory=dict)
     dirty: bool = False
 
 
-def make_results(root: Path, plan: Plan) -> dict:
+def make_results(root: Path, plan: Plan) -> ReportSlice:
     """Write the tree under `root` and return the report's slice of the configuration."""
-    cfg = report_slice(plan)
+    cfg = from_settings(ReportSlice, report_slice(plan))
     write_data(root, plan)
     _write_scores(root, plan, "base", None, 0)
     for arm in plan.arms:
@@ -68,44 +73,32 @@ def make_results(root: Path, plan: Plan) -> dict:
     return cfg
 
 
-def report_slice(plan: Plan) -> dict:
-    arms = {}
-    for arm in plan.arms:
-        arms[arm] = {
-            "device": "cpu",
-            "model": {"path": "resources/tiny-arc", "prompt": "dsl", "load_in_4bit": False},
-            "trainer_dtype": _dtype(arm),
-            "sampler_dtype": _dtype(arm),
-            "training": {
-                "segment_steps": plan.segment_steps,
-                "learning_rate": 5e-4,
-                "sync": "adapter",
-                "correction": "off",
-                "processes": 1,
-                **plan.overrides.get(arm, {}),
+def report_slice(plan: Plan) -> list[str]:
+    """The slice of the configuration that goes with the plan, as the workflow hands it over: key=value lines."""
+    experiment = load_experiment(
+        {
+            "experiment": "made-up",
+            "max_steps": plan.max_steps,
+            "run_arms": plan.arms,
+            "seeds": plan.seeds,
+            "evaluate_on": plan.sets,
+            "arms": {
+                arm: {
+                    "trainer_dtype": _dtype(arm),
+                    "sampler_dtype": _dtype(arm),
+                    "training": plan.overrides.get(arm, {}),
+                    "sampling": {"top_p": plan.top_p.get(arm, 1.0)},
+                }
+                for arm in plan.arms
             },
-            "sampling": {
-                "engine": "vllm",
-                "temperature": 1.0,
-                "top_p": plan.top_p.get(arm, 1.0),
-                "top_k": 0,
-                "repetition_penalty": 1.0,
-                "max_completion_tokens": 48,
-            },
-            "sandbox": {"cpu_s": 1.0, "min_level": "rlimit"},
-            "collapse": None,
-            "max_prompt_tokens": 384,
+            "training": {"segment_steps": plan.segment_steps},
+            "evaluation": {"every": plan.evaluate_every},
+            "audit": {"every": plan.evaluate_every},
+            "collapse": plan.collapse,
+            "report": {"baseline_arm": plan.arms[-1], "primary_set": plan.sets[-1], "bootstrap_samples": 500},
         }
-    return {
-        "experiment": "made-up",
-        "report": {"baseline_arm": plan.arms[-1], "bootstrap_samples": 500},
-        "collapse": {},
-        "run_arms": list(plan.arms),
-        "seeds": list(plan.seeds),
-        "evaluate_on": list(plan.sets),
-        "max_steps": plan.max_steps,
-        "arms": arms,
-    }
+    )
+    return settings(experiment.report_slice())
 
 
 def _dtype(arm: str) -> str:
@@ -176,7 +169,7 @@ def _task(name: str, number: int) -> dict:
 # Runs
 
 
-def _write_run(root: Path, plan: Plan, cfg: dict, arm: str, seed: int, last: int) -> None:
+def _write_run(root: Path, plan: Plan, cfg: ReportSlice, arm: str, seed: int, last: int) -> None:
     folder = root / "runs" / arm / f"seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     collapse = plan.collapse_at.get((arm, seed))
@@ -214,7 +207,7 @@ def _write_run(root: Path, plan: Plan, cfg: dict, arm: str, seed: int, last: int
                     "peak_gpu_memory_mb": None,
                 }
             )
-        name = f"{first + plan.segment_steps - 1}"
+        name = first + plan.segment_steps - 1
         (folder / f"steps-{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps))
         (folder / f"timing-{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in timing))
         status = "collapsed" if collapse and to > collapse + 10 else "running"
@@ -235,7 +228,7 @@ def _write_run(root: Path, plan: Plan, cfg: dict, arm: str, seed: int, last: int
                 "versions": {"torch": "2.13.0", "trl": "1.16.0", "vllm": "0.31.0", "peft": "0.21.2"},
                 "commit": "0123456789abcdef0123456789abcdef01234567",
                 "dirty": plan.dirty,
-                "config": cfg["arms"][arm],
+                "config": cfg.arms[arm],
                 "status": status,
                 "stopped_at": None,
                 "warnings": [],
@@ -364,22 +357,33 @@ def _sample_row(score: dict) -> dict:
 
 
 def _write_chain(root: Path, arm: str, seed: int, step: int) -> None:
-    """What `audit_join` writes, as far as the report reads it."""
     rng = _rng("chain", arm, seed, step)
-    sigma = DTYPES[_dtype(arm)]
-    sampler = -rng.exponential(0.7, size=(32, 200))
-    trainer = sampler + rng.normal(0, 4 * sigma, size=sampler.shape)
-    mask = np.ones(sampler.shape, dtype=bool)
+    ulp, shape = DTYPES[_dtype(arm)], (32, 200)
+    sampler = -rng.exponential(0.7, size=shape)
+    parts = [rng.normal(0, scale, size=shape) for scale in (3 * ulp, 1e-6, 3 * ulp, ulp)]
+    start, causes = observed_causes(_dtype(arm), _dtype(arm), merged=False)
+    logps = sampler + np.cumsum([np.zeros(shape), *reversed(parts)], axis=0)[::-1]
+    scored = dict(zip(settings_along(start, causes), logps, strict=True))
+    mask = np.ones(shape, dtype=bool)
+    trainer = logps[0]
+    counterfactuals = counterfactual_table(
+        trainer, sampler, {"top_p 0.95": (sampler, sampler + rng.uniform(0, 0.051, size=shape))}, mask
+    )
     _write_json(
         root / "audit" / arm / f"seed-{seed}" / f"step-{step}" / "chain.json",
         {
             "schema_version": 1,
-            "by_position": json.loads(by_position(trainer, sampler, mask).to_json(orient="records")),
-            "by_probability_decile": json.loads(
-                by_probability_decile(trainer, sampler, mask).to_json(orient="records")
-            ),
+            "causes": _records(cause_table(scored, start, causes, mask).rename_axis("cause").reset_index()),
+            "counterfactuals": _records(counterfactuals.rename_axis("name").reset_index()),
+            "noise_floor": {"logp_diff_abs_mean": ulp},
+            "by_position": _records(by_position(trainer, sampler, mask)),
+            "by_probability_decile": _records(by_probability_decile(trainer, sampler, mask)),
         },
     )
+
+
+def _records(table) -> list[dict]:
+    return json.loads(table.to_json(orient="records"))
 
 
 if __name__ == "__main__":
@@ -400,4 +404,5 @@ if __name__ == "__main__":
         evaluate_every=every,
         n_tasks=args.tasks,
     )
-    _write_json(args.folder / "cfg.json", make_results(args.folder, made))
+    make_results(args.folder, made)
+    (args.folder / "cfg.txt").write_text("\n".join(report_slice(made)) + "\n")

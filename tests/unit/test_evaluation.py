@@ -23,7 +23,7 @@ def scores(*rows: dict) -> pd.DataFrame:
     default = {
         "row_id": "t", "task_id": "t", "sample": 0, "verdict": "ok", "exception_type": None, "exception_line": None,
         "program": "def transform(g): return g", "outputs": None, "train_correct": 0, "train_total": 2,
-        "test_correct": 0,        "test_total": 1, "train_pixels": 0.0, "test_pixels": 0.0, "solved": False, "reward": 1.0,
+        "test_correct": 0, "test_total": 1, "train_pixels": 0.0, "test_pixels": 0.0, "solved": False, "reward": 1.0,
         "completion_tokens": 10, "truncated": False, "seen_in_training": False,
     }  # fmt: skip
     assert default.keys() == set(SCORES.names)

@@ -151,19 +151,22 @@ def two_attempts(scores: pd.DataFrame, keys: list[list[bytes] | None], answers: 
     `scores` as for `per_task`, `keys` its output grids in the same order (`grid_keys`), `answers` the keys of every
     task's test outputs. Index: task_id, sorted. A task without any valid grid scores 0.
     """
-    rows = scores.reset_index(drop=True)
-    share = rows["train_correct"] / rows["train_total"]
-    length = rows["program"].fillna("").str.len()
+    valid = [row for row, grids in enumerate(keys) if grids is not None]
+    n_train = scores["train_total"].to_numpy()
+    share = scores["train_correct"].to_numpy() / n_train
+    length = scores["program"].fillna("").str.len().to_numpy()
+    task_ids = scores["task_id"].to_numpy()
+    by_task: dict[str, list[int]] = {task_id: [] for task_id in sorted(set(task_ids))}
+    for row in valid:
+        by_task[task_ids[row]].append(row)
     result = {}
-    for task_id, group in rows.groupby("task_id"):
-        ours = [i for i in group.index if keys[i] is not None]
+    for task_id, rows in by_task.items():
         right = 0
         for test, answer in enumerate(answers[task_id]):
-            at = [int(rows.at[i, "train_total"]) + test for i in ours]
-            grids = [keys[i][position] for i, position in zip(ours, at, strict=True)]
-            right += answer in choose_attempts(grids, [share[i] for i in ours], [length[i] for i in ours])
+            grids = [keys[row][n_train[row] + test] for row in rows]
+            right += answer in choose_attempts(grids, share[rows], length[rows])
         result[task_id] = right / len(answers[task_id])
-    return pd.Series(result, name="two_attempts").sort_index()
+    return pd.Series(result, name="two_attempts")
 
 
 def grid_key(grid: Iterable[Iterable[int]]) -> bytes:

@@ -1,64 +1,92 @@
 """Puts report.json together."""
 
-import json
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from arc_precision.collapse import CollapseConfig
 from arc_precision.config.report import ReportSlice
-from arc_precision.contracts.scores import SCORES
-from arc_precision.evaluation import METRICS, per_task
+from arc_precision.report import intervals
+from arc_precision.report.cards import tasks_section
+from arc_precision.report.causes import audited_steps
+from arc_precision.report.collapses import collapse_runs, collapse_section, excerpts
 from arc_precision.report.curves import curves
-from arc_precision.report.results import Results, Run, Scored, find_results, read_table
+from arc_precision.report.notes import missing, warnings
+from arc_precision.report.origins import provenance
+from arc_precision.report.outcomes import (
+    Outcome,
+    common_dtype,
+    compared_step,
+    evaluation,
+    matrix,
+    read_outcomes,
+    seeds_of,
+)
+from arc_precision.report.results import Checkpoint, Evaluated, Run, Selection, find_results
+from arc_precision.report.runs import PRECISION_KEYS, RunRecord, differences, read_runs
 from arc_precision.report.schema import (
-    Arm,
+    ArmRow,
+    CollapseRun,
+    Comparison,
     Difference,
-    EvaluationRow,
     Interval,
-    Note,
     Report,
     RunRow,
     Settings,
-    Verdict,
 )
-
-_SCALARS = [name for name in SCORES.names if name not in ("outputs", "exception_type", "exception_line")]
+from arc_precision.report.verdict import outcome_of, verdict
+from arc_precision.statistics import seeds_needed
 
 
 def build_report(cfg: ReportSlice, root: Path, files: list[Path] | None = None) -> Report:
-    """Read the results under `root` (only `files`, if given) and compute everything the page shows."""
-    results = find_results(root, files, cfg.run_arms, cfg.seeds, cfg.evaluate_on, cfg.max_steps)
-    steps = {run: _steps(results, run) for run in sorted(results.steps)}
-    rows = [
-        _run_row(cfg, results, Run(arm, seed), steps.get(Run(arm, seed))) for arm in cfg.run_arms for seed in cfg.seeds
+    """Read the results under `root` (only `files`, if given) and compute everything the page shows.
+
+    Raises:
+        ValueError: a file follows another version of its contract, or the primary metric does not exist.
+    """
+    selection = Selection(cfg.run_arms, cfg.seeds, cfg.evaluate_on, cfg.max_steps)
+    arms, configs = list(cfg.run_arms), {arm: cfg.arms[arm] for arm in cfg.run_arms}
+    rules = CollapseConfig.model_validate(cfg.collapse)
+    results = find_results(root, files, selection)
+    records = read_runs(results, selection.runs(), cfg.max_steps)
+    outcomes = read_outcomes(results)
+    dtype = common_dtype(outcomes, arms)
+
+    settings = _settings(cfg, dtype)
+    collapsed = collapse_runs(records, rules)
+    comparisons = _comparisons(cfg, outcomes, dtype)
+    step = max((c.step for c in comparisons), default=_last_step(outcomes))
+    arm_rows = [_arm_row(cfg, arm, records, collapsed, outcomes, dtype, step) for arm in arms]
+    run_rows = _run_rows(cfg, records, collapsed, outcomes, dtype, step)
+    differing = [
+        Difference(key=key, values=values, precision=key in PRECISION_KEYS)
+        for key, values in differences(configs).items()
     ]
+    tables = evaluation(outcomes, cfg.report, dtype, arms)
+    texts = excerpts(results, collapsed, cfg.report.primary_set, dtype)
+    collapse = collapse_section(collapsed, arms, cfg.report, rules, texts)
     return Report(
         experiment=cfg.experiment,
         title=cfg.report.title,
-        settings=_settings(cfg, results),
-        verdict=Verdict(outcome="nothing", headline="No verdict yet.", sentences=[]),
-        warnings=[],
-        missing=[
-            Note(level="serious", text=f"{r.arm}, seed {r.seed}: no steps.") for r in rows if r.status == "missing"
-        ],
-        arms=[
-            Arm(
-                name=arm,
-                trainer_dtype=cfg.arms[arm]["trainer_dtype"],
-                sampler_dtype=cfg.arms[arm]["sampler_dtype"],
-                is_baseline=arm == cfg.report.baseline_arm,
-            )
-            for arm in cfg.run_arms
-        ],
-        runs=rows,
-        differences=differences({arm: cfg.arms[arm] for arm in cfg.run_arms}),
-        curves=curves(steps, list(cfg.run_arms), cfg.report.smoothing_steps),
-        evaluation=[_evaluation_row(scored, path) for scored, path in results.scores.items()],
+        settings=settings,
+        verdict=verdict(settings, arm_rows, run_rows, comparisons, differing, tables.rows, collapse),
+        warnings=warnings(settings, configs, records, tables.rows, collapse),
+        missing=missing(settings, records, results),
+        arms=arm_rows,
+        runs=run_rows,
+        comparisons=comparisons,
+        differences=differing,
+        curves=curves({run: r.steps for run, r in records.items()}, arms, cfg.report.smoothing_steps),
+        mismatch=audited_steps(results, arms),
+        evaluation=tables,
+        tasks=tasks_section(results, outcomes, arms, step, dtype),
+        collapse=collapse,
+        provenance=provenance(results, records, configs, cfg.experiment),
     )
 
 
-def _settings(cfg: ReportSlice, results: Results) -> Settings:
+def _settings(cfg: ReportSlice, dtype: str | None) -> Settings:
     return Settings(
         baseline_arm=cfg.report.baseline_arm,
         primary_set=cfg.report.primary_set,
@@ -70,75 +98,155 @@ def _settings(cfg: ReportSlice, results: Results) -> Settings:
         arms=list(cfg.run_arms),
         seeds=list(cfg.seeds),
         sets=list(cfg.evaluate_on),
-        common_dtype=None,
+        common_dtype=dtype,
     )
 
 
-def _steps(results: Results, run: Run) -> pd.DataFrame:
-    steps = results.rows(results.steps[run])
-    timing = results.rows(results.timing.get(run, []))
-    return steps.merge(timing[["step", "step_s"]], on="step", how="left") if len(timing) else steps
+def _last_step(outcomes: dict[Evaluated, Outcome]) -> int | None:
+    return max((e.checkpoint.step for e in outcomes), default=None)
 
 
-def _run_row(cfg: ReportSlice, results: Results, run: Run, steps: pd.DataFrame | None) -> RunRow:
-    facts = results.json(results.facts[run][-1]) if run in results.facts else None
-    asked = {key: cfg.arms[run.arm][key] for key in ("trainer_dtype", "sampler_dtype")}
-    if steps is None:
-        return RunRow(
-            arm=run.arm, seed=run.seed, status="missing", steps=0, applied_steps=None, asked=asked, observed={},
-            reward_final=None, logp_diff_abs_mean=None, hours=None, gpu_hours=None,
-        )  # fmt: skip
-    observed = {key: str(value) for key, value in facts["observed"].items() if value is not None} if facts else {}
-    hours = steps["step_s"].sum() / 3600 if "step_s" in steps else None
-    return RunRow(
-        arm=run.arm,
-        seed=run.seed,
-        status="finished" if steps["step"].iloc[-1] == cfg.max_steps else facts["status"] if facts else "running",
-        steps=int(steps["step"].iloc[-1]),
-        applied_steps=int(steps["applied_steps"].iloc[-1]),
-        asked=asked,
-        observed=observed,
-        reward_final=steps["reward_mean"].astype(float).tail(cfg.report.smoothing_steps).mean(),
-        logp_diff_abs_mean=steps["mismatch/logp_diff_abs_mean"].astype(float).mean(),
-        hours=hours,
-        gpu_hours=hours * cfg.arms[run.arm]["training"]["processes"]
-        if hours is not None and observed.get("device", "cpu") != "cpu"
-        else None,
+def _comparisons(cfg: ReportSlice, outcomes: dict[Evaluated, Outcome], dtype: str | None) -> list[Comparison]:
+    others = [arm for arm in cfg.run_arms if arm != cfg.report.baseline_arm]
+    found = [_comparison(cfg, outcomes, dtype, arm, len(others)) for arm in others] if dtype else []
+    return [comparison for comparison in found if comparison is not None]
+
+
+def _comparison(
+    cfg: ReportSlice, outcomes: dict[Evaluated, Outcome], dtype: str, arm: str, n_comparisons: int
+) -> Comparison | None:
+    report, baseline = cfg.report, cfg.report.baseline_arm
+    name, metric = report.primary_set, report.primary_metric
+    step = compared_step(outcomes, [arm, baseline], name, dtype)
+    if step is None:
+        return None
+    seeds = sorted(
+        set(seeds_of(outcomes, arm, step, name, dtype)) & set(seeds_of(outcomes, baseline, step, name, dtype))
+    )
+    if not seeds:
+        return None
+    values = matrix(outcomes, arm, seeds, step, name, dtype, metric)
+    baseline_values = matrix(outcomes, baseline, seeds, step, name, dtype, metric)
+    difference = (values - baseline_values).to_numpy(dtype=float).T
+    # Bonferroni: all comparisons hold together at the configured level.
+    together = 1 - (1 - report.confidence) / n_comparisons
+    n_tasks = intervals.complete(difference).shape[1]
+    if n_tasks == 0:
+        return None
+    over_seeds = intervals.over_seeds(difference, together)
+    return Comparison(
+        arm=arm,
+        baseline=baseline,
+        step=step,
+        n_seeds=len(seeds),
+        n_tasks=n_tasks,
+        score=np.nanmean(values.to_numpy(dtype=float)),
+        baseline_score=np.nanmean(baseline_values.to_numpy(dtype=float)),
+        over_tasks=intervals.over_tasks(difference, together, report.bootstrap_samples, report.seed),
+        over_seeds=over_seeds,
+        by_seed=list(np.nanmean(difference, axis=1)),
+        seeds_needed=_seeds_needed(difference, together),
+        outcome=outcome_of(over_seeds),
     )
 
 
-def differences(arms: dict[str, dict[str, Any]]) -> list[Difference]:
-    """Keys whose values are not the same in every arm, dotted and sorted."""
-    flat = {arm: _flatten(config) for arm, config in arms.items()}
-    keys = sorted({key for config in flat.values() for key in config})
-    found = []
-    for key in keys:
-        values = {arm: config.get(key) for arm, config in flat.items()}
-        if len({json.dumps(value, sort_keys=True) for value in values.values()}) > 1:
-            found.append(Difference(key=key, values=values, precision=key in ("trainer_dtype", "sampler_dtype")))
-    return found
+def _seeds_needed(difference: np.ndarray, confidence: float) -> int | None:
+    by_seed = np.nanmean(difference, axis=1)
+    spread = by_seed.std(ddof=1) if len(by_seed) > 1 else 0.0
+    if spread == 0:
+        return None
+    return seeds_needed(by_seed.mean() / spread, paired=True, significance=1 - confidence).seeds
 
 
-def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _evaluation_row(scored: Scored, path: Path) -> EvaluationRow:
-    tasks = per_task(read_table(path, SCORES, _SCALARS).to_pandas())
-    shown = [name for name in tasks.columns if name in METRICS or name.startswith("pass@")]
-    return EvaluationRow(
-        set=scored.set,
-        dtype=scored.dtype,
-        arm=scored.checkpoint.arm,
-        seed=scored.checkpoint.seed,
-        step=scored.checkpoint.step,
-        n_tasks=len(tasks),
-        n_samples=int(tasks["n"].max()),
-        metrics={name: Interval(value=tasks[name].mean()) for name in shown},
+def _arm_row(
+    cfg: ReportSlice,
+    arm: str,
+    records: dict[Run, RunRecord],
+    collapsed: list[CollapseRun],
+    outcomes: dict[Evaluated, Outcome],
+    dtype: str | None,
+    step: int | None,
+) -> ArmRow:
+    ours = [record for run, record in records.items() if run.arm == arm]
+    states = _states(ours, collapsed)
+    facts = [record.facts["observed"] for record in ours if record.facts]
+    mismatch = pd.Series([record.mean("mismatch/logp_diff_abs_mean") for record in ours], dtype=float)
+    hours = [record.hours for record in ours if record.hours is not None]
+    gpu_hours = [record.gpu_hours for record in ours if record.gpu_hours is not None]
+    return ArmRow(
+        name=arm,
+        is_baseline=arm == cfg.report.baseline_arm,
+        trainer_dtype=cfg.arms[arm]["trainer_dtype"],
+        sampler_dtype=cfg.arms[arm]["sampler_dtype"],
+        trainer_observed=_joined(fact["base_dtype"] for fact in facts),
+        sampler_observed=_joined(fact["engine_dtype"] for fact in facts),
+        seeds_planned=len(ours),
+        seeds_found=sum(record.n_steps > 0 for record in ours),
+        steps_min=min(record.n_steps for record in ours),
+        steps_max=max(record.n_steps for record in ours),
+        states={state: states.count(state) for state in dict.fromkeys(states)},
+        onsets=[run.onset_step for run in collapsed if run.arm == arm and run.onset_step is not None],
+        score=_arm_score(cfg, outcomes, arm, dtype, step),
+        logp_diff_abs_mean=Interval(value=mismatch.mean(), low=mismatch.min(), high=mismatch.max()),
+        hours=sum(hours) if hours else None,
+        gpu_hours=sum(gpu_hours) if gpu_hours else None,
     )
+
+
+def _states(records: list[RunRecord], collapsed: list[CollapseRun]) -> list[str]:
+    by_rule = {(run.arm, run.seed): run.state for run in collapsed}
+    return [by_rule.get(record.run, record.state) for record in records]
+
+
+def _joined(values) -> str | None:
+    return ", ".join(sorted({str(value) for value in values})) or None
+
+
+def _arm_score(cfg, outcomes, arm: str, dtype: str | None, step: int | None) -> Interval | None:
+    report = cfg.report
+    seeds = seeds_of(outcomes, arm, step, report.primary_set, dtype)
+    if not seeds:
+        return None
+    values = matrix(outcomes, arm, seeds, step, report.primary_set, dtype, report.primary_metric)
+    array = values.to_numpy(dtype=float).T
+    if len(seeds) > 1:
+        return intervals.over_seeds(array, report.confidence)
+    return intervals.over_tasks(array, report.confidence, report.bootstrap_samples, report.seed)
+
+
+def _run_rows(
+    cfg: ReportSlice,
+    records: dict[Run, RunRecord],
+    collapsed: list[CollapseRun],
+    outcomes: dict[Evaluated, Outcome],
+    dtype: str | None,
+    step: int | None,
+) -> list[RunRow]:
+    applied = {run: int(r.steps["applied_steps"].iloc[-1]) for run, r in records.items() if len(r.steps)}
+    equal = min(applied.values(), default=0)
+    rows = []
+    for record, state in zip(records.values(), _states(list(records.values()), collapsed), strict=True):
+        run, config = record.run, cfg.arms[record.run.arm]
+        key = Evaluated(Checkpoint(run.arm, run.seed, step), cfg.report.primary_set, dtype)
+        observed = record.facts["observed"] if record.facts else {}
+        rows.append(
+            RunRow(
+                arm=run.arm,
+                seed=run.seed,
+                state=state,
+                stopped_at=record.stopped_at,
+                steps=record.n_steps,
+                applied_steps=applied.get(run),
+                asked={key: config[key] for key in PRECISION_KEYS},
+                observed={name: str(value) for name, value in observed.items() if value is not None},
+                reward_final=record.mean("reward_mean", last=cfg.report.smoothing_steps),
+                reward_at_equal_updates=record.mean(
+                    "reward_mean", until_applied=equal, last=cfg.report.smoothing_steps
+                ),
+                logp_diff_abs_mean=record.mean("mismatch/logp_diff_abs_mean"),
+                score=outcomes[key].tasks[cfg.report.primary_metric].mean() if key in outcomes else None,
+                hours=record.hours,
+                gpu_hours=record.gpu_hours,
+            )
+        )
+    return rows

@@ -2,91 +2,122 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
-from arc_precision.contracts.steps import STEP
+from arc_precision.contracts.steps import STEP, TIMING
 from arc_precision.mismatch.metrics import METRICS
-from arc_precision.report.schema import ArmCurve, Curve, RunCurve
+from arc_precision.report.results import Run
+from arc_precision.report.schema import ArmCurve, Curves, Panel, RunAxis, RunValues
 
-MAX_POINTS = 400
-_MISMATCH = {metric.key: metric.meaning for metric in METRICS}
+MAX_POINTS = 400  # of a run in a panel: about what a screen can show
+
+_MISMATCH = {f"mismatch/{metric.key}": metric for metric in METRICS}
 
 
 @dataclass(frozen=True)
-class Panel:
-    """One curve of the page: `key` is a column of steps-*.jsonl or timing-*.jsonl."""
-
-    key: str
+class _Panel:
+    key: str  # column of steps-*.jsonl or timing-*.jsonl
     label: str
     unit: str = ""
     log: bool = False
+    text: str = ""  # where the contract's own description does not do
 
 
 PANELS = (
-    Panel("reward_mean", "Reward"),
-    Panel("solved_share", "Solved", "share of completions"),
-    Panel("mismatch/logp_diff_abs_mean", "Mismatch, mean |d|", "nats", log=True),
-    Panel("mismatch/kl_sampler_trainer_k3", "Mismatch, KL(sampler‖trainer), k3", "nats", log=True),
-    Panel("mismatch/ess_seq", "Effective sample size of sequences", "share"),
-    Panel("grad_norm", "Gradient norm", log=True),
-    Panel("loss_scale", "Loss scale", log=True),
-    Panel("skipped", "Skipped updates", "share of steps"),
-    Panel("entropy", "Entropy", "nats"),
-    Panel("kl_base", "KL to the base model", "nats", log=True),
-    Panel("completion_tokens_mean", "Completion length", "tokens"),
-    Panel("truncated_share", "Truncated", "share of completions"),
-    Panel("frac_reward_zero_std", "Groups without a gradient", "share of groups"),
-    Panel("step_s", "Step time", "s"),
+    _Panel("reward_mean", "Reward"),
+    _Panel("solved_share", "Solved", "share of completions"),
+    _Panel("mismatch/logp_diff_abs_mean", "Mismatch: mean |d|", "nats", log=True),
+    _Panel("mismatch/kl_sampler_trainer_k3", "Mismatch: KL(sampler‖trainer)", "nats", log=True),
+    _Panel("mismatch/ess_seq", "Effective sample size of sequences", "share"),
+    _Panel("grad_norm", "Gradient norm", log=True, text="Norm of the gradient before clipping, after unscaling."),
+    _Panel("loss_scale", "Loss scale", log=True, text="Loss scale of float16 training; other dtypes have none."),
+    _Panel("skipped", "Skipped updates", "share of steps", text="Updates skipped because of an overflow."),
+    _Panel("entropy", "Entropy", "nats per token"),
+    _Panel(
+        "kl_base",
+        "KL to the base model",
+        "nats per token",
+        log=True,
+        text="k3 estimate of the KL divergence from the base model.",
+    ),
+    _Panel("completion_tokens_mean", "Completion length", "tokens"),
+    _Panel("truncated_share", "Truncated completions", "share of completions"),
+    _Panel("frac_reward_zero_std", "Groups without a gradient", "share of groups"),
+    _Panel("lora_b_subnormal_share", "LoRA-B below float16's normal range", "share of entries"),
+    _Panel("step_s", "Step time", "s"),
 )
 
 
-def curves(runs: dict[tuple[str, int], pd.DataFrame], arms: list[str], smoothing_steps: int) -> list[Curve]:
-    """A curve per panel that any run has numbers for. `runs` maps (arm, seed) to its steps, sorted, timing included."""
-    found = []
+def curves(runs: dict[Run, pd.DataFrame], arms: list[str], smoothing_steps: int) -> Curves:
+    """Panels of everything that any run has numbers for.
+
+    `runs` maps a run to its steps: one row per step, sorted, columns of both step contracts. Every point is the mean
+    over the steps before it, as many as `smoothing_steps` or as lie between two points, whichever is more; what was not
+    finite in a step is left out of the mean.
+    """
+    longest = max((len(frame) for frame in runs.values()), default=0)
+    every = max(1, -(-longest // MAX_POINTS))
+    window = max(every, smoothing_steps)
+    # The same steps in every run, so that means over seeds are means over the same seeds.
+    thinned = {run: frame[frame["step"] % every == 0] for run, frame in runs.items() if len(frame)}
+    panels = []
     for panel in PANELS:
-        series = {run: _series(frame, panel.key, smoothing_steps) for run, frame in runs.items() if panel.key in frame}
+        series = {
+            run: _smooth(runs[run], panel.key, window, every) for run in thinned if panel.key in runs[run].columns
+        }
         series = {run: values for run, values in series.items() if values.notna().any()}
         if series:
-            found.append(
-                Curve(
-                    key=panel.key,
-                    label=panel.label,
-                    description=_description(panel.key),
-                    unit=panel.unit,
-                    log=panel.log,
-                    runs=[
-                        RunCurve(arm=arm, seed=seed, step=list(values.index), value=list(values))
-                        for (arm, seed), values in series.items()
-                    ],
-                    arms=[_arm_curve(arm, series) for arm in arms if any(run[0] == arm for run in series)],
-                )
+            panels.append(_drawn(panel, series, arms))
+    return Curves(
+        steps_per_point=window,
+        axes=[
+            RunAxis(
+                arm=run.arm,
+                seed=run.seed,
+                step=list(frame["step"]),
+                applied_steps=list(frame["applied_steps"]),
+                hours=list(runs[run]["step_s"].cumsum().loc[frame.index] / 3600) if "step_s" in frame else [],
             )
-    return found
+            for run, frame in thinned.items()
+        ],
+        panels=panels,
+    )
 
 
-def _description(key: str) -> str:
-    if key.startswith("mismatch/"):
-        return _MISMATCH[key.removeprefix("mismatch/")]
-    return STEP.get(key) or "Wall time of the whole step."
+def _smooth(frame: pd.DataFrame, key: str, window: int, every: int) -> pd.Series:
+    values = pd.Series(frame[key].astype(float).to_numpy(), index=frame["step"])
+    smooth = values.rolling(window, min_periods=1).mean()
+    # A mean over the steps before does not hide that a run has stopped giving numbers.
+    return smooth.where(values.notna())[values.index % every == 0]
 
 
-def _series(frame: pd.DataFrame, key: str, smoothing_steps: int) -> pd.Series:
-    """Moving mean over the last `smoothing_steps` steps, then at most MAX_POINTS of them; NaN where a step has none."""
-    values = pd.Series(frame[key].astype(float).to_numpy(), index=frame["step"].astype(int))
-    smooth = values.rolling(smoothing_steps, min_periods=1).mean().where(values.notna())
-    every = -(-len(smooth) // MAX_POINTS)
-    return smooth.iloc[every - 1 :: every]
+def _drawn(panel: _Panel, series: dict[Run, pd.Series], arms: list[str]) -> Panel:
+    metric = _MISMATCH.get(panel.key)
+    return Panel(
+        key=panel.key,
+        label=panel.label,
+        description=f"{_sentence(metric.meaning)} Formula: {metric.formula}."
+        if metric
+        else panel.text or (STEP | TIMING)[panel.key],
+        unit=panel.unit,
+        healthy=metric.healthy if metric and metric.healthy != "-" else "",
+        log=panel.log,
+        runs=[RunValues(arm=run.arm, seed=run.seed, value=list(values)) for run, values in series.items()],
+        arms=[_arm_curve(arm, series) for arm in arms if any(run.arm == arm for run in series)],
+    )
 
 
-def _arm_curve(arm: str, series: dict[tuple[str, int], pd.Series]) -> ArmCurve:
-    table = pd.DataFrame({seed: values for (name, seed), values in series.items() if name == arm}).sort_index()
-    counted = table.notna().sum(axis=1)
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _arm_curve(arm: str, series: dict[Run, pd.Series]) -> ArmCurve:
+    table = pd.DataFrame({run.seed: values for run, values in series.items() if run.arm == arm}).sort_index()
     return ArmCurve(
         arm=arm,
-        step=[int(step) for step in table.index],
+        step=list(table.index),
         mean=list(table.mean(axis=1)),
         low=list(table.min(axis=1)),
         high=list(table.max(axis=1)),
-        n_seeds=[int(n) for n in np.asarray(counted)],
+        n_seeds=list(table.notna().sum(axis=1)),
     )

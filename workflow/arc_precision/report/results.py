@@ -1,4 +1,4 @@
-"""Finds and reads the files of an experiment. Their paths say what they are; see docs/design.md for the layout."""
+"""Finds and reads the files of an experiment. Their paths, relative to its folder, say what they are."""
 
 import json
 import re
@@ -29,106 +29,111 @@ class Checkpoint(NamedTuple):
     step: int
 
 
-class Scored(NamedTuple):
-    """An evaluated checkpoint: on one set, sampled in one dtype."""
+class Evaluated(NamedTuple):
+    """A checkpoint on one set, sampled in one dtype."""
 
     checkpoint: Checkpoint
     set: str
     dtype: str
 
 
+@dataclass(frozen=True)
+class Selection:
+    """What the configuration selects. Files of anything else are left over from another one, and passed over."""
+
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    sets: tuple[str, ...]
+    max_steps: int
+
+    def runs(self) -> list[Run]:
+        """Every arm with every seed."""
+        return [Run(arm, seed) for arm in self.arms for seed in self.seeds]
+
+    def has(self, checkpoint: Checkpoint) -> bool:
+        """Whether a checkpoint is the base model's or one of a selected run."""
+        if checkpoint.step > self.max_steps:
+            return False
+        return checkpoint == (BASE, None, 0) or (checkpoint.arm in self.arms and checkpoint.seed in self.seeds)
+
+
 @dataclass
 class Results:
-    """The files that are there, by what they hold. Nothing is read until it is asked for."""
+    """The files that are there, by what they hold. Segments of a run are in the order of their steps."""
 
-    root: Path
     steps: dict[Run, list[Path]] = field(default_factory=dict)
     timing: dict[Run, list[Path]] = field(default_factory=dict)
     facts: dict[Run, list[Path]] = field(default_factory=dict)
-    scores: dict[Scored, Path] = field(default_factory=dict)
+    scores: dict[Evaluated, Path] = field(default_factory=dict)
+    samples: dict[Evaluated, Path] = field(default_factory=dict)
     chains: dict[Checkpoint, Path] = field(default_factory=dict)
-    manifests: dict[str, Path] = field(default_factory=dict)
     tasks: dict[str, Path] = field(default_factory=dict)
-
-    def json(self, path: Path) -> Any:
-        """A JSON file."""
-        return json.loads(path.read_text(encoding="utf-8"))
-
-    def rows(self, paths: Iterable[Path]) -> pd.DataFrame:
-        """JSONL files one after another, sorted by step. Null becomes NaN in numeric columns."""
-        rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
-        return pd.DataFrame(sorted(rows, key=lambda row: row["step"]))
+    manifests: dict[str, Path] = field(default_factory=dict)
+    benchmarks: dict[str, list[Path]] = field(default_factory=dict)
 
 
-_RUN = r"runs/(?P<arm>[^/]+)/seed-(?P<seed>\d+)/"
-_PATTERNS = {
-    "steps": re.compile(_RUN + r"steps-(?P<last>\d+)\.jsonl"),
-    "timing": re.compile(_RUN + r"timing-(?P<last>\d+)\.jsonl"),
-    "facts": re.compile(_RUN + r"facts-(?P<last>\d+)\.json"),
-    "scores": re.compile(
-        r"scores/(?P<arm>[^/]+)/(seed-(?P<seed>\d+)/)?step-(?P<step>\d+)/(?P<set>.+)\.(?P<dtype>[^.]+)\.parquet"
-    ),
-    "chains": re.compile(r"audit/(?P<arm>[^/]+)/(seed-(?P<seed>\d+)/)?step-(?P<step>\d+)/chain\.json"),
-    "manifests": re.compile(r"(?P<name>(data|model)/[^/]+)\.json"),
-    "tasks": re.compile(r"data/(?P<name>[^/]+)\.parquet"),
-}
+_SEGMENT = re.compile(r"runs/(?P<arm>[^/]+)/seed-(?P<seed>\d+)/(?P<kind>steps|timing|facts)-(?P<stop>\d+)\.jsonl?")
+_RUN_AT_STEP = r"(?P<arm>[^/]+)(/seed-(?P<seed>\d+))?/step-(?P<step>\d+)/"
+_EVALUATED = re.compile(r"(?P<kind>scores|samples)/" + _RUN_AT_STEP + r"(?P<set>[^/]+)\.(?P<dtype>\w+)\.parquet")
+_CHAIN = re.compile(r"audit/" + _RUN_AT_STEP + r"chain\.json")
+_TASKS = re.compile(r"data/(?P<set>[^/]+)\.parquet")
+_MANIFEST = re.compile(r"(?P<name>(data|model)/[^/]+)\.json")
+_BENCHMARK = re.compile(r"benchmarks/(?P<rule>[^/]+?)(/.*)?\.tsv")
 
 
-def find_results(
-    root: Path,
-    files: Iterable[Path] | None,
-    arms: Iterable[str],
-    seeds: Iterable[int],
-    sets: Iterable[str],
-    max_steps: int,
-) -> Results:
-    """Sort files under `root` by what they hold; `files` None takes all that are there.
-
-    Files of other arms, seeds, sets or later steps, left over from another configuration, are passed over.
+def find_results(root: Path, files: Iterable[Path] | None, selection: Selection) -> Results:
+    """Sort files under `root` by what they hold; `files` None takes all that lie there.
 
     Raises:
         ValueError: a file is not under `root`.
     """
-    arms, seeds, sets = set(arms), set(seeds), set(sets)
-    found = Results(root)
-    for path in sorted(root.rglob("*") if files is None else files):
+    found = Results()
+    segments = {"steps": found.steps, "timing": found.timing, "facts": found.facts}
+    evaluated = {"scores": found.scores, "samples": found.samples}
+    paths = [path for path in root.rglob("*") if path.is_file()] if files is None else files
+    # Benchmarks are nobody's input: they say how long things took, and decide nothing.
+    benchmarks = (root / "benchmarks").rglob("*.tsv")
+    for path in sorted({*paths, *benchmarks}, key=_natural):
         if not path.is_relative_to(root):
             raise ValueError(f"{path}: not under {root}; give files of this experiment only")
         name = path.relative_to(root).as_posix()
-        for kind, pattern in _PATTERNS.items():
-            match = pattern.fullmatch(name)
-            if match:
-                _sort_in(found, kind, path, match.groupdict(), arms, seeds, sets, max_steps)
-    for paths in (*found.steps.values(), *found.timing.values(), *found.facts.values()):
-        paths.sort(key=_last_step)
+        if match := _SEGMENT.fullmatch(name):
+            run = Run(match["arm"], int(match["seed"]))
+            if run in selection.runs() and int(match["stop"]) <= selection.max_steps:
+                segments[match["kind"]].setdefault(run, []).append(path)
+        elif match := _EVALUATED.fullmatch(name):
+            checkpoint = _checkpoint(match)
+            if selection.has(checkpoint) and match["set"] in selection.sets:
+                evaluated[match["kind"]][Evaluated(checkpoint, match["set"], match["dtype"])] = path
+        elif match := _CHAIN.fullmatch(name):
+            if selection.has(_checkpoint(match)):
+                found.chains[_checkpoint(match)] = path
+        elif match := _TASKS.fullmatch(name):
+            found.tasks[match["set"]] = path
+        elif match := _MANIFEST.fullmatch(name):
+            found.manifests[match["name"]] = path
+        elif match := _BENCHMARK.fullmatch(name):
+            found.benchmarks.setdefault(match["rule"], []).append(path)
     return found
 
 
-def _sort_in(
-    found: Results, kind: str, path: Path, match: dict, arms: set, seeds: set, sets: set, max_steps: int
-) -> None:
-    if kind in ("manifests", "tasks"):
-        getattr(found, kind)[match["name"]] = path
-        return
-    seed = int(match["seed"]) if match["seed"] is not None else None
-    is_base = match["arm"] == BASE and seed is None
-    if not is_base and (match["arm"] not in arms or seed not in seeds):
-        return
-    if kind in ("steps", "timing", "facts"):
-        if int(match["last"]) <= max_steps:
-            getattr(found, kind).setdefault(Run(match["arm"], seed), []).append(path)
-        return
-    checkpoint = Checkpoint(match["arm"], seed, int(match["step"]))
-    if checkpoint.step > max_steps:
-        return
-    if kind == "chains":
-        found.chains[checkpoint] = path
-    elif match["set"] in sets:
-        found.scores[Scored(checkpoint, match["set"], match["dtype"])] = path
+def _checkpoint(match: re.Match) -> Checkpoint:
+    return Checkpoint(match["arm"], int(match["seed"]) if match["seed"] else None, int(match["step"]))
 
 
-def _last_step(path: Path) -> int:
-    return int(path.stem.rsplit("-", 1)[1])
+def _natural(path: Path) -> list:
+    """Sort key under which step 20 comes before step 100."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.as_posix())]
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_jsonl(paths: Iterable[Path]) -> pd.DataFrame:
+    """Rows of JSONL files one after another; empty if they have none. Null is None, or NaN among numbers."""
+    return pd.DataFrame([json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()])
 
 
 def read_table(path: Path, schema: pa.Schema, columns: list[str]) -> pa.Table:
@@ -140,7 +145,5 @@ def read_table(path: Path, schema: pa.Schema, columns: list[str]) -> pa.Table:
     file = pq.ParquetFile(path)
     found = (file.schema_arrow.metadata or {}).get(b"schema_version")
     if found != schema.metadata[b"schema_version"]:
-        raise ValueError(
-            f"{path}: schema_version {found} is not the one this version reads; delete the file and run again"
-        )
-    return file.read(columns=columns)
+        raise ValueError(f"{path}: schema_version {found} is not what this version reads; delete it and run again")
+    return file.read(columns=columns).combine_chunks()

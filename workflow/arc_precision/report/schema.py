@@ -23,6 +23,8 @@ def _significant(value: Any) -> Any:
 
 
 Number = Annotated[float | None, BeforeValidator(_significant)]
+Grid = Annotated[str, Field(description="Rows of colours, 0 to 9, joined by '/': '012/345' is 2 high and 3 wide.")]
+Outcome = Literal["nothing", "inconclusive", "no_difference", "difference"]
 
 
 class Part(BaseModel):
@@ -58,7 +60,7 @@ class Settings(Part):
 class Verdict(Part):
     """The answer, computed."""
 
-    outcome: Literal["nothing", "inconclusive", "no_difference", "difference"]
+    outcome: Outcome
     headline: str
     sentences: list[str]
 
@@ -70,13 +72,25 @@ class Note(Part):
     text: str
 
 
-class Arm(Part):
-    """One treatment."""
+class ArmRow(Part):
+    """One treatment, its seeds together."""
 
     name: str
+    is_baseline: bool
     trainer_dtype: str
     sampler_dtype: str
-    is_baseline: bool
+    trainer_observed: str | None = Field(description="Base dtype that the trainer held; several joined by a comma.")
+    sampler_observed: str | None = Field(description="Dtype that the sampler's engine ran in.")
+    seeds_planned: int
+    seeds_found: int
+    steps_min: int = Field(description="Steps of the shortest run; 0 if a run is missing.")
+    steps_max: int
+    states: dict[str, int] = Field(description="Runs by state: running, finished, collapsed, failed, missing.")
+    onsets: list[int] = Field(description="Steps at which runs collapsed.")
+    score: Interval | None = Field(description="Primary outcome at the step compared.")
+    logp_diff_abs_mean: Interval = Field(description="Mean |d| in nats; low and high are the extreme seeds.")
+    hours: Number = Field(description="Step times of all seeds together, in hours.")
+    gpu_hours: Number = Field(description="The same times the GPUs of a run; null without a GPU.")
 
 
 class RunRow(Part):
@@ -84,15 +98,40 @@ class RunRow(Part):
 
     arm: str
     seed: int
-    status: str = Field(description="running, finished, collapsed, failed, or missing.")
+    state: str = Field(description="running, finished, collapsed, failed, or missing.")
+    stopped_at: int | None
     steps: int
     applied_steps: int | None
     asked: dict[str, str]
     observed: dict[str, str]
     reward_final: Number = Field(description="Mean reward over the last smoothing_steps steps.")
+    reward_at_equal_updates: Number = Field(
+        description="The same up to the number of applied updates that every run has reached."
+    )
     logp_diff_abs_mean: Number = Field(description="Mean |d| over all steps, in nats.")
+    score: Number = Field(description="Primary outcome at the step compared.")
     hours: Number = Field(description="Sum of step times, in hours.")
-    gpu_hours: Number = Field(description="The same times the processes; null without a GPU.")
+    gpu_hours: Number
+
+
+class Comparison(Part):
+    """The primary outcome of an arm against the baseline, at the last step that every run of both has."""
+
+    arm: str
+    baseline: str
+    step: int
+    n_seeds: int = Field(description="Seeds that both arms have: they are paired.")
+    n_tasks: int
+    score: Number
+    baseline_score: Number
+    over_tasks: Interval = Field(description="Difference; the interval covers the choice of tasks alone.")
+    over_seeds: Interval = Field(
+        description="Difference; the interval covers seeds and tasks and holds for all comparisons together. "
+        "Null ends: fewer than two seeds."
+    )
+    by_seed: list[Number]
+    seeds_needed: int | None = Field(description="Seeds at which a true difference of this size would be seen.")
+    outcome: Outcome
 
 
 class Difference(Part):
@@ -103,12 +142,21 @@ class Difference(Part):
     precision: bool = Field(description="Whether the key is one of the two dtypes.")
 
 
-class RunCurve(Part):
-    """A curve of one run."""
+class RunAxis(Part):
+    """Where the points of a run's curves lie."""
 
     arm: str
     seed: int
     step: list[int]
+    applied_steps: list[int | None]
+    hours: list[Number]
+
+
+class RunValues(Part):
+    """A curve of one run, on its axis."""
+
+    arm: str
+    seed: int
     value: list[Number]
 
 
@@ -123,46 +171,336 @@ class ArmCurve(Part):
     n_seeds: list[int]
 
 
-class Curve(Part):
-    """One panel."""
+class Panel(Part):
+    """One panel of curves."""
 
     key: str
     label: str
     description: str
     unit: str
+    healthy: str = Field(description="Published range, or what agreement gives; empty where there is none.")
     log: bool
-    runs: list[RunCurve]
+    runs: list[RunValues]
     arms: list[ArmCurve]
 
 
+class Curves(Part):
+    """Training curves."""
+
+    steps_per_point: int = Field(description="Each point is the mean over this many steps.")
+    axes: list[RunAxis]
+    panels: list[Panel]
+
+
+class CauseRow(Part):
+    """One observed cause of the mismatch; the causes of a checkpoint sum to d token by token."""
+
+    cause: str
+    mean: Number = Field(description="Signed, in nats.")
+    mean_abs: Number
+    share: Number = Field(description="Of the variance of d, in the stated order.")
+    share_reversed: Number
+    share_lowest: Number = Field(description="Over all orders that could be computed, and all seeds.")
+    share_highest: Number
+
+
+class CounterfactualRow(Part):
+    """What a change of the sampler would add to d."""
+
+    name: str
+    shift_mean: Number
+    shift_abs_mean: Number
+    shift_abs_max: Number
+    share: Number
+    token_count: int
+    never_drawn_count: int
+
+
+class ProfileRow(Part):
+    """The mismatch in one bin of positions (tokens from the start) or of probabilities."""
+
+    from_: Number = Field(alias="from")
+    to: Number
+    token_count: int
+    logp_diff_mean: Number
+    logp_diff_std: Number
+    logp_diff_abs_mean: Number
+    logp_diff_abs_p95: Number
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+
+class AuditedStep(Part):
+    """The mismatch at a step of an arm, taken apart. Means over its seeds; token counts are sums."""
+
+    arm: str
+    step: int
+    n_seeds: int
+    causes: list[CauseRow]
+    counterfactuals: list[CounterfactualRow]
+    noise_floor: dict[str, Number] = Field(description="The trainer against itself with another batch size.")
+    by_position: list[ProfileRow]
+    by_probability: list[ProfileRow]
+
+
 class EvaluationRow(Part):
-    """One evaluated checkpoint on one set in one dtype."""
+    """A step of an arm on one set, sampled in one dtype; all its seeds together."""
+
+    set: str
+    dtype: str
+    arm: str
+    step: int
+    n_seeds: int
+    n_tasks: int
+    n_samples: int
+    seen_share: Number = Field(description="Share of tasks that are in the training data.")
+    sandbox_errors: int
+    metrics: dict[str, Interval]
+    differences: dict[str, Interval] = Field(description="From the baseline arm, paired by task and seed.")
+    gains: dict[str, Interval] = Field(description="From the base model, paired by task.")
+    verdicts: dict[str, Number] = Field(description="Share of each verdict.")
+
+
+class EvaluationRun(Part):
+    """The same for one seed, without intervals."""
 
     set: str
     dtype: str
     arm: str
     seed: int | None
     step: int
-    n_tasks: int
-    n_samples: int
-    metrics: dict[str, Interval]
+    metrics: dict[str, Number]
+
+
+class HeatMap(Part):
+    """Share of completions that solve each task, in the dtype that is common to the arms."""
+
+    set: str
+    tasks: list[str] = Field(description="From most to least solved.")
+    seen: list[bool | None]
+    columns: list[str] = Field(description="Arm and step.")
+    column_arms: list[str]
+    rates: list[list[Number]] = Field(description="One list per column, one entry per task.")
+
+
+class Evaluation(Part):
+    """Evaluated checkpoints."""
+
+    definitions: dict[str, str]
+    rows: list[EvaluationRow]
+    runs: list[EvaluationRun]
+    heat_maps: list[HeatMap]
+
+
+class TaskPair(Part):
+    """A pair of grids."""
+
+    kind: Literal["train", "test"]
+    input: Grid
+    output: Grid
+
+
+class TaskAttempt(Part):
+    """One completion for a task."""
+
+    arm: str
+    seed: int | None
+    step: int
+    sample: int
+    verdict: str
+    exception: str | None
+    reward: Number
+    train_correct: int
+    train_total: int
+    test_correct: int
+    test_total: int
+    program: str | None
+    outputs: list[Grid] | None = Field(description="One per pair, in the order of `pairs`.")
+
+
+class TaskRate(Part):
+    """How often an arm solves a task."""
+
+    arm: str
+    solved: Number
+
+
+class TaskCard(Part):
+    """A task with what the arms made of it."""
+
+    set: str
+    task_id: str
+    seen: bool | None
+    chosen_as: list[str] = Field(description="best, worst, disagree, gained, lost.")
+    rates: list[TaskRate]
+    pairs: list[TaskPair]
+    attempts: list[TaskAttempt]
+
+
+class Tasks(Part):
+    """A choice of tasks, at the step that is compared."""
+
+    choices: dict[str, str] = Field(description="What each word of `chosen_as` means.")
+    step: int | None
+    dtype: str | None
+    cards: list[TaskCard]
+
+
+class EarlyWarning(Part):
+    """A metric that left its own baseline."""
+
+    metric: str
+    direction: str
+    left_step: int
+    lead_steps: int | None = Field(description="Steps before onset; null when the run did not collapse.")
+
+
+class CollapseRun(Part):
+    """What the rules of the configuration say about a run."""
+
+    arm: str
+    seed: int
+    state: str
+    steps: int
+    onset_step: int | None
+    detected_step: int | None
+    rule: str | None
+    threshold: Number
+    running_max: Number
+    recovered_step: int | None
+    warnings: list[EarlyWarning]
+
+
+class Sign(Part):
+    """How often a metric gave warning of a collapse, and how often of none."""
+
+    metric: str
+    warned_collapsed: int
+    collapsed: int
+    lead_steps_median: Number
+    warned_healthy: int
+    healthy: int
+
+
+class Survival(Part):
+    """Kaplan-Meier estimate of the share of runs that have not collapsed."""
+
+    arm: str
+    step: list[Number]
+    share: list[Number]
+    low: list[Number]
+    high: list[Number]
+    at_risk: list[int]
+    n_runs: int
+    n_collapsed: int
+
+
+class LogRankTest(Part):
+    """Log-rank test of an arm's steps to collapse against the baseline's."""
+
+    arm: str
+    baseline: str
+    statistic: Number = Field(description="Positive where the arm collapses earlier.")
+    p_value: Number = Field(description="By permutation.")
+    reason: str | None = Field(description="Why there is none.")
+
+
+class CompletionExcerpt(Part):
+    """A completion before or after a collapse."""
+
+    arm: str
+    seed: int
+    step: int
+    when: Literal["before", "after"]
+    set: str
+    task_id: str
+    truncated: bool
+    tokens: int
+    text: str
+    cut: bool = Field(description="The text goes on.")
+
+
+class Collapse(Part):
+    """Collapse by the rules of the configuration."""
+
+    first_possible_step: int = Field(description="Shorter runs cannot show a collapse.")
+    rules: dict[str, Any]
+    runs: list[CollapseRun]
+    signs: list[Sign]
+    survival: list[Survival]
+    log_rank: list[LogRankTest]
+    completions: list[CompletionExcerpt]
+
+
+class RuleTime(Part):
+    """Wall time of a rule's jobs, from Snakemake's benchmarks."""
+
+    rule: str
+    jobs: int
+    wall_s: Number
+    gpu_s: Number = Field(description="Wall time of jobs that held a GPU, times their GPUs; null if not known.")
+
+
+class PhaseTime(Part):
+    """Mean time of a phase of a training step."""
+
+    arm: str
+    phase: str
+    mean_s: Number
+    share: Number
+
+
+class RunOrigin(Part):
+    """Where a run came from."""
+
+    arm: str
+    seed: int
+    commit: str | None
+    dirty: bool | None
+    device: str | None
+    isolation_level: str | None
+    versions: dict[str, str]
+
+
+class Command(Part):
+    """How a part of the page is made again."""
+
+    section: str
+    command: str
+    table: str | None = Field(description="File with its numbers.")
+
+
+class Provenance(Part):
+    """Where everything came from."""
+
+    origins: list[RunOrigin]
+    configs: dict[str, dict[str, Any]]
+    manifests: dict[str, Any]
+    rule_times: list[RuleTime]
+    phase_times: list[PhaseTime]
+    commands: list[Command]
 
 
 class Report(Part):
     """report.json."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = SCHEMA_VERSION
     experiment: str
     title: str
     settings: Settings
     verdict: Verdict
     warnings: list[Note]
     missing: list[Note]
-    arms: list[Arm]
+    arms: list[ArmRow]
     runs: list[RunRow]
+    comparisons: list[Comparison]
     differences: list[Difference]
-    curves: list[Curve]
-    evaluation: list[EvaluationRow]
+    curves: Curves
+    mismatch: list[AuditedStep]
+    evaluation: Evaluation
+    tasks: Tasks
+    collapse: Collapse
+    provenance: Provenance
 
 
 def json_schema() -> str:

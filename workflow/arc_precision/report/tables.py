@@ -6,37 +6,89 @@ import pandas as pd
 
 from arc_precision.report.schema import Report
 
-TABLES = ("runs", "curves", "evaluation")
+TABLES = ("runs", "comparisons", "curves", "mismatch", "evaluation", "tasks", "collapse")
 
 
 def write_tables(report: Report, folder: Path) -> None:
-    """Write `<table>.csv` for every name of TABLES; a table without rows has its header alone."""
+    """Write `<table>.csv` for every name of TABLES; a table without rows is an empty file."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in tables(report).items():
-        frame.to_csv(folder / f"{name}.csv", index=False)
+    for name, rows in tables(report).items():
+        pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
 
 
-def tables(report: Report) -> dict[str, pd.DataFrame]:
-    """The tables, in long form where a row would otherwise have no fixed columns."""
-    runs = [
-        run.model_dump(exclude={"asked", "observed"})
-        | {f"asked.{key}": value for key, value in run.asked.items()}
-        | {f"observed.{key}": value for key, value in run.observed.items()}
-        for run in report.runs
-    ]
-    points = [
-        {"curve": curve.key, "arm": run.arm, "seed": run.seed, "step": step, "value": value}
-        for curve in report.curves
-        for run in curve.runs
-        for step, value in zip(run.step, run.value, strict=True)
-    ]
-    evaluation = [
-        row.model_dump(exclude={"metrics"}) | {"metric": name} | interval.model_dump()
-        for row in report.evaluation
-        for name, interval in row.metrics.items()
-    ]
+def tables(report: Report) -> dict[str, list[dict]]:
+    """Rows of every table, in long form where a row would otherwise have no fixed columns."""
     return {
-        "runs": pd.DataFrame(runs),
-        "curves": pd.DataFrame(points, columns=["curve", "arm", "seed", "step", "value"]),
-        "evaluation": pd.DataFrame(evaluation),
+        "runs": [_flat(run.model_dump()) for run in report.runs],
+        "comparisons": [_flat(comparison.model_dump(exclude={"by_seed"})) for comparison in report.comparisons],
+        "curves": _curves(report),
+        "mismatch": _mismatch(report),
+        "evaluation": _evaluation(report),
+        "tasks": _tasks(report),
+        "collapse": [run.model_dump(exclude={"warnings"}) for run in report.collapse.runs],
     }
+
+
+def _flat(row: dict) -> dict:
+    flat = {}
+    for key, value in row.items():
+        flat |= {f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def _curves(report: Report) -> list[dict]:
+    steps = {(axis.arm, axis.seed): axis.step for axis in report.curves.axes}
+    return [
+        {"curve": panel.key, "arm": run.arm, "seed": run.seed, "step": step, "value": value}
+        for panel in report.curves.panels
+        for run in panel.runs
+        for step, value in zip(steps[run.arm, run.seed], run.value, strict=True)
+    ]
+
+
+def _mismatch(report: Report) -> list[dict]:
+    return [
+        {"arm": audited.arm, "n_seeds": audited.n_seeds, "step": audited.step, "table": table, **row.model_dump()}
+        for audited in report.mismatch
+        for table, rows in (
+            ("causes", audited.causes),
+            ("counterfactuals", audited.counterfactuals),
+            ("by_position", audited.by_position),
+            ("by_probability", audited.by_probability),
+        )
+        for row in rows
+    ]
+
+
+def _evaluation(report: Report) -> list[dict]:
+    kinds = ("metrics", "differences", "gains")
+    return [
+        {
+            **row.model_dump(exclude={*kinds, "verdicts"}),
+            "metric": metric,
+            "kind": kind,
+            **interval.model_dump(),
+        }
+        for row in report.evaluation.rows
+        for kind in kinds
+        for metric, interval in getattr(row, kind).items()
+    ] + [
+        {
+            **run.model_dump(exclude={"metrics"}),
+            "n_seeds": 1,
+            "metric": metric,
+            "kind": "run",
+            "value": value,
+        }
+        for run in report.evaluation.runs
+        for metric, value in run.metrics.items()
+    ]
+
+
+def _tasks(report: Report) -> list[dict]:
+    return [
+        {"set": heat.set, "task_id": task, "seen_in_training": seen, "column": column, "solved": rate}
+        for heat in report.evaluation.heat_maps
+        for column, rates in zip(heat.columns, heat.rates, strict=True)
+        for task, seen, rate in zip(heat.tasks, heat.seen, rates, strict=True)
+    ]

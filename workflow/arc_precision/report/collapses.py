@@ -1,0 +1,203 @@
+"""Collapse of every run by the rules of the configuration, early signs, and how long the arms survive."""
+
+from statistics import median
+
+import numpy as np
+import pandas as pd
+
+from arc_precision.collapse import CollapseConfig
+from arc_precision.collapse.detection import detect, early_warnings
+from arc_precision.config.report import ReportConfig
+from arc_precision.contracts.samples import SAMPLES
+from arc_precision.contracts.tasks import TASKS
+from arc_precision.report.results import Checkpoint, Evaluated, Results, Run, read_table
+from arc_precision.report.runs import RunRecord
+from arc_precision.report.schema import (
+    Collapse,
+    CollapseRun,
+    CompletionExcerpt,
+    EarlyWarning,
+    LogRankTest,
+    Sign,
+    Survival,
+)
+from arc_precision.statistics import kaplan_meier, log_rank
+
+# What may leave its baseline before the reward falls.
+SIGNS = (
+    "mismatch/logp_diff_abs_mean",
+    "mismatch/kl_sampler_trainer_k3",
+    "mismatch/ess_seq",
+    "grad_norm",
+    "entropy",
+    "kl_base",
+    "completion_tokens_mean",
+    "truncated_share",
+    "unique_token_share",
+    "frac_reward_zero_std",
+    "valid_share",
+)
+EXCERPT_CHARACTERS = 1500
+EXCERPT_TASKS = 2
+
+
+def collapse_runs(records: dict[Run, RunRecord], rules: CollapseConfig) -> list[CollapseRun]:
+    """What the rules say about every run that has steps."""
+    return [_collapse_run(record, rules) for record in records.values() if len(record.steps)]
+
+
+def _collapse_run(record: RunRecord, rules: CollapseConfig) -> CollapseRun:
+    steps = record.steps
+    step = steps["step"].to_numpy()
+    # A step without a finite value keeps the one before it: a run that only gives NaN has failed, and not collapsed.
+    series = [
+        steps[key].astype(float).ffill().fillna(0.0).to_numpy()
+        for key in ("reward_mean", "truncated_share", "frac_reward_zero_std")
+    ]
+    found = detect(step, *series, rules)
+    signs = {key: steps[key].astype(float).to_numpy() for key in SIGNS if key in steps}
+    left = early_warnings(step, signs, found.onset_step if found else None, rules).dropna(subset="left_step")
+    return CollapseRun(
+        arm=record.run.arm,
+        seed=record.run.seed,
+        state="collapsed" if found else record.state,
+        steps=record.n_steps,
+        onset_step=found.onset_step if found else None,
+        detected_step=found.detected_step if found else None,
+        rule=found.rule if found else None,
+        threshold=found.threshold if found else None,
+        running_max=found.running_max if found else None,
+        recovered_step=found.recovered_step if found else None,
+        warnings=[
+            EarlyWarning(
+                metric=metric,
+                direction=row["direction"],
+                left_step=int(row["left_step"]),
+                lead_steps=None if pd.isna(row["lead_steps"]) else int(row["lead_steps"]),
+            )
+            for metric, row in left.sort_values("left_step").iterrows()
+        ],
+    )
+
+
+def excerpts(results: Results, runs: list[CollapseRun], name: str, dtype: str | None) -> list[CompletionExcerpt]:
+    """Completions for the same tasks at the last checkpoint before a collapse and the first after it."""
+    found = []
+    for run in runs:
+        if run.onset_step is None:
+            continue
+        steps = sorted(
+            e.checkpoint.step
+            for e in results.samples
+            if e.checkpoint[:2] == (run.arm, run.seed) and (e.set, e.dtype) == (name, dtype)
+        )
+        around = {
+            "before": max((step for step in steps if step < run.onset_step), default=None),
+            "after": min((step for step in steps if step >= run.onset_step), default=None),
+        }
+        for when, step in around.items():
+            if step is not None:
+                evaluated = Evaluated(Checkpoint(run.arm, run.seed, step), name, dtype)
+                found += _excerpts(results, evaluated, when)
+    return found
+
+
+def _excerpts(results: Results, evaluated: Evaluated, when: str) -> list[CompletionExcerpt]:
+    names = read_table(results.tasks[evaluated.set], TASKS, ["row_id", "task_id"]).to_pandas()
+    names = names.set_index("row_id")["task_id"].to_dict()
+    samples = read_table(
+        results.samples[evaluated], SAMPLES, ["row_id", "sample", "completion", "token_ids", "truncated"]
+    ).to_pandas()
+    chosen = samples[samples["sample"] == 0].head(EXCERPT_TASKS)
+    return [
+        CompletionExcerpt(
+            arm=evaluated.checkpoint.arm,
+            seed=evaluated.checkpoint.seed,
+            step=evaluated.checkpoint.step,
+            when=when,
+            set=evaluated.set,
+            task_id=names[row.row_id],
+            truncated=row.truncated,
+            tokens=len(row.token_ids),
+            text=row.completion[:EXCERPT_CHARACTERS],
+            cut=len(row.completion) > EXCERPT_CHARACTERS,
+        )
+        for row in chosen.itertuples()
+    ]
+
+
+def survival(runs: list[CollapseRun], arm: str) -> Survival | None:
+    """Kaplan-Meier estimate of an arm; None with fewer than two runs.
+
+    A run that has not collapsed is censored at its last step, also when it failed.
+    """
+    steps, collapsed = _times(runs, arm)
+    curve = kaplan_meier(steps, collapsed).curve
+    if curve is None:
+        return None
+    return Survival(
+        arm=arm,
+        step=list(curve["step"]),
+        share=list(curve["survival"]),
+        low=list(curve["low"]),
+        high=list(curve["high"]),
+        at_risk=list(curve["at_risk"]),
+        n_runs=len(steps),
+        n_collapsed=int(collapsed.sum()),
+    )
+
+
+def log_rank_test(runs: list[CollapseRun], arm: str, baseline: str, seed: int) -> LogRankTest:
+    """Whether two arms collapse at different steps, by permutation."""
+    test = log_rank(*_times(runs, arm), *_times(runs, baseline), seed=seed)
+    return LogRankTest(arm=arm, baseline=baseline, statistic=test.statistic, p_value=test.p_value, reason=test.reason)
+
+
+def _times(runs: list[CollapseRun], arm: str) -> tuple[np.ndarray, np.ndarray]:
+    ours = [run for run in runs if run.arm == arm]
+    steps = [run.steps if run.onset_step is None else run.onset_step for run in ours]
+    return np.array(steps, dtype=int), np.array([run.onset_step is not None for run in ours], dtype=bool)
+
+
+def signs(runs: list[CollapseRun]) -> list[Sign]:
+    """How often each metric gave warning of a collapse, how early, and how often of none."""
+    collapsed = [run for run in runs if run.onset_step is not None]
+    healthy = [run for run in runs if run.onset_step is None]
+    found = []
+    for metric in SIGNS:
+        leads = [w.lead_steps for run in collapsed for w in run.warnings if w.metric == metric]
+        false_alarms = sum(any(w.metric == metric for w in run.warnings) for run in healthy)
+        if leads or false_alarms:
+            found.append(
+                Sign(
+                    metric=metric,
+                    warned_collapsed=len(leads),
+                    collapsed=len(collapsed),
+                    lead_steps_median=median(leads) if leads else None,
+                    warned_healthy=false_alarms,
+                    healthy=len(healthy),
+                )
+            )
+    return found
+
+
+def collapse_section(
+    runs: list[CollapseRun],
+    arms: list[str],
+    report: ReportConfig,
+    rules: CollapseConfig,
+    completions: list[CompletionExcerpt],
+) -> Collapse:
+    """The section of the page."""
+    curves = [survival(runs, arm) for arm in arms]
+    return Collapse(
+        first_possible_step=rules.first_possible_step,
+        rules=rules.model_dump(mode="json"),
+        runs=runs,
+        signs=signs(runs),
+        survival=[curve for curve in curves if curve is not None],
+        log_rank=[
+            log_rank_test(runs, arm, report.baseline_arm, report.seed) for arm in arms if arm != report.baseline_arm
+        ],
+        completions=completions,
+    )

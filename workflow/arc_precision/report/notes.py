@@ -1,0 +1,184 @@
+"""Warnings, and what is missing: one sentence each, the serious ones first."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from arc_precision.report.results import Results, Run
+from arc_precision.report.runs import RunRecord
+from arc_precision.report.schema import Collapse, EvaluationRow, Note, Settings
+
+
+def warnings(
+    settings: Settings,
+    configs: dict[str, dict[str, Any]],
+    records: dict[Run, RunRecord],
+    evaluation: list[EvaluationRow],
+    collapse: Collapse,
+) -> list[Note]:
+    """What a reader must know before believing the verdict."""
+    notes = [
+        *_about_design(settings, configs, collapse),
+        *_about_facts(list(records.values())),
+        *_about_steps(list(records.values())),
+        *_about_evaluation(settings, evaluation),
+    ]
+    return sorted(notes, key=lambda note: note.level != "serious")
+
+
+def _serious(text: str) -> Note:
+    return Note(level="serious", text=text)
+
+
+def _note(text: str) -> Note:
+    return Note(level="note", text=text)
+
+
+def _about_design(settings: Settings, configs: dict[str, dict[str, Any]], collapse: Collapse) -> list[Note]:
+    notes = []
+    if len(settings.seeds) == 1:
+        notes.append(_serious("One seed: what another seed would have given is not known."))
+    if settings.max_steps < collapse.first_possible_step:
+        notes.append(
+            _note(
+                f"Too few steps for a collapse to be seen: {settings.max_steps}, where the rules need "
+                f"{collapse.first_possible_step}."
+            )
+        )
+    if settings.baseline_arm not in settings.arms:
+        notes.append(_serious(f"The baseline arm {settings.baseline_arm} is not among the arms that are run."))
+    if settings.primary_set not in settings.sets:
+        notes.append(_serious(f"The primary set {settings.primary_set} is not evaluated."))
+    for arm, config in configs.items():
+        sampling, training = config["sampling"], config["training"]
+        if sampling["top_p"] < 1:
+            notes.append(
+                _serious(
+                    f"{arm}: top_p {sampling['top_p']} samples from another distribution than the one that is trained; "
+                    "this adds to the mismatch."
+                )
+            )
+        if sampling["top_k"] > 0:
+            notes.append(_serious(f"{arm}: top_k {sampling['top_k']} adds to the mismatch, as top_p below 1 would."))
+        if sampling["repetition_penalty"] != 1:
+            notes.append(
+                _serious(f"{arm}: repetition_penalty {sampling['repetition_penalty']} is sampled but not trained.")
+            )
+        if training["correction"] != "off":
+            notes.append(
+                _note(
+                    f"{arm}: the correction {training['correction']} partly hides what the mismatch does to training."
+                )
+            )
+        if training["sync"] == "merge":
+            notes.append(_note(f"{arm}: the adapter is merged at every sync, which rounds the update in the sampler."))
+        if config["load_in_4bit"]:
+            notes.append(_note(f"{arm}: the trainer's base weights are in 4 bits, the sampler's are not."))
+    return notes
+
+
+def _about_facts(records: list[RunRecord]) -> list[Note]:
+    known = [record for record in records if record.facts]
+    notes = [*_differing("Sandbox level", known, lambda facts: facts["observed"]["isolation_level"])]
+    notes += _differing("Device", known, lambda facts: facts["observed"]["device"])
+    notes += _differing("Commit", known, lambda facts: facts["commit"])
+    for package in sorted({name for record in known for name in record.facts["versions"]}):
+        notes += _differing(f"Version of {package}", known, lambda facts, name=package: facts["versions"].get(name))
+    uncommitted = [_name(record.run) for record in known if record.facts["dirty"]]
+    if uncommitted:
+        notes.append(_serious(f"Uncommitted code in {_some(uncommitted)}: its commit does not say what ran."))
+    if any(record.facts["commit"] is None for record in known):
+        notes.append(_note("Some runs do not know their commit: they ran outside git."))
+    for record in known:
+        asked, observed = record.facts["asked"], record.facts["observed"]
+        pairs = [("sampler", asked["sampler_dtype"], observed["engine_dtype"])]
+        if not record.facts["config"]["load_in_4bit"]:
+            pairs.append(("trainer", asked["trainer_dtype"], observed["base_dtype"]))
+        for who, wanted, found in pairs:
+            if wanted != found:
+                notes.append(_serious(f"{_name(record.run)}: the {who} ran in {found}, {wanted} was asked for."))
+    return notes
+
+
+def _differing(what: str, records: list[RunRecord], value) -> list[Note]:
+    """A note if a fact is not the same everywhere; serious if it tells the arms apart."""
+    by_arm: dict[str, set] = {}
+    for record in records:
+        by_arm.setdefault(record.run.arm, set()).add(value(record.facts))
+    if len(set().union(*by_arm.values())) < 2:
+        return []
+    texts = [f"{arm} {_some(sorted(str(v) for v in values))}" for arm, values in by_arm.items()]
+    differs_between_arms = len({frozenset(values) for values in by_arm.values()}) > 1
+    if differs_between_arms:
+        return [_serious(f"{what} differs between arms: {'; '.join(texts)}.")]
+    return [_note(f"{what} differs between runs: {'; '.join(texts)}.")]
+
+
+def _about_steps(records: list[RunRecord]) -> list[Note]:
+    notes = []
+    for arm in dict.fromkeys(record.run.arm for record in records):
+        ours = [record for record in records if record.run.arm == arm and len(record.steps)]
+        skipped = sum(int(record.steps["skipped"].sum()) for record in ours)
+        nonfinite = sum(int((record.steps["nonfinite"] & ~record.steps["skipped"]).sum()) for record in ours)
+        steps = sum(record.n_steps for record in ours)
+        if skipped:
+            text = f"{arm}: the loss scaler skipped {skipped} of {steps} updates; compare the reward at equal updates."
+            notes.append(_note(text))
+        if nonfinite:
+            notes.append(_serious(f"{arm}: loss or gradient was not finite in {nonfinite} of {steps} steps."))
+        for record in ours:
+            if record.state == "failed":
+                text = f"{_name(record.run)} failed: losses stayed non-finite; it ended at step {record.n_steps}."
+                notes.append(_serious(text))
+    return notes
+
+
+def _about_evaluation(settings: Settings, rows: list[EvaluationRow]) -> list[Note]:
+    notes = []
+    faults = sum(row.sandbox_errors for row in rows)
+    if faults:
+        notes.append(_note(f"{faults} completions met a fault of the sandbox and are left out of every metric."))
+    primary = [row for row in rows if (row.set, row.dtype) == (settings.primary_set, settings.common_dtype)]
+    if any(row.seen_share for row in primary):
+        notes.append(_serious(f"Tasks of the primary set {settings.primary_set} are in the training data."))
+    return notes
+
+
+def missing(settings: Settings, records: dict[Run, RunRecord], results: Results) -> list[Note]:
+    """What the experiment was to have and has not yet."""
+    notes = []
+    for record in records.values():
+        if record.state == "missing":
+            notes.append(_serious(f"{_name(record.run)}: no step yet."))
+        elif record.state == "running":
+            notes.append(_serious(f"{_name(record.run)}: at step {record.n_steps} of {settings.max_steps}."))
+        if len(record.steps) and not record.facts:
+            notes.append(_note(f"{_name(record.run)}: facts of the run (precision in effect, versions) are missing."))
+    if not results.scores:
+        notes.append(_serious("No checkpoint is evaluated yet."))
+    for name in settings.sets:
+        notes += _missing_evaluations(settings, records, results, name)
+    if not results.chains:
+        notes.append(_note("No checkpoint is audited: the causes of the mismatch are not known."))
+    return notes
+
+
+def _missing_evaluations(settings: Settings, records, results: Results, name: str) -> list[Note]:
+    found = [e for e in results.scores if e.set == name]
+    steps = {e.checkpoint.step for e in found if e.checkpoint.seed is not None} | {settings.max_steps}
+    notes = []
+    for run in records:
+        have = {e.checkpoint.step for e in found if e.checkpoint[:2] == run and e.dtype == settings.common_dtype}
+        lacking = sorted(steps - have)
+        if lacking:
+            where = f" in {settings.common_dtype}" if settings.common_dtype else ""
+            notes.append(_serious(f"{_name(run)}: not evaluated on {name}{where} at step {_some(map(str, lacking))}."))
+    return notes
+
+
+def _name(run: Run) -> str:
+    return f"{run.arm}, seed {run.seed}"
+
+
+def _some(words: Iterable[str], most: int = 6) -> str:
+    words = list(words)
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")

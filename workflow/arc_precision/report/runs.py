@@ -1,0 +1,96 @@
+"""The runs as they are: how far, in which precision, at what cost; what differs between arms; what is missing."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from arc_precision.report.results import Results, Run, read_json, read_jsonl
+
+PRECISION_KEYS = ("trainer_dtype", "sampler_dtype")
+
+
+@dataclass
+class RunRecord:
+    """What is known of one run. `steps` has one row per step with its times beside it, and may be empty."""
+
+    run: Run
+    steps: pd.DataFrame = field(default_factory=pd.DataFrame)
+    facts: dict[str, Any] | None = None  # of the latest segment that has them
+    max_steps: int = 0
+
+    @property
+    def n_steps(self) -> int:
+        """Steps that were trained."""
+        return int(self.steps["step"].iloc[-1]) if len(self.steps) else 0
+
+    @property
+    def state(self) -> str:
+        """missing, running, finished, collapsed (and stopped for it), or failed."""
+        if not len(self.steps):
+            return "missing"
+        if self.facts and self.facts["status"] != "running":
+            return self.facts["status"]
+        return "finished" if self.n_steps == self.max_steps else "running"
+
+    @property
+    def stopped_at(self) -> int | None:
+        """Step at which training was ended early."""
+        return self.facts["stopped_at"] if self.facts else None
+
+    @property
+    def hours(self) -> float | None:
+        """Sum of its step times, in hours; None without times."""
+        return self.steps["step_s"].sum() / 3600 if "step_s" in self.steps else None
+
+    @property
+    def gpu_hours(self) -> float | None:
+        """Hours times GPUs; None on a CPU, or where it is not known."""
+        if self.hours is None or self.facts is None or self.facts["observed"]["device"] == "cpu":
+            return None
+        return self.hours * self.facts["config"]["training"]["processes"]
+
+    def mean(self, key: str, until_applied: int | None = None, last: int | None = None) -> float | None:
+        """Mean of a column over its last `last` steps, of those with at most `until_applied` updates; None: all."""
+        if key not in self.steps:
+            return None
+        steps = self.steps if until_applied is None else self.steps[self.steps["applied_steps"] <= until_applied]
+        values = steps[key].astype(float)
+        return (values.tail(last) if last else values).mean()
+
+
+def read_runs(results: Results, runs: list[Run], max_steps: int) -> dict[Run, RunRecord]:
+    """The record of every run, missing ones included, in the order of `runs`."""
+    return {run: _read_run(results, run, max_steps) for run in runs}
+
+
+def _read_run(results: Results, run: Run, max_steps: int) -> RunRecord:
+    steps = read_jsonl(results.steps.get(run, []))
+    timing = read_jsonl(results.timing.get(run, []))
+    if len(steps) and len(timing):
+        steps = steps.merge(timing.drop(columns="schema_version"), on="step", how="left")
+    facts = read_json(results.facts[run][-1]) if run in results.facts else None
+    return RunRecord(run, steps, facts, max_steps)
+
+
+def differences(arms: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Keys, dotted and sorted, whose values are not the same in every arm, with the value of each."""
+    flat = {arm: flatten(config) for arm, config in arms.items()}
+    found = {}
+    for key in sorted({key for config in flat.values() for key in config}):
+        values = {arm: config.get(key) for arm, config in flat.items()}
+        if len({json.dumps(value, sort_keys=True) for value in values.values()}) > 1:
+            found[key] = values
+    return found
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, its keys dotted."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

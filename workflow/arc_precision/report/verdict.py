@@ -1,0 +1,228 @@
+"""The sentences at the top of the page: a pure function of the report's own numbers.
+
+It claims no more than the intervals allow. A difference is claimed when the interval over seeds and tasks, widened
+for the number of comparisons, leaves out zero. With one seed nothing is claimed about precision, because the spread
+between seeds is not known. Collapsed and failed runs stay in every mean.
+"""
+
+from collections.abc import Iterable
+
+from arc_precision.report.schema import (
+    ArmRow,
+    Collapse,
+    Comparison,
+    Difference,
+    EvaluationRow,
+    Interval,
+    Outcome,
+    RunRow,
+    Settings,
+    Verdict,
+)
+from arc_precision.report.text import difference_text, enumeration, percent, range_text, size_text, value_text
+
+SAME_SIZE = (0.8, 1.25)  # a ratio of mean |d| within these counts as no change
+
+
+def outcome_of(interval: Interval) -> Outcome:
+    """What an interval over seeds and tasks allows to say about a difference."""
+    if interval.low is None or interval.high is None:
+        return "inconclusive"
+    return "difference" if interval.low > 0 or interval.high < 0 else "no_difference"
+
+
+def verdict(
+    settings: Settings,
+    arms: list[ArmRow],
+    runs: list[RunRow],
+    comparisons: list[Comparison],
+    differences: list[Difference],
+    evaluation: list[EvaluationRow],
+    collapse: Collapse,
+) -> Verdict:
+    """Headline and sentences, from parts of the report."""
+    return Verdict(
+        outcome=_outcome(comparisons),
+        headline=_headline(settings, comparisons, _other_than_precision(differences)),
+        sentences=[
+            *_progress(runs),
+            *[_compared(settings, comparison) for comparison in comparisons],
+            *_conditions(settings, comparisons, evaluation),
+            *_mismatch(settings, arms),
+            *_collapse(settings, arms, collapse),
+            *_learning(settings, comparisons, evaluation),
+            *_confounded(_other_than_precision(differences)),
+        ],
+    )
+
+
+def _outcome(comparisons: list[Comparison]) -> Outcome:
+    outcomes = {comparison.outcome for comparison in comparisons}
+    for outcome in ("difference", "inconclusive", "no_difference"):
+        if outcome in outcomes:
+            return outcome
+    return "nothing"
+
+
+def _headline(settings: Settings, comparisons: list[Comparison], confounds: list[str]) -> str:
+    metric = f"{settings.primary_metric} on {settings.primary_set}"
+    found = [comparison for comparison in comparisons if comparison.outcome == "difference"]
+    if not comparisons:
+        return "Nothing can be compared yet."
+    if found and confounds:
+        return f"The arms differ in {metric}, but not in precision alone: this cannot be put down to precision."
+    if found:
+        parts = [f"{c.arm} has a {_direction(c)} {metric} than {c.baseline}" for c in found]
+        return f"Precision made a difference: {'; '.join(parts)}."
+    if any(comparison.outcome == "inconclusive" for comparison in comparisons):
+        return "One seed per arm: this experiment cannot say whether precision matters."
+    names = enumeration([comparison.arm for comparison in comparisons])
+    return f"No difference was found between {names} and {settings.baseline_arm} in {metric}."
+
+
+def _progress(runs: list[RunRow]) -> list[str]:
+    ended = sum(run.state not in ("missing", "running") for run in runs)
+    failed = [f"{run.arm} seed {run.seed}" for run in runs if run.state == "failed"]
+    sentences = []
+    if ended < len(runs):
+        sentences.append(f"Preliminary: {ended} of {len(runs)} runs have ended.")
+    if failed:
+        sentences.append(
+            f"Training failed, with losses that stayed non-finite, in {enumeration(failed)}; counted as they are."
+        )
+    return sentences
+
+
+def _compared(settings: Settings, comparison: Comparison) -> str:
+    metric, level = settings.primary_metric, percent(settings.confidence)
+    value = difference_text(comparison.over_tasks.value, metric)
+    scores = f"{value_text(comparison.score, metric)} against {value_text(comparison.baseline_score, metric)}"
+    start = (
+        f"{comparison.arm} against {comparison.baseline} at step {comparison.step}: {scores}, a difference of {value}"
+    )
+    if comparison.outcome == "inconclusive":
+        tasks = range_text(comparison.over_tasks.low, comparison.over_tasks.high, metric)
+        other = f"Other tasks could have given {tasks} ({level} interval)"
+        return f"{start}. {other}; what other seeds would have given is not known."
+    seeds = range_text(comparison.over_seeds.low, comparison.over_seeds.high, metric)
+    sentence = f"{start} ({level} interval {seeds})."
+    if comparison.outcome == "no_difference":
+        largest = max(abs(comparison.over_seeds.low), abs(comparison.over_seeds.high))
+        sentence += f" A true difference of up to {size_text(largest, metric)} either way is not ruled out."
+        if comparison.seeds_needed is not None:
+            sentence += f" About {comparison.seeds_needed} seeds per arm would show one of the size seen here."
+    return sentence
+
+
+def _conditions(settings: Settings, comparisons: list[Comparison], evaluation: list[EvaluationRow]) -> list[str]:
+    if not comparisons:
+        return []
+    seeds = _numbers(comparison.n_seeds for comparison in comparisons)
+    tasks = _numbers(comparison.n_tasks for comparison in comparisons)
+    samples = _numbers(row.n_samples for row in _primary(settings, evaluation))
+    sentence = (
+        f"This holds for {seeds} paired {'seed' if seeds == '1' else 'seeds'} per arm, {tasks} tasks with {samples} "
+        f"completions each, sampled in {settings.common_dtype} for every arm."
+    )
+    if len(comparisons) > 1:
+        sentence += (
+            f" Intervals of the {len(comparisons)} comparisons hold together, at {percent(settings.confidence)}."
+        )
+    behind = [comparison for comparison in comparisons if comparison.step < settings.max_steps]
+    if behind:
+        steps = enumeration(sorted({str(comparison.step) for comparison in behind}))
+        sentence += (
+            f" Compared at step {steps} of {settings.max_steps}: the last that every evaluated run of both arms has."
+        )
+    return [sentence]
+
+
+def _mismatch(settings: Settings, arms: list[ArmRow]) -> list[str]:
+    measured = {arm.name: arm.logp_diff_abs_mean.value for arm in arms if arm.logp_diff_abs_mean.value}
+    baseline = measured.get(settings.baseline_arm)
+    if baseline is None:
+        return ["The training-inference mismatch of the baseline was not measured."]
+    sentences = []
+    for name, value in measured.items():
+        if name == settings.baseline_arm:
+            continue
+        ratio = baseline / value
+        numbers = f"mean |d| is {value:.2g} nats in {name} and {baseline:.2g} in {settings.baseline_arm}"
+        if SAME_SIZE[0] <= ratio <= SAME_SIZE[1]:
+            sentences.append(f"Precision changed nothing about the training-inference mismatch: {numbers}.")
+        else:
+            more = (
+                f"{ratio:.2g} times larger in {settings.baseline_arm}"
+                if ratio > 1
+                else f"{1 / ratio:.2g} times larger in {name}"
+            )
+            sentences.append(f"The training-inference mismatch is {more}: {numbers}.")
+    return sentences
+
+
+def _collapse(settings: Settings, arms: list[ArmRow], collapse: Collapse) -> list[str]:
+    if settings.max_steps < collapse.first_possible_step:
+        return [
+            f"Runs of {settings.max_steps} steps cannot show a collapse: by the rules of the configuration it takes at "
+            f"least {collapse.first_possible_step}."
+        ]
+    counts = []
+    for arm in arms:
+        onsets = f" (at step {enumeration([str(step) for step in arm.onsets])})" if arm.onsets else ""
+        counts.append(f"{len(arm.onsets)} of {arm.seeds_found} in {arm.name}{onsets}")
+    happened = f"Runs that collapsed: {enumeration(counts)}."
+    if min(arm.seeds_found for arm in arms) < 2:
+        return [f"{happened} With fewer than two seeds in an arm nothing can be concluded about collapse."]
+    if not any(arm.onsets for arm in arms):
+        return [f"{happened} Nothing is known beyond the steps that were run."]
+    claims = []
+    for test in collapse.log_rank:
+        if test.p_value is not None:
+            different = test.p_value < (1 - settings.confidence) / len(collapse.log_rank)
+            when = (
+                ("earlier than" if test.statistic > 0 else "later than")
+                if different
+                else "not measurably later or earlier than"
+            )
+            claims.append(f"{test.arm} collapses {when} {test.baseline} (log-rank test, p = {test.p_value:.2g}).")
+    return [" ".join([happened, *claims])]
+
+
+def _learning(settings: Settings, comparisons: list[Comparison], evaluation: list[EvaluationRow]) -> list[str]:
+    steps = {comparison.arm: comparison.step for comparison in comparisons}
+    steps |= {comparison.baseline: comparison.step for comparison in comparisons}
+    sentences = []
+    for row in _primary(settings, evaluation):
+        gain = row.gains.get(settings.primary_metric)
+        if steps.get(row.arm) != row.step or gain is None or gain.low is None:
+            continue
+        if gain.low <= 0 <= gain.high:
+            interval = range_text(gain.low, gain.high, settings.primary_metric)
+            sentences.append(f"{row.arm} is not measurably different from the base model ({interval}).")
+    if sentences and len(sentences) == len(steps):
+        return [
+            "No arm is measurably different from the base model: with so little learnt, precision had little to act on."
+        ]
+    return sentences
+
+
+def _confounded(confounds: list[str]) -> list[str]:
+    if not confounds:
+        return []
+    return [f"The arms differ in more than precision: {enumeration(confounds)}."]
+
+
+def _primary(settings: Settings, evaluation: list[EvaluationRow]) -> list[EvaluationRow]:
+    return [row for row in evaluation if (row.set, row.dtype) == (settings.primary_set, settings.common_dtype)]
+
+
+def _other_than_precision(differences: list[Difference]) -> list[str]:
+    return [difference.key for difference in differences if not difference.precision]
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return enumeration([str(value) for value in sorted(set(values))])
+
+
+def _direction(comparison: Comparison) -> str:
+    return "higher" if comparison.over_seeds.value > 0 else "lower"
