@@ -23,7 +23,7 @@ from peft import LoraConfig
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
 
-from arc_precision.collapse import detect
+from arc_precision.collapse.detection import detect
 from arc_precision.config.training import TrainSlice
 from arc_precision.contracts.parquet import read_rows
 from arc_precision.contracts.steps import SCHEMA_VERSION
