@@ -79,26 +79,22 @@ def test_a_planted_cause_gets_the_variance(planted):
 
 
 def test_the_chain_sums_to_d_token_by_token_to_the_last_bit():
+    """Log-probs of all sizes float32 has room for, from 1e-9 (a token all but certain) to 1e3."""
     engines = Engines(merged=True)
-    scored = {
-        setting: (-np.random.default_rng(i).exponential(5.0, SHAPE)).astype(np.float32)
-        for i, setting in enumerate(engines.path)
-    }
-    scored[engines.path[2]][0, 0] = -1e-9  # a token that is all but certain: below the grid
-    scored[engines.path[3]][0, 1] = -700.0
+    rng = np.random.default_rng(0)
+    scored = {setting: (-(10 ** rng.uniform(-9, 3, SHAPE))).astype(np.float32) for setting in engines.path}
     steps = chain_steps(scored, engines.start, engines.causes, engines.mask).to_numpy()
-    first, last = (scored[engines.path[i]].astype(np.float64)[engines.mask] for i in (0, -1))
-    ends = chain_steps(scored, engines.path[-2], engines.causes[-1:], engines.mask)
-    assert len(steps) == engines.mask.sum() == len(ends)
+    assert len(steps) == engines.mask.sum()
     forward, backward = steps[:, 0].copy(), steps[:, -1].copy()
     for i in range(1, steps.shape[1]):
         forward += steps[:, i]
         backward += steps[:, -1 - i]
     assert (forward == backward).all()
+    first, last = (scored[engines.path[i]].astype(np.float64)[engines.mask] for i in (0, -1))
     assert np.abs(forward - (first - last)).max() <= 1e-12
-    # float32 log-probs beyond 1e-5 lie on the grid: there the sum is d itself.
+    # float32 log-probs beyond 1e-5 lie on the grid themselves: there the sum is d.
     on_grid = (np.abs(first) > 1e-5) & (np.abs(last) > 1e-5)
-    assert on_grid.mean() > 0.99
+    assert on_grid.sum() > 50
     assert (forward == first - last)[on_grid].all()
 
 

@@ -224,6 +224,18 @@ def test_cliffs_delta_by_hand():
     assert -1 <= estimate.low < estimate.value < estimate.high <= 1
 
 
+def test_cliffs_delta_swaps_with_its_arms_and_its_interval_covers_the_truth():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        a, b = rng.normal(0.5, 1, 10), rng.normal(0, 1, 10)
+        there, back = cliffs_delta(a, b), cliffs_delta(b, a)
+        assert (back.value, back.low, back.high) == pytest.approx((-there.value, -there.high, -there.low))
+        # P(a > b) = Phi(0.5 / sqrt(2)) = 0.638
+        covered += there.low <= 2 * 0.638 - 1 <= there.high
+    assert covered / 200 >= 0.9
+
+
 def test_complete_separation_has_a_value_and_no_interval():
     estimate = cliffs_delta([5, 6], [1, 2])
     assert (estimate.value, estimate.low, estimate.high) == (1, None, None)

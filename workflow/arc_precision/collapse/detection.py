@@ -198,7 +198,7 @@ def _crossing(series: np.ndarray, limit: float, window: int) -> int:
 
     That of the least-squares fit of a ramp: constant, linear, constant. It follows a jump and a slow change alike. The
     fit starts from where the partial sums of (series - limit) are lowest, which is where the least-squares fit of any
-    rising curve crosses the limit, and from several widths of the ramp, in steps.
+    rising curve crosses the limit, once as a jump and once as a change over a whole window.
     """
     count = len(series)
     index = np.arange(count)
@@ -211,7 +211,7 @@ def _crossing(series: np.ndarray, limit: float, window: int) -> int:
             x_scale=[0.1, 0.1, 10, 30],
             diff_step=1e-3,
         )
-        for width in (2, window / 4, window, count / 2)
+        for width in (2, window)
     ]
     before, after, middle, width = min(fits, key=lambda fit: fit.cost).x
     crossed = middle - width / 2 + width * np.clip((limit - before) / (after - before), 0, 1)
