@@ -12,7 +12,11 @@ SNAKEMAKE := snakemake
 TORCH_INDEX ?=
 TORCH := $(shell grep ^torch== envs/requirements-cpu.txt)
 
-.PHONY: run env dev-env test lint lock config rulegraph
+# FILE=path for `make why`; CONFIG=experiments/NAME.yaml for any experiment but the default.
+CONFIG ?=
+CONFIGFILE := $(if $(CONFIG),--configfile $(CONFIG))
+
+.PHONY: run env dev-env test test-slow test-condor lint lock config rulegraph why status report-now staleness
 
 run: env  ## the default experiment: two CPU cores, minutes
 	$(SNAKEMAKE)
@@ -35,7 +39,13 @@ $(VENV)/installed-dev: envs/requirements-dev.txt $(VENV)/installed-cpu
 	touch $@
 
 test: dev-env  ## unit tests and one small end-to-end run, under 10 minutes
-	pytest
+	pytest tests/unit tests/pipeline tests/training tests/end_to_end
+
+test-condor: dev-env  ## a real HTCondor pool on this machine, under 5 minutes
+	pytest tests/condor
+
+test-slow: dev-env  ## kills, faults, 100,000 programs
+	pytest tests/slow
 
 lint: dev-env  ## Snakemake's linter, formatters, and generated files in step
 	ruff check .
@@ -43,6 +53,12 @@ lint: dev-env  ## Snakemake's linter, formatters, and generated files in step
 	snakefmt --check Snakefile workflow/rules
 	$(SNAKEMAKE) --lint
 	python workflow/scripts/write_config.py && git diff --exit-code config.yaml workflow/schemas
+
+why: env  ## which settings, files or versions made jobs stale
+	@python workflow/scripts/why.py $(CONFIGFILE) $(if $(FILE),--file $(FILE))
+
+status: env  ## a table of every run
+	@python workflow/scripts/status.py $(CONFIGFILE)
 
 config: dev-env  ## regenerate config.yaml's comments and the schema
 	python workflow/scripts/write_config.py

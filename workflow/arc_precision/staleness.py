@@ -20,7 +20,7 @@ LIBRARY = Path(__file__).parent
 DISTRIBUTIONS = {"yaml": "pyyaml", "PIL": "pillow", "vllm": "vllm"}
 
 
-def source_files(script: Path) -> list[Path]:
+def source_files(script: Path, library: Path = LIBRARY) -> list[Path]:
     """The script and every module of the library that it imports, directly or not, sorted."""
     seen: set[Path] = set()
     queue = [script]
@@ -28,22 +28,23 @@ def source_files(script: Path) -> list[Path]:
         path = queue.pop()
         if path not in seen:
             seen.add(path)
-            queue += [file for name in _imports(path) for file in _module_files(name)]
+            queue += [file for name in _imports(path.read_text()) for file in _module_files(name, library)]
     return sorted(seen)
 
 
-def imported_packages(script: Path) -> set[str]:
+def imported_packages(script: Path, library: Path = LIBRARY) -> set[str]:
     """Top-level names of the third-party packages that the script and its library modules import."""
-    names = {name.split(".")[0] for path in source_files(script) for name in _imports(path)}
+    names = {name.split(".")[0] for path in source_files(script, library) for name in _imports(path.read_text())}
     return {name for name in names if name not in sys.stdlib_module_names and name not in (PACKAGE, "__future__")}
 
 
-def source_lines(script: Path, root: Path) -> list[str]:
+def source_lines(script: Path, root: Path, library: Path = LIBRARY) -> list[str]:
     """`path=digest` of the script and of each library module it imports; an edit changes exactly one line."""
-    return [f"{path.relative_to(root)}={_sha256(path)[:12]}" for path in source_files(script)]
+    files = source_files(script, library)
+    return [f"{path.relative_to(root)}={hashlib.sha256(path.read_bytes()).hexdigest()[:12]}" for path in files]
 
 
-def pin_lines(script: Path, requirements: Path) -> list[str]:
+def pin_lines(script: Path, requirements: Path, library: Path = LIBRARY) -> list[str]:
     """`package==version` of each package that a script imports, and one digest of all that these need in turn.
 
     The requirements file says with `# via` comments which package needs which.
@@ -51,8 +52,8 @@ def pin_lines(script: Path, requirements: Path) -> list[str]:
     Raises:
         ValueError: an imported package has no pin.
     """
-    versions, needs = _read_pins(requirements)
-    imported = {_distribution(name, versions) for name in imported_packages(script)}
+    versions, needs = _read_pins(requirements.read_text())
+    imported = {_distribution(name, versions) for name in imported_packages(script, library)}
     if missing := imported - versions.keys():
         raise ValueError(f"{requirements}: no pin for {', '.join(sorted(missing))}, which {script} imports")
     needed, queue = set(imported), sorted(imported)
@@ -101,30 +102,25 @@ def digest(values: dict[str, str]) -> str:
 
 
 @cache
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@cache
-def _imports(path: Path) -> tuple[str, ...]:
+def _imports(source: str) -> tuple[str, ...]:
     names = []
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             if node.level:
-                raise ValueError(f"{path}: relative import; write it in full, starting with {PACKAGE}")
+                raise ValueError(f"relative import of {node.module}; write it in full, starting with {PACKAGE}")
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return tuple(names)
 
 
-def _module_files(name: str) -> list[Path]:
+def _module_files(name: str, library: Path) -> list[Path]:
     """Files that importing a dotted name reads: the packages on the way, and the module if it is one."""
     parts = name.split(".")
     if parts[0] != PACKAGE:
         return []
-    files = [LIBRARY / "__init__.py"]
-    folder = LIBRARY
+    files = [library / "__init__.py"]
+    folder = library
     for part in parts[1:]:
         if (folder / f"{part}.py").exists():
             return [*files, folder / f"{part}.py"]
@@ -147,11 +143,11 @@ def _normal(name: str) -> str:
 
 
 @cache
-def _read_pins(requirements: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
+def _read_pins(requirements: str) -> tuple[dict[str, str], dict[str, list[str]]]:
     versions: dict[str, str] = {}
     needs: dict[str, list[str]] = {}
     current = ""
-    for line in requirements.read_text().splitlines():
+    for line in requirements.splitlines():
         if match := re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)", line):
             current = _normal(match[1])
             versions[current] = match[2]

@@ -25,6 +25,8 @@ try:
 except (ConfigError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 
+SCRIPTS = ROOT / "workflow" / "scripts"
+LIBRARY = ROOT / "workflow" / "arc_precision"
 RESULTS = f"results/{experiment.experiment}"
 STACK = "gpu" if experiment.device == "cuda" else "cpu"
 ENVIRONMENT = str(ROOT / "envs" / f"{STACK}.yaml")
@@ -50,12 +52,12 @@ wildcard_constraints:
 
 def code(name):
     """The source files of a stage, so that an edit reruns the stages that import it and no other."""
-    return staleness.source_lines(ROOT / f"workflow/scripts/{name}.py", ROOT)
+    return staleness.source_lines(SCRIPTS / f"{name}.py", ROOT, LIBRARY)
 
 
 def pins(name):
     """Versions of the packages of a stage."""
-    return staleness.pin_lines(ROOT / f"workflow/scripts/{name}.py", REQUIREMENTS)
+    return staleness.pin_lines(SCRIPTS / f"{name}.py", REQUIREMENTS, LIBRARY)
 
 
 def digest_lines(files):

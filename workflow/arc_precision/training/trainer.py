@@ -121,18 +121,8 @@ class PrecisionTrainer(GRPOTrainer):
         """
         start = time.perf_counter()
         if self.slice.training.shared_prompt:
-            n_prompt = input_ids.size(1) - logits_to_keep
             with self.accelerator.autocast():
-                logps, entropies = shared_prompt_logps(
-                    model,
-                    input_ids[:, :n_prompt],
-                    attention_mask[:, :n_prompt],
-                    input_ids[:, n_prompt:],
-                    attention_mask[:, n_prompt:],
-                    temperature=self.temperature,
-                    compute_entropy=compute_entropy,
-                )
-            result = logps, entropies, None
+                result = *shared_prompt_logps(model, input_ids, attention_mask, logits_to_keep), None
         else:
             result = super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **unused

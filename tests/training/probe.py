@@ -1,0 +1,104 @@
+"""Train a few steps in a process of its own (vLLM allows one engine per process), with an optional fault put in.
+
+    probe.py FOLDER SEED FIRST LAST SEGMENT [FAULT]
+
+FAULT is `no_sync` (the sampler never sees an update) or `reused_id` (every adapter comes under one id).
+"""
+
+import sys
+from pathlib import Path
+
+from arc_precision import sampling
+from arc_precision.config.base import lay_over
+from arc_precision.config.experiment import ExperimentConfig, load_experiment
+from arc_precision.contracts.parquet import write_rows
+from arc_precision.contracts.tasks import TASKS
+from arc_precision.tasks.generator import generate_task
+from arc_precision.tasks.tokenizer import count_prompt_tokens, render_prompt
+from arc_precision.training.scoring import Scorer
+from arc_precision.training.segment import SegmentFiles, run_segment
+
+MODEL = Path(__file__).parents[2] / "resources" / "tiny-arc"
+
+
+def reward_by_length(self, row_ids, completions):
+    """A reward that differs between completions, so that every step has a gradient whatever the model can do."""
+    self.rewards += [float(len(text) % 7) for text in completions]
+    return lambda: [float(len(text) % 7) for text in completions]
+
+
+def task_rows(n_rows: int) -> list[dict]:
+    rows, index = [], 0
+    while len(rows) < n_rows:
+        task = generate_task(7, index).task
+        index += 1
+        if count_prompt_tokens(task, 0) <= 192:
+            pairs = [
+                [{"input": p.input.tolist(), "output": p.output.tolist()} for p in ps] for ps in (task.train, task.test)
+            ]
+            rows.append(
+                {
+                    "row_id": task.task_id,
+                    "task_id": task.task_id,
+                    "source": "generated",
+                    "train": pairs[0],
+                    "test": pairs[1],
+                    "test_index": 0,
+                    "augmentation": None,
+                    "prompt": render_prompt(task, 0),
+                    "prompt_tokens": count_prompt_tokens(task, 0),
+                    "canonical": task.task_id,
+                    "seen_in_training": None,
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    folder, (seed, first, last, segment), fault = Path(sys.argv[1]), map(int, sys.argv[2:6]), sys.argv[6:]
+    folder.mkdir(parents=True, exist_ok=True)
+    Scorer.start = reward_by_length
+    if fault == ["no_sync"]:
+        sync = sampling.AdapterHandover.sync
+        sampling.AdapterHandover.sync = lambda self, model: sync(self, model) if self._n == 0 else None
+    if fault == ["reused_id"]:
+        load = sampling.VllmSampler.load_adapter
+
+        def load_under_one_id(self, path):
+            self._adapter, self._n_adapters = None, 0
+            load(self, path)
+
+        sampling.VllmSampler.load_adapter = load_under_one_id
+    changes = {
+        "max_steps": last,
+        "training": {
+            "segment_steps": segment,
+            "learning_rate": 0.02,
+            "max_grad_norm": 1.0,
+            "per_device_train_batch_size": 8,
+        },
+        "sampling": {"max_completion_tokens": 16},
+        "data": {"max_prompt_tokens": 192},
+        "evaluation": {"every": segment},
+        "audit": {"every": segment},
+    }
+    config = load_experiment(lay_over(ExperimentConfig().model_dump(mode="json"), changes)).train_slice("float32")
+    rows = folder / "rows.parquet"
+    write_rows(rows, TASKS, [task_rows(12)])
+    for start in range(first, last, segment):
+        stop = start + segment
+        files = SegmentFiles(
+            train=rows,
+            model=MODEL,
+            previous=folder / f"checkpoint-{start}" if start else None,
+            previous_facts=folder / f"facts-{start}.json" if start else None,
+            history=tuple(folder / f"steps-{step}.jsonl" for step in range(segment, stop, segment)),
+            checkpoint=folder / f"checkpoint-{stop}",
+            steps=folder / f"steps-{stop}.jsonl",
+            timing=folder / f"timing-{stop}.jsonl",
+            facts=folder / f"facts-{stop}.json",
+        )
+        run_segment(config, seed, start, stop, files, workers=1, gpu_memory_share=0.3, provenance={})
+
+
+main()

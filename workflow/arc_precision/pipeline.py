@@ -1,0 +1,150 @@
+"""The pipeline's jobs, seen through Snakemake's API: which would run now, and what made them stale.
+
+Snakemake 9.27 has no public way from its API to the jobs of a dry run; `jobs` is the one place that reaches inside.
+"""
+
+import ast
+import base64
+import contextlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import (
+    ConfigSettings,
+    DAGSettings,
+    DeploymentSettings,
+    OutputSettings,
+    Quietness,
+    ResourceSettings,
+    StorageSettings,
+    WorkflowSettings,
+)
+
+from arc_precision.config.base import lay_over
+from arc_precision.config.experiment import ExperimentConfig, load_experiment
+
+MAX_CHECKSUM_FILE_SIZE = 100_000_000  # as in profiles/default
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job of the plan."""
+
+    rule: str
+    wildcards: Mapping[str, str]
+    output: tuple[str, ...]
+    stale: bool
+    reasons: tuple[str, ...]  # why it runs, one sentence each; empty when it does not
+
+
+def jobs(
+    root: Path, configfiles: Sequence[Path] = (), config: Mapping[str, Any] | None = None, touch: bool = False
+) -> list[PlannedJob]:
+    """All jobs of the plan for the pipeline in `root`.
+
+    Args:
+        configfiles: experiments laid over config.yaml.
+        config: keys laid over those.
+        touch: record every existing output as made with the present settings, instead of planning.
+
+    Raises:
+        snakemake.exceptions.WorkflowError: the configuration is not valid.
+    """
+    with contextlib.chdir(root), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=not touch, show_failed_logs=False)) as api:
+            workflow = api.workflow(
+                resource_settings=ResourceSettings(cores=2),
+                config_settings=ConfigSettings(
+                    config=dict(config or {}), configfiles=[Path("config.yaml"), *map(Path, configfiles)]
+                ),
+                storage_settings=StorageSettings(),
+                workflow_settings=WorkflowSettings(),
+                deployment_settings=DeploymentSettings(),
+                snakefile=Path("Snakefile"),
+            )
+            plan = workflow.dag(
+                DAGSettings(forceall=touch, force_incomplete=True, max_checksum_file_size=MAX_CHECKSUM_FILE_SIZE)
+            )
+            if touch:
+                plan.execute_workflow(executor="touch")
+            else:
+                plan.printrulegraph()  # builds the plan and runs nothing
+            dag = workflow._workflow.dag
+            persistence = workflow._workflow.persistence
+            stale = set(dag.needrun_jobs())
+            return [
+                PlannedJob(
+                    job.rule.name,
+                    dict(job.wildcards),
+                    tuple(map(str, job.output)),
+                    job in stale,
+                    tuple(_reasons(dag.reason(job), job, persistence)) if job in stale else (),
+                )
+                for job in dag.jobs
+            ]
+
+
+def experiment_of(root: Path, configfiles: Sequence[Path] = ()) -> ExperimentConfig:
+    """The configuration that `jobs` plans with.
+
+    Raises:
+        ConfigError: it is not valid.
+    """
+    config: dict[str, Any] = {}
+    for path in (root / "config.yaml", *configfiles):
+        config = lay_over(config, yaml.safe_load(path.read_text()))
+    return load_experiment(config)
+
+
+def running_outputs(root: Path) -> set[str]:
+    """Outputs that Snakemake has marked as being written, by jobs that run now or were killed."""
+    marks = root / ".snakemake" / "incomplete"
+    return {base64.b64decode(mark.name).decode() for mark in marks.iterdir()} if marks.is_dir() else set()
+
+
+def _reasons(reason: Any, job: Any, persistence: Any) -> Iterator[str]:
+    if reason.params_changed:
+        for output in job.output[:1]:
+            before, now = _lines(persistence.params(output) or []), _lines(persistence._params(job))
+            yield from changed_lines(before, now)
+    if reason.missing_output:
+        yield f"{min(map(str, reason.missing_output))} is not there yet"
+    if reason.incomplete_output:
+        yield f"{min(map(str, reason.incomplete_output))} was not finished"
+    if reason.updated_input:
+        yield f"{', '.join(sorted(map(str, reason.updated_input)))} changed"
+    if reason.updated_input_run:
+        yield f"{min(map(str, reason.updated_input_run))} will be made anew"
+    if reason.input_changed:
+        yield "it has other inputs than before"
+    if reason.code_changed:
+        yield "the rule's command changed"
+
+
+def _lines(params: Sequence[str]) -> set[str]:
+    """The `key=value` lines of recorded params: each is the representation of a list of lines."""
+    lines: set[str] = set()
+    for text in params:
+        value = ast.literal_eval(text)
+        lines.update(value if isinstance(value, list) else [value])
+    return lines
+
+
+def changed_lines(before: set[str], now: set[str]) -> Iterator[str]:
+    """A sentence per key whose value differs, from two sets of `key=value` lines."""
+    old, new = (dict(line.split("=", 1) for line in lines) for lines in (before - now, now - before))
+    for key in sorted(old.keys() | new.keys()):
+        if "/" in key or key == "needed packages":
+            what = "edited" if key in old and key in new else ("no longer imported" if key in old else "newly imported")
+            yield f"{key} {'changed' if key == 'needed packages' else what}"
+        elif key not in old:
+            yield f"{key.rstrip('=')} is new: {new[key].lstrip('=')}"
+        elif key not in new:
+            yield f"{key.rstrip('=')} is gone, it was {old[key].lstrip('=')}"
+        else:
+            yield f"{key.rstrip('=')} was {old[key].lstrip('=')} and is now {new[key].lstrip('=')}"

@@ -1,0 +1,120 @@
+"""docs/staleness.md: for every key of the configuration, the rules that run again when its value changes.
+
+The table is made by editing each key in turn and asking Snakemake; nothing in it is written by hand.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+
+from arc_precision.config.experiment import ExperimentConfig
+from arc_precision.pipeline import PlannedJob, jobs
+
+# Values for keys whose next value cannot be guessed from their type, or would break a check.
+VALUES: dict[str, Any] = {
+    "experiment": "other",
+    "max_steps": 40,
+    "run_arms": ["float16"],
+    "seeds": [0, 1],
+    "evaluate_on": ["arc-agi-1-training"],
+    "arms.float16.sampler_dtype": "bfloat16",
+    "arms.float16.trainer_dtype": "float32",
+    "arms.bfloat16.sampler_dtype": "float16",
+    "arms.bfloat16.trainer_dtype": "float32",
+    "data.train_on": ["generated"],
+    "data.n_tasks": 100,
+    "evaluation.every": 10,
+    "audit.every": 10,
+    "audit.set": "arc-agi-1-training",
+    "audit.batch_sizes": [8, 5],
+    "report.baseline_arm": "float16",
+    "report.primary_set": "arc-agi-1-training",
+    "training.segment_steps": 20,
+    "training.schedule_steps": 1000,
+    "training.epsilon_high": 0.3,
+    "training.per_device_train_batch_size": 32,
+    "training.num_generations": 16,
+    "training.steps_per_generation": 2,
+    "training.num_iterations": 2,
+    "training.lora.target_modules": ["q_proj"],
+    "training.processes": 2,
+    "sampling.top_p": 0.95,
+    "sandbox.max_side": 20,
+    "sandbox.min_level": "none",
+    "collapse.recovery_share": 0.9,
+}
+# Keys that need more than themselves to be changed.
+TOGETHER: dict[str, dict[str, Any]] = {
+    "training.lr_scheduler_type": {"training": {"lr_scheduler_type": "linear", "schedule_steps": 1000}},
+}
+# Not edited: other files would have to exist.
+LEFT_OUT = {"model.path", "model.prompt"}
+
+
+def leaf_edits(config: ExperimentConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every leaf key with a change to the configuration that gives it another value."""
+    for key, value, kind in _leaves("", config):
+        if key in LEFT_OUT or (get_origin(kind) is Literal and len(get_args(kind)) == 1):
+            continue
+        if key in TOGETHER:
+            yield key, TOGETHER[key]
+            continue
+        changed = VALUES[key] if key in VALUES else _other(key, value, kind)
+        for part in reversed(key.split(".")):
+            changed = {part: changed}
+        yield key, changed
+
+
+def _leaves(prefix: str, section: BaseModel) -> Iterator[tuple[str, Any, Any]]:
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from _leaves(f"{prefix}{name}.", value)
+        elif isinstance(value, dict) and value and isinstance(next(iter(value.values())), BaseModel):
+            for key, entry in value.items():
+                yield from _leaves(f"{prefix}{name}.{key}.", entry)
+        else:
+            yield f"{prefix}{name}", value, field.annotation
+
+
+def _other(key: str, value: Any, kind: Any) -> Any:
+    if key.startswith("arms.") and value == {}:  # nothing overridden yet
+        return {"training": {"beta": 0.1}, "sampling": {"top_k": 5}}[key.split(".")[2]]
+    if get_origin(kind) is Literal:
+        return next(option for option in get_args(kind) if option != value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return value / 2 if value else 0.1
+    if isinstance(value, str):
+        return value + " changed"
+    if isinstance(value, tuple) and all(isinstance(part, float) for part in value):
+        return [part + 1 for part in value]
+    if value is None:
+        return 7
+    raise ValueError(f"no other value is known for {value!r}; write one into VALUES")
+
+
+def stale_rules(plan: list[PlannedJob]) -> tuple[str, ...]:
+    """Names of the rules with stale jobs, `all` and what always follows left out."""
+    return tuple(sorted({job.rule for job in plan if job.stale} - {"all"}))
+
+
+def table(root: Path, progress: Callable[[str], None] = lambda key: None) -> dict[str, tuple[str, ...]]:
+    """For each leaf key, the rules that run again, in a pipeline in which everything is done."""
+    rows = {}
+    for key, change in leaf_edits(ExperimentConfig()):
+        progress(key)
+        rows[key] = stale_rules(jobs(root, config=change))
+    return rows
+
+
+def document(rows: dict[str, tuple[str, ...]]) -> str:
+    """The table in Markdown."""
+    lines = ["| key | rules that run again |", "|---|---|"]
+    lines += [f"| `{key}` | {', '.join(rules) or 'none'} |" for key, rules in rows.items()]
+    return "\n".join(lines) + "\n"
