@@ -8,7 +8,7 @@ Both sides run in one process on one model with random weights and the same toke
 
     trl      old-policy log-probs, reference log-probs (adapter off), policy forward, backward, optimizer
     shared   reference log-probs, policy forward, backward, optimizer: a batch used once needs no old-policy pass of its
-             own, the policy forward's values are the old policy's
+             own, the policy forward's values are the old policy's; and no adapter input is cast to float32 and back
 
 Log-probs on TRL's side are computed by GRPOTrainer's own method. Generation and weight sync are not part of this.
 
@@ -30,8 +30,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from arc_precision.training.shared_prompt import ATTENTION, shared_prompt_logps
+from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
@@ -64,6 +65,7 @@ class Case:
         self.ids = torch.cat([prompt, completions], dim=1).to(self.device)
         self.mask = torch.ones_like(self.ids)
         self.advantages = torch.randn(n_generations, 1, generator=generator).to(self.device)
+        self.adapter_layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
         self.trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trainable, lr=4e-6)
         self.scaler = torch.amp.GradScaler(self.device, enabled=dtype == torch.float16)
@@ -85,6 +87,8 @@ class Case:
     def step(self, side: str) -> dict[str, float]:
         """Seconds of each phase of one step."""
         logps_of = {"trl": self.trl_logps, "shared": self.shared_logps}[side]
+        for layer in self.adapter_layers:
+            layer.cast_input_dtype_enabled = side == "trl"  # as PEFT leaves it; `use_shared_prompt` switches it off
         seconds = {}
 
         def timed(phase: str, work: Callable):
@@ -175,13 +179,14 @@ def make_model(shape: dict, device: str, dtype: torch.dtype, checkpointing: bool
     torch.manual_seed(0)
     torch.set_default_dtype(dtype)
     with torch.device(device):
-        model = LlamaForCausalLM(LlamaConfig(**shape, attn_implementation=ATTENTION))
+        model = LlamaForCausalLM(LlamaConfig(**shape))
     torch.set_default_dtype(torch.float32)
     add_fused_lm_head(model, outputs=("log_probs", "entropy"))
     model = get_peft_model(model, LORA)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=1e-4)
+    use_shared_prompt(model, autocast=dtype != torch.float32)
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()

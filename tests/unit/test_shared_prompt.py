@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from arc_precision.training.shared_prompt import ATTENTION, SharedPromptAttention, pack, shared_prompt_logps
+from arc_precision.training.shared_prompt import SharedPromptAttention, pack, shared_prompt_logps, use_shared_prompt
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOTrainer
@@ -43,7 +43,7 @@ def make_model(family: str = "llama", lora: bool = False, checkpointing: bool | 
     )  # fmt: skip
     model = LlamaForCausalLM(LlamaConfig(**shape)) if family == "llama" else Qwen2ForCausalLM(Qwen2Config(**shape))
     model = model.to(dtype)
-    model.set_attn_implementation(ATTENTION)
+    use_shared_prompt(model, autocast=False)
     add_fused_lm_head(model, temperature=0.8, outputs=("log_probs", "entropy"))
     if lora:
         model = get_peft_model(model, LoraConfig(r=2, lora_alpha=8, target_modules="all-linear", use_rslora=True))
@@ -155,12 +155,17 @@ def test_half_precision_is_as_close_to_float32_as_the_plain_path(dtype, weights,
     assert (error["shared"] < 1.15 * error["plain"]).all(), error
 
 
-def test_other_forward_passes_of_the_model_are_sdpa():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_other_forward_passes_of_the_model_compute_what_they_did(dtype):
     ids, mask = make_batch(BATCHES["several groups"])
-    model = make_model()
-    logits = model(input_ids=ids, attention_mask=mask).logits
-    model.set_attn_implementation("sdpa")
-    assert torch.equal(logits, model(input_ids=ids, attention_mask=mask).logits)
+    model = make_model(lora=True, dtype=dtype)
+    results = []
+    for prepare in (lambda: model.set_attn_implementation("sdpa"), lambda: use_shared_prompt(model, autocast=True)):
+        prepare()
+        with torch.autocast("cpu", torch.bfloat16):
+            result = trl_logps(model, ids, mask)
+        results.append([*result, *gradients(model, *result).values()])
+    assert all(torch.equal(before, after) for before, after in zip(*results, strict=True))
 
 
 def test_each_prompt_is_packed_once_and_padding_never():
@@ -224,5 +229,5 @@ def test_refuses_what_it_cannot_compute():
     with pytest.raises(ValueError, match="dropout"):
         shared_logps(model, ids, mask)
     model.set_attn_implementation("eager")
-    with pytest.raises(ValueError, match="set_attn_implementation"):
+    with pytest.raises(ValueError, match="call use_shared_prompt"):
         shared_logps(model, ids, mask)

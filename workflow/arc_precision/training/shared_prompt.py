@@ -15,14 +15,15 @@ pass the gradient of each part needs only the merged output and the merged log-s
 exp(score - logsumexp) are then those of the whole softmax (Liu et al., "Ring Attention with Blockwise Transformers",
 arXiv 2310.01889, does the same across devices). No mask and no copy of a prompt's keys is ever made.
 
-`set_attn_implementation(ATTENTION)` must have been called on the model. Other forward passes of that model then still
-run transformers' "sdpa" attention.
+`use_shared_prompt` must have been called on the model. Its other forward passes then compute what they did before, with
+transformers' "sdpa" attention.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -34,6 +35,20 @@ ATTENTION = "shared_prompt"
 aten = torch.ops.aten
 
 
+def use_shared_prompt(model: torch.nn.Module, autocast: bool) -> None:
+    """Prepare a model, bare or with a PEFT adapter, for `shared_prompt_logps`.
+
+    Args:
+        autocast: whether the model always runs under autocast. PEFT then need not cast what enters an adapter to the
+            adapter's float32, only for autocast to cast it back; the values are the same.
+    """
+    _transformers_model(model).set_attn_implementation(ATTENTION)
+    if autocast:
+        for module in model.modules():
+            if isinstance(module, BaseTunerLayer):
+                module.cast_input_dtype_enabled = False
+
+
 def shared_prompt_logps(
     model: torch.nn.Module, input_ids: Tensor, attention_mask: Tensor, n_completion_tokens: int
 ) -> tuple[Tensor, Tensor | None]:
@@ -41,7 +56,7 @@ def shared_prompt_logps(
 
     Args:
         model: causal LM with TRL's fused LM head (`trl.trainer.utils.add_fused_lm_head`, which also holds the
-            temperature) and the attention implementation `ATTENTION`, bare or wrapped by PEFT or by data parallelism.
+            temperature) after `use_shared_prompt`, bare or wrapped by PEFT or by data parallelism.
         input_ids: (B, P + C) token ids; prompts are padded on the left to P, completions on the right to C.
         attention_mask: (B, P + C), 1 for tokens and 0 for padding. A completion may be masked out as a whole.
         n_completion_tokens: C.
@@ -53,14 +68,11 @@ def shared_prompt_logps(
         None where the fused head was made without them.
 
     Raises:
-        ValueError: another attention implementation, a mask that is not as above, or a prompt of fewer than 2 tokens.
+        ValueError: `use_shared_prompt` was not called, a mask that is not as above, or a prompt of fewer than 2 tokens.
     """
-    base = next(module for module in model.modules() if isinstance(module, PreTrainedModel))
-    if base.config._attn_implementation != ATTENTION:
-        raise ValueError(
-            f"The model's attention is {base.config._attn_implementation!r}; "
-            f"call model.set_attn_implementation({ATTENTION!r}) first."
-        )
+    attention = _transformers_model(model).config._attn_implementation
+    if attention != ATTENTION:
+        raise ValueError(f"The model's attention is {attention!r}; call use_shared_prompt(model, ...) first.")
     batch = pack(input_ids, attention_mask, n_completion_tokens)
     outputs = model(
         input_ids=batch.input_ids,
@@ -78,6 +90,10 @@ def shared_prompt_logps(
         return rows.view(-1, n_completion_tokens)
 
     return unpack(outputs.log_probs), None if outputs.entropy is None else unpack(outputs.entropy)
+
+
+def _transformers_model(model: torch.nn.Module) -> PreTrainedModel:
+    return next(module for module in model.modules() if isinstance(module, PreTrainedModel))
 
 
 @dataclass(frozen=True)
@@ -223,7 +239,7 @@ class SharedPromptAttention(torch.autograd.Function):
         own_out, own_lse = out[n:], lse[:, n:]
         merged_lse = torch.logaddexp(own_lse, shared_lse)
         own_weight, shared_weight = ((part - merged_lse).exp().T.unsqueeze(-1) for part in (own_lse, shared_lse))
-        out[n:] = own_weight * own_out + shared_weight * shared_out
+        torch.addcmul(shared_weight * shared_out, own_weight, own_out, out=out[n:])
         lse[:, n:] = merged_lse
         ctx.save_for_backward(query, key, value, out, lse)
         ctx.layout, ctx.scale = layout, scale
