@@ -7,15 +7,14 @@ from pathlib import Path
 from arc_precision.cli import run
 from arc_precision.config.base import from_settings
 from arc_precision.config.data import CandidatesSlice, located
-from arc_precision.contracts.parquet import write_rows
-from arc_precision.contracts.tasks import TASKS
-from arc_precision.prompts import PromptWriter
-from arc_precision.tasks.rows import Counts, batched, candidate_rows, file_sha256, manifest
-from transformers import AutoTokenizer
+from arc_precision.prompts import prompt_writer
+from arc_precision.tasks.rows import scratch_folder, write_candidates
 
 
 def main() -> None:
     """Parse arguments, write the Parquet file and its manifest."""
+    from transformers import AutoTokenizer  # not in the processes that import this module to work for it
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cfg", nargs="+", required=True, help="CandidatesSlice as key=value")
     parser.add_argument("--model", required=True, help="folder of the model, for its tokenizer")
@@ -27,13 +26,11 @@ def main() -> None:
     cfg = from_settings(CandidatesSlice, args.cfg)
     cfg = cfg.model_copy(update={"sources": located(cfg.sources, args.paths)})
 
-    counts: dict[str, Counts] = {}
-    tokenizer = AutoTokenizer.from_pretrained(args.model)
-    write_prompt = PromptWriter(cfg.prompt, tokenizer, cfg.data.max_prompt_tokens)
-    batches = batched(candidate_rows(cfg, write_prompt, counts), 256)
-    n_rows = write_rows(args.output, TASKS, batches)
-    written = manifest(n_rows, file_sha256(args.output), counts)
-    args.manifest.write_text(json.dumps(written, indent=2) + "\n")
+    write_prompt = prompt_writer(cfg.prompt, AutoTokenizer.from_pretrained(args.model), cfg.data.max_prompt_tokens)
+    scratch = scratch_folder(args.output, args.cfg, cfg.sources.values(), write_prompt)
+    manifest = write_candidates(cfg, write_prompt, args.output, scratch, args.workers)
+    args.manifest.write_text(json.dumps(manifest, indent=2) + "\n")
 
 
-run(main)
+if __name__ == "__main__":
+    run(main)

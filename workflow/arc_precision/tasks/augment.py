@@ -1,8 +1,9 @@
 """Augmentation: a task seen in a mirror, turned, in other colours, its examples in another order; and back again."""
 
+import hashlib
 import json
-import zlib
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,13 +28,12 @@ class Augmentation:
 
     def apply(self, grid: Grid) -> Grid:
         """The augmented grid."""
-        turned = np.rot90(np.fliplr(grid) if self.flip else grid, self.quarter_turns)
-        return np.array(self.colors, dtype=np.int8)[turned]
+        return _recolored(_turned(grid[:, ::-1] if self.flip else grid, self.quarter_turns), self.colors)
 
     def invert(self, grid: Grid) -> Grid:
         """The grid that `apply` makes into this one."""
-        turned = np.rot90(np.argsort(self.colors).astype(np.int8)[grid], -self.quarter_turns)
-        return np.fliplr(turned) if self.flip else turned
+        turned = _turned(_recolored(grid, np.argsort(self.colors).tolist()), -self.quarter_turns % 4)
+        return turned[:, ::-1] if self.flip else turned
 
     def apply_to_task(self, task: Task) -> Task:
         """The task with every grid augmented and its train pairs in the new order."""
@@ -45,19 +45,32 @@ class Augmentation:
 
     def to_json(self) -> str:
         """As recorded beside a row."""
-        return json.dumps(asdict(self))
+        return json.dumps(vars(self))
 
 
-def row_rng(seed: int, source: str, index: int, k: int) -> np.random.Generator:
-    """The random numbers of one row: its own stream, so that rows can be made in any order and any grouping.
+def _turned(grid: Grid, quarter_turns: int) -> Grid:
+    """`numpy.rot90`, several times faster on grids this small."""
+    turned = grid.T if quarter_turns % 2 else grid
+    return turned[:: -1 if quarter_turns in (1, 2) else 1, :: -1 if quarter_turns in (2, 3) else 1]
+
+
+def _recolored(grid: Grid, colors: Sequence[int]) -> Grid:
+    """Each cell c as `colors[c]`; read-only."""
+    table = bytes(colors).ljust(256, b"\0")
+    return np.frombuffer(grid.tobytes().translate(table), dtype=np.int8).reshape(grid.shape)
+
+
+def row_rng(seed: int, source: str, task_id: str, k: int) -> np.random.Generator:
+    """The random numbers of one row: its own stream, whatever other rows there are and wherever they are made.
 
     Args:
         seed: Seed of the data.
         source: Name of the task's source.
-        index: Place of the task in its source.
+        task_id: Name of the task in it.
         k: Number of the augmentation of that task.
     """
-    return np.random.default_rng((seed, zlib.crc32(source.encode()), index, k))
+    key = hashlib.blake2b(json.dumps([seed, source, task_id, k]).encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "big")))
 
 
 def draw_augmentation(rng: np.random.Generator, n_train: int) -> Augmentation:

@@ -1,26 +1,58 @@
-"""Rows of data/*.parquet: the candidates for training, and one evaluation set."""
+"""Rows of data/*.parquet: the candidates for training, and an evaluation set.
+
+A source is worked on chunk by chunk, in as many processes as are allowed. Each chunk becomes a part: a table of its
+rows in a file of its own, in a scratch folder beside the output. A part depends on the settings and the chunk alone, so
+a run that was killed goes on with the parts that it left, and the result is the same for any number of processes. The
+parts, in order, then become the rows.
+"""
 
 import hashlib
 import heapq
-import itertools
-import statistics
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+import json
+import os
+import pickle
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from arc_precision.config.data import CandidatesSlice, DataConfig, EvaluationSetSlice
+from arc_precision.config.data import CandidatesSlice, EvaluationSetSlice, Source
+from arc_precision.contracts.tasks import PAIRS, TASKS
 from arc_precision.tasks.augment import Augmentation, draw_augmentation, row_rng
-from arc_precision.tasks.canonical import canonical_key
-from arc_precision.tasks.grids import Pair, Task
-from arc_precision.tasks.sources import load_source
+from arc_precision.tasks.canonical import canonical_keys
+from arc_precision.tasks.grids import Grid, Pair, Task
+from arc_precision.tasks.sources import Chunk, source_chunks, source_files
 
 SCHEMA_VERSION = 1
 """Of the manifests beside the Parquet files."""
 
+ROW_GROUP_ROWS = 500
+CHUNKS_AHEAD = 8
+"""How far reading may run ahead of the row that is written next; each chunk held is a few MB."""
+
 WritePrompt = Callable[[Task, int], tuple[str, int]]
-"""Task and index of the test pair to the prompt's text and its length in tokens."""
+"""A task and the index of a test pair to the prompt's text and its length in tokens."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What becomes of each task."""
+
+    write_prompt: WritePrompt
+    max_prompt_tokens: int
+    augment: bool = False
+    augmentations: int = 1
+    seed: int = 0
 
 
 @dataclass
@@ -28,207 +60,357 @@ class Counts:
     """What became of a source's tasks."""
 
     tasks_read: int = 0
-    too_long: int = 0
+    rows_too_long: int = 0
     """Rows dropped because their prompt has more than max_prompt_tokens."""
-    in_training: int = 0
+    tasks_in_training: int = 0
     """Tasks dropped from a held-out set because they are in the training data."""
-    not_drawn: int = 0
+    tasks_not_drawn: int = 0
     """Tasks left out by n_tasks."""
-    rows: int = 0
-    shortest: int | None = None
-    """Tokens of the shortest prompt seen, dropped or not."""
-    prompt_tokens: list[int] = field(default_factory=list)
+    shortest_prompt_tokens: int | None = None
+    """Of the prompts before any were dropped."""
 
-    def keep(self, n_tokens: int, max_prompt_tokens: int) -> bool:
-        """Whether a prompt is short enough; counts it if not."""
-        self.shortest = min(n_tokens, self.shortest or n_tokens)
-        self.too_long += n_tokens > max_prompt_tokens
-        return n_tokens <= max_prompt_tokens
-
-    def summary(self) -> dict:
-        """For the manifest."""
-        return {
-            "tasks_read": self.tasks_read,
-            "rows_dropped_too_long": self.too_long,
-            "tasks_dropped_in_training": self.in_training,
-            "tasks_not_drawn": self.not_drawn,
-            "rows": self.rows,
-            "prompt_tokens": token_summary(self.prompt_tokens),
-        }
+    def add(self, other: "Counts") -> None:
+        """Count another chunk's tasks too."""
+        self.tasks_read += other.tasks_read
+        self.rows_too_long += other.rows_too_long
+        lengths = [self.shortest_prompt_tokens, other.shortest_prompt_tokens]
+        self.shortest_prompt_tokens = min((length for length in lengths if length is not None), default=None)
 
 
-def token_summary(n_tokens: list[int]) -> dict | None:
-    """Least, median and greatest number of tokens; None of nothing."""
-    if not n_tokens:
-        return None
-    return {"min": min(n_tokens), "median": statistics.median(n_tokens), "max": max(n_tokens)}
+# ------------------------------------------------------------------------------------------------ the two kinds of file
 
 
-def candidate_rows(
-    settings: CandidatesSlice, write_prompt: WritePrompt, counts: dict[str, Counts]
-) -> Iterator[list[dict]]:
-    """Batches of training rows, one batch per task that has any; `counts` is filled by source.
+def write_candidates(
+    settings: CandidatesSlice, write_prompt: WritePrompt, output: Path, scratch: Path, workers: int = 1
+) -> dict:
+    """Write the candidate training rows, and return the manifest.
+
+    Args:
+        settings: What decides the rows.
+        write_prompt: Makes the prompts; it goes to other processes by pickle.
+        output: The Parquet file.
+        scratch: As `scratch_folder` gives it; removed at the end.
+        workers: Processes that make parts.
 
     Raises:
         ValueError: a source is not what it should be, or no prompt is short enough.
     """
     data = settings.data
-    for name in data.train_on:
-        count = counts[name] = Counts()
-        rows_of_tasks = _rows_of_tasks(name, settings, write_prompt, count)
-        for rows in _draw(rows_of_tasks, data.n_tasks, data.seed, count):
-            count.rows += len(rows)
-            count.prompt_tokens += [row["prompt_tokens"] for row in rows]
-            yield rows
-    _refuse_empty(counts.values(), data.max_prompt_tokens, "data.max_prompt_tokens")
+    recipe = Recipe(write_prompt, data.max_prompt_tokens, data.augment, data.augmentations, data.seed)
+    with _pool(recipe, workers) as pool, _Writer(output) as writer:
+        for name in data.train_on:
+            parts = _make_parts(name, settings.sources[name], recipe, scratch / name, pool)
+            writer.write_source(name, parts, data.n_tasks, data.seed)
+        writer.refuse_empty("data.max_prompt_tokens", data.max_prompt_tokens)
+    shutil.rmtree(scratch.parent)
+    return writer.manifest()
 
 
-def _rows_of_tasks(
-    name: str, settings: CandidatesSlice, write_prompt: WritePrompt, count: Counts
-) -> Iterator[list[dict]]:
-    data = settings.data
-    for index, task in enumerate(tqdm(load_source(settings.sources[name]), desc=name, unit=" tasks", mininterval=1)):
-        count.tasks_read += 1
-        canonical = canonical_key(task)
-        rows = []
-        for k in range(data.augmentations):
-            augmented, augmentation, test_index = _augment(task, name, index, k, data)
-            prompt, n_tokens = write_prompt(augmented, test_index)
-            if count.keep(n_tokens, data.max_prompt_tokens):
-                row = {"row_id": f"{name}/{task.task_id}/{k}", "task_id": task.task_id, "source": name}
-                row |= _columns(augmented, test_index, augmentation, prompt, n_tokens)
-                rows.append({**row, "canonical": canonical, "seen_in_training": None})
-        if rows:
-            yield rows
-
-
-def _augment(task: Task, source: str, index: int, k: int, data: DataConfig) -> tuple[Task, Augmentation | None, int]:
-    """The task of a row, what was done to it, and the test pair its prompt asks for."""
-    if not data.augment:
-        return task, None, 0
-    rng = row_rng(data.seed, source, index, k)
-    augmentation = draw_augmentation(rng, len(task.train))
-    return augmentation.apply_to_task(task), augmentation, int(rng.integers(len(task.test)))
-
-
-def evaluation_rows(
+def write_evaluation_set(
     name: str,
     settings: EvaluationSetSlice,
     write_prompt: WritePrompt,
-    training_keys: frozenset[str],
-    count: Counts,
-) -> Iterator[list[dict]]:
-    """Batches of one row each of an evaluation set; no augmentation, and the prompt asks for the first test pair.
+    training_keys: pa.Array,
+    output: Path,
+    scratch: Path,
+    workers: int = 1,
+) -> dict:
+    """Write an evaluation set, one row per task, and return the manifest.
+
+    Nothing is augmented, and the prompt asks for the first test pair.
 
     Args:
         name: The set's name in the config.
         settings: What decides the rows.
         write_prompt: Makes the prompts.
         training_keys: Canonical keys of the training candidates.
-        count: Filled.
+        output: The Parquet file.
+        scratch: As in `write_candidates`.
+        workers: As in `write_candidates`.
 
     Raises:
         ValueError: the source is not what it should be, or no task is left.
     """
-    eligible = _eligible(settings, write_prompt, training_keys, count)
-    for rows in _draw(eligible, settings.set.n_tasks, settings.set.seed, count):
-        count.rows += len(rows)
-        count.prompt_tokens += [row["prompt_tokens"] for row in rows]
-        yield rows
-    if count.in_training and not count.rows:
-        raise ValueError(
-            f"evaluation_sets.{name}: all {count.in_training} tasks that fit are in the training data; "
-            "choose another source, or write held_out: false"
-        )
-    _refuse_empty([count], settings.set.max_prompt_tokens, f"evaluation_sets.{name}.max_prompt_tokens")
-
-
-def _eligible(
-    settings: EvaluationSetSlice, write_prompt: WritePrompt, training_keys: frozenset[str], count: Counts
-) -> Iterator[list[dict]]:
     chosen = settings.set
-    for task in tqdm(load_source(settings.source), desc=chosen.source, unit=" tasks", mininterval=1):
-        count.tasks_read += 1
-        prompt, n_tokens = write_prompt(task, 0)
-        if not count.keep(n_tokens, chosen.max_prompt_tokens):
-            continue
-        canonical = canonical_key(task)
-        seen = canonical in training_keys
-        if seen and chosen.held_out:
-            count.in_training += 1
-        else:
-            row = {"row_id": task.task_id, "task_id": task.task_id, "source": chosen.source}
-            row |= _columns(task, 0, None, prompt, n_tokens)
-            yield [{**row, "canonical": canonical, "seen_in_training": seen}]
+    recipe = Recipe(write_prompt, chosen.max_prompt_tokens)
+
+    def label(table: pa.Table) -> pa.Table:
+        seen = pc.is_in(table["canonical"], value_set=training_keys)
+        labelled = table.set_column(table.schema.get_field_index("seen_in_training"), "seen_in_training", seen)
+        return labelled.filter(pc.invert(seen)) if chosen.held_out else labelled
+
+    with _pool(recipe, workers) as pool, _Writer(output) as writer:
+        parts = _make_parts(chosen.source, settings.source, recipe, scratch, pool)
+        writer.write_source(chosen.source, parts, chosen.n_tasks, chosen.seed, label)
+        counts = writer.counts[chosen.source]
+        if counts.tasks_in_training and not writer.n_rows:
+            raise ValueError(
+                f"evaluation_sets.{name}: all {counts.tasks_in_training} tasks that fit are in the training data; "
+                "choose another source, or write held_out: false"
+            )
+        writer.refuse_empty(f"evaluation_sets.{name}.max_prompt_tokens", chosen.max_prompt_tokens)
+    shutil.rmtree(scratch.parent)
+    return writer.manifest()
 
 
-def _draw(rows_of_tasks: Iterator[list[dict]], n_tasks: int | None, seed: int, count: Counts) -> Iterator[list[dict]]:
-    """The rows of at most `n_tasks` tasks, in their order. Which ones: those least in a hash of seed and task name,
-    so that a task's luck does not hang on what else there is."""
-    if n_tasks is None:
-        yield from rows_of_tasks
-        return
-
-    def luck(numbered: tuple[int, list[dict]]) -> bytes:
-        return hashlib.sha256(f"{seed}/{numbered[1][0]['task_id']}".encode()).digest()
-
-    numbers = itertools.count()
-    drawn = heapq.nsmallest(n_tasks, zip(numbers, rows_of_tasks, strict=False), key=luck)
-    count.not_drawn = next(numbers) - 1 - len(drawn)
-    for _, rows in sorted(drawn, key=lambda numbered: numbered[0]):
-        yield rows
+def scratch_folder(output: Path, settings: Sequence[str], sources: Iterable[Source], write_prompt: WritePrompt) -> Path:
+    """The folder beside `output` for parts that depend on all this; those left over from anything else are removed."""
+    hashed = hashlib.sha256(pickle.dumps((list(settings), write_prompt)))
+    for file in sorted(Path(__file__).parents[1].rglob("*.py")):
+        hashed.update(file.read_bytes())
+    for file in [file for source in sources for file in source_files(source)]:
+        hashed.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
+    folder = output.with_name(f"{output.name}.parts") / hashed.hexdigest()[:16]
+    for other in folder.parent.glob("*"):
+        if other != folder:
+            shutil.rmtree(other)
+    return folder
 
 
-def _refuse_empty(counts: Iterable[Counts], max_prompt_tokens: int, key: str) -> None:
-    if any(count.rows for count in counts):
-        return
-    shortest = min((count.shortest for count in counts if count.shortest is not None), default=None)
-    if shortest is None:
-        raise ValueError(f"{key}: {max_prompt_tokens}, but the sources hold no task at all")
-    raise ValueError(
-        f"{key}: {max_prompt_tokens} leaves no task, because the shortest prompt has {shortest} tokens; "
-        f"write {shortest} or more"
+def read_canonical_keys(candidates: Path) -> pa.Array:
+    """Distinct canonical keys of a file of rows."""
+    return pc.unique(pq.read_table(candidates, columns=["canonical"])["canonical"])
+
+
+# ------------------------------------------------------------------------------------------------ parts
+
+
+def _pool(recipe: Recipe, workers: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
+    """Processes that make parts; None for a single one, which this process can be."""
+    if workers == 1:
+        return nullcontext()
+    # The fork server starts processes that have the imports of this module and nothing else of this process.
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_hold, initargs=(recipe,))
+
+
+_recipe: Recipe
+"""In a process of the pool: sent once, because a tokenizer may be in it."""
+
+
+def _hold(recipe: Recipe) -> None:
+    global _recipe
+    _recipe = recipe
+
+
+def _make_held_part(name: str, chunk: Chunk, path: Path) -> None:
+    _make_part(name, chunk, _recipe, path)
+
+
+def _make_parts(
+    name: str, source: Source, recipe: Recipe, scratch: Path, pool: ProcessPoolExecutor | None
+) -> Iterator[Path]:
+    """The parts of a source in order, each as soon as it and those before it are there."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    ahead: deque[tuple[Future | None, Path]] = deque()
+    for number, chunk in enumerate(source_chunks(source)):
+        path = scratch / f"{number:06}.arrow"
+        if pool is None and not path.exists():
+            _make_part(name, chunk, recipe, path)
+        running = None if path.exists() else pool.submit(_make_held_part, name, chunk, path)
+        ahead.append((running, path))
+        if len(ahead) > CHUNKS_AHEAD:
+            yield _finished(*ahead.popleft())
+    while ahead:
+        yield _finished(*ahead.popleft())
+
+
+def _finished(running: Future | None, path: Path) -> Path:
+    if running is not None:
+        running.result()
+    return path
+
+
+def _make_part(name: str, chunk: Chunk, recipe: Recipe, path: Path) -> None:
+    """Write a part whole or not at all."""
+    table, counts = make_table(name, chunk.tasks(), recipe)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+    schema = table.schema.with_metadata({**table.schema.metadata, "counts": json.dumps(asdict(counts))})
+    with pa.ipc.new_file(unfinished, schema, options=options) as file:
+        file.write_table(table)
+    unfinished.rename(path)
+
+
+def _read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    included = columns and [TASKS.get_field_index(column) for column in columns]
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=included)).read_all()
+
+
+def _part_counts(path: Path) -> Counts:
+    with pa.memory_map(str(path)) as file:
+        return Counts(**json.loads(pa.ipc.open_file(file).schema.metadata[b"counts"]))
+
+
+# ------------------------------------------------------------------------------------------------ tasks to rows
+
+
+def make_table(source: str, tasks: list[Task], recipe: Recipe) -> tuple[pa.Table, Counts]:
+    """The rows of some tasks, in their order, those that are too long left out."""
+    lengths: list[int] = []
+    kept: list[Task] = []
+    columns: dict[str, list] = {name: [] for name in TASKS.names if name not in ("train", "test")}
+    for task, canonical in zip(tasks, canonical_keys(tasks) if tasks else [], strict=True):
+        for k in range(recipe.augmentations):
+            row, augmentation, test_index = _augment(source, task, recipe, k)
+            prompt, n_tokens = recipe.write_prompt(row, test_index)
+            lengths.append(n_tokens)
+            if n_tokens > recipe.max_prompt_tokens:
+                continue
+            kept.append(row)
+            columns["row_id"].append(f"{source}/{task.task_id}" + (f"/{k}" if recipe.augment else ""))
+            columns["task_id"].append(task.task_id)
+            columns["source"].append(source)
+            columns["test_index"].append(test_index)
+            columns["augmentation"].append(augmentation and augmentation.to_json())
+            columns["prompt"].append(prompt)
+            columns["prompt_tokens"].append(n_tokens)
+            columns["canonical"].append(canonical)
+            columns["seen_in_training"].append(None)
+    counts = Counts(len(tasks), len(lengths) - len(kept), shortest_prompt_tokens=min(lengths, default=None))
+    arrays = {name: pa.array(values, TASKS.field(name).type) for name, values in columns.items()}
+    arrays["train"] = _pairs_array([task.train for task in kept])
+    arrays["test"] = _pairs_array([task.test for task in kept])
+    return pa.Table.from_pydict(arrays, schema=TASKS), counts
+
+
+def _augment(source: str, task: Task, recipe: Recipe, k: int) -> tuple[Task, Augmentation | None, int]:
+    """The task of a row, what was done to it, and the test pair that its prompt asks for."""
+    if not recipe.augment:
+        return task, None, 0
+    rng = row_rng(recipe.seed, source, task.task_id, k)
+    augmentation = draw_augmentation(rng, len(task.train))
+    return augmentation.apply_to_task(task), augmentation, int(rng.integers(len(task.test)))
+
+
+def _pairs_array(pairs_of_rows: list[tuple[Pair, ...]]) -> pa.Array:
+    """A column of pairs; from the cells' bytes, for Arrow takes long over lists of lists of numbers."""
+    pairs = [pair for pairs in pairs_of_rows for pair in pairs]
+    structs = pa.StructArray.from_arrays(
+        [_grids_array([pair.input for pair in pairs]), _grids_array([pair.output for pair in pairs])],
+        fields=list(PAIRS.value_type.fields),
     )
+    return pa.ListArray.from_arrays(_offsets([len(pairs) for pairs in pairs_of_rows]), structs)
 
 
-def _columns(task: Task, test_index: int, augmentation: Augmentation | None, prompt: str, n_tokens: int) -> dict:
-    return {
-        "train": _pairs(task.train),
-        "test": _pairs(task.test),
-        "test_index": test_index,
-        "augmentation": augmentation and augmentation.to_json(),
-        "prompt": prompt,
-        "prompt_tokens": n_tokens,
-    }
+def _grids_array(grids: list[Grid]) -> pa.Array:
+    cells = np.frombuffer(b"".join([grid.tobytes() for grid in grids]), dtype=np.int8)
+    heights, widths = np.array([grid.shape for grid in grids], dtype=np.int32).reshape(-1, 2).T
+    rows = pa.ListArray.from_arrays(_offsets(np.repeat(widths, heights)), pa.array(cells))
+    return pa.ListArray.from_arrays(_offsets(heights), rows)
 
 
-def _pairs(pairs: tuple[Pair, ...]) -> list[dict]:
-    return [{"input": pair.input.tolist(), "output": pair.output.tolist()} for pair in pairs]
+def _offsets(lengths: Iterable[int]) -> pa.Array:
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
 
 
-def batched(batches: Iterator[list[dict]], size: int) -> Iterator[list[dict]]:
-    """The same rows in batches of at least `size`, but for the last."""
-    held: list[dict] = []
-    for batch in batches:
-        held += batch
-        if len(held) >= size:
-            yield held
-            held = []
-    if held:
-        yield held
+# ------------------------------------------------------------------------------------------------ parts to a file
 
 
-def manifest(n_rows: int, sha256: str, counts: dict[str, Counts]) -> dict:
-    """What the JSON beside a Parquet file says."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "rows": n_rows,
-        "sha256": sha256,
-        "sources": {name: count.summary() for name, count in counts.items()},
-    }
+class _Writer:
+    """Writes tables of rows to a Parquet file, and keeps account of them."""
+
+    def __init__(self, output: Path):
+        self.output = output
+        self.counts: dict[str, Counts] = {}
+        self.n_rows = 0
+        self._tokens: dict[str, list[np.ndarray]] = {}
+        self._held: list[pa.Table] = []
+        self._ids: set[str] = set()
+
+    def __enter__(self) -> "_Writer":
+        # Dictionaries cost more than they save where hardly two values are alike.
+        self._file = pq.ParquetWriter(
+            self.output, TASKS, compression="zstd", compression_level=1, use_dictionary=["source"]
+        )
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_) -> None:
+        if error is None:
+            self._flush()
+        self._file.close()
+
+    def write_source(
+        self,
+        name: str,
+        parts: Iterator[Path],
+        n_tasks: int | None,
+        seed: int,
+        label: Callable[[pa.Table], pa.Table] = lambda table: table,
+    ) -> None:
+        """Write the parts of a source, of at most `n_tasks` tasks.
+
+        Which tasks: those least in a hash of seed and name, so that a task's luck does not hang on what else there is.
+        """
+        counts = self.counts[name] = Counts()
+        self._tokens[name] = []
+        drawn = None
+        if n_tasks is not None:
+            parts = list(tqdm(parts, desc=name, unit=" chunks", mininterval=1))
+            labelled = (label(_read_part(path, _LABEL_COLUMNS)) for path in parts)
+            names = {task_id for table in labelled for task_id in table["task_id"].to_pylist()}
+            luck = {task_id: hashlib.sha256(f"{seed}/{task_id}".encode()).digest() for task_id in names}
+            drawn = pa.array(heapq.nsmallest(n_tasks, names, key=luck.__getitem__), pa.string())
+            counts.tasks_not_drawn = len(names) - len(drawn)
+        progress = tqdm(desc=name, unit=" tasks", mininterval=1)
+        for path in parts:
+            table = _read_part(path)
+            part = _part_counts(path)
+            counts.add(part)
+            progress.update(part.tasks_read)
+            kept = label(table)
+            counts.tasks_in_training += len(table) - len(kept)
+            if drawn is not None:
+                kept = kept.filter(pc.is_in(kept["task_id"], value_set=drawn))
+            self._write(name, kept)
+        progress.close()
+
+    def _write(self, name: str, table: pa.Table) -> None:
+        ids = table["row_id"].to_pylist()
+        self._ids.update(ids)
+        self.n_rows += len(ids)
+        if len(self._ids) < self.n_rows:
+            raise ValueError(f"sources.{name}: two tasks have the same name; give each its own")
+        self._tokens[name].append(table["prompt_tokens"].to_numpy())
+        self._held.append(table)
+        if sum(map(len, self._held)) >= ROW_GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._held:
+            table = pa.concat_tables(self._held).replace_schema_metadata(TASKS.metadata)
+            self._file.write_table(table, row_group_size=max(len(table), 1))
+        self._held = []
+
+    def refuse_empty(self, key: str, max_prompt_tokens: int) -> None:
+        """Raise ValueError if no row was written, and say what length would let one through."""
+        if self.n_rows:
+            return
+        lengths = [counts.shortest_prompt_tokens for counts in self.counts.values()]
+        shortest = min((length for length in lengths if length is not None), default=None)
+        if shortest is None:
+            raise ValueError(f"sources: {', '.join(self.counts)} have no task at all; choose another source")
+        raise ValueError(
+            f"{key}: {max_prompt_tokens} leaves no task, because the shortest prompt has {shortest} tokens; "
+            f"write {shortest} or more"
+        )
+
+    def manifest(self) -> dict:
+        """What the JSON beside the file says of it."""
+        with open(self.output, "rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sources = {}
+        for name, counts in self.counts.items():
+            tokens = np.concatenate(self._tokens[name])
+            shown = (
+                {"min": int(tokens.min()), "median": float(np.median(tokens)), "max": int(tokens.max())}
+                if len(tokens)
+                else None
+            )
+            sources[name] = {**asdict(counts), "rows": len(tokens), "prompt_tokens": shown}
+        return {"schema_version": SCHEMA_VERSION, "rows": self.n_rows, "sha256": sha256, "sources": sources}
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+_LABEL_COLUMNS = ("task_id", "canonical", "seen_in_training")

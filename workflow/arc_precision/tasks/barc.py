@@ -1,0 +1,207 @@
+"""BARC's `dataset_100k.json.gz`: one gzipped JSON object of tasks by name, read as a stream.
+
+The file is cut between tasks into chunks of text, and a chunk is parsed by whoever works on it. Files written as BARC's
+are (keys in the order train, test; input, output) are parsed ten times faster than by a general JSON parser; whatever
+looks different goes through one, and what that refuses is an error.
+"""
+
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from arc_precision.tasks.grids import MAX_SIDE, Grid, Pair, Task, task_from_json
+
+READ_BYTES = 1 << 16
+CHUNK_BYTES = 4 << 20
+MAX_TASK_BYTES = 64 << 20
+
+_BETWEEN_TASKS = re.compile(rb'\}\s*,\s*(?=")')  # between pairs stands }, { and between train and test stands ], "
+_BLANKS = b" \t\r\n"
+
+
+@dataclass(frozen=True)
+class BarcChunk:
+    """Some tasks of a file, as its text: `"name": {...}, "name": {...}`."""
+
+    path: str
+    number: int
+    """Place among the file's chunks, from 0."""
+    text: bytes
+
+    def tasks(self) -> list[Task]:
+        """The tasks.
+
+        Raises:
+            ValueError: it is not JSON, or not a task; the message says after how many tasks of the file.
+        """
+        tasks = _parse_plain(self.text)
+        return self._parse_json() if tasks is None else tasks
+
+    def _parse_json(self) -> list[Task]:
+        text = self.text.decode(errors="replace")
+        decode = json.JSONDecoder().raw_decode
+        tasks: list[Task] = []
+        position = 0
+        while True:
+            try:
+                task_id, position = decode(text, _skip(text, position, ""))
+                data, position = decode(text, _skip(text, position, ":"))
+                position = _skip(text, position, "")
+                if not isinstance(task_id, str) or text[position : position + 1] not in (",", ""):
+                    raise ValueError("a task is a name, a colon, an object, and a comma before the next")
+            except ValueError as error:
+                raise _broken(Path(self.path), self.number, len(tasks), error) from None
+            tasks.append(task_from_json(task_id, data, self.path))
+            if position == len(text):
+                return tasks
+            position += 1
+
+
+def read_chunks(path: Path) -> Iterator[BarcChunk]:
+    """The file in chunks of at least `CHUNK_BYTES` of text, except the last.
+
+    Raises:
+        ValueError: the file is truncated, is not gzip, or is not an object of tasks.
+    """
+    number = 0
+    buffer = b""
+    try:
+        for block in _object_text(path):
+            buffer += block
+            if len(buffer) < CHUNK_BYTES:
+                continue
+            if cut := _last_task_end(buffer):
+                yield BarcChunk(str(path), number, buffer[: cut[0]])
+                number += 1
+                buffer = buffer[cut[1] :]
+            elif len(buffer) > MAX_TASK_BYTES:
+                raise ValueError(f"no task ends within {MAX_TASK_BYTES} bytes")
+        buffer = buffer.strip(_BLANKS)
+        if not buffer.endswith(b"}"):
+            raise ValueError("the last brace is missing")
+    except (zlib.error, ValueError) as error:
+        raise _broken(path, number, len(_BETWEEN_TASKS.findall(buffer)), error) from None
+    if tasks := buffer[:-1].rstrip(_BLANKS):
+        yield BarcChunk(str(path), number, tasks)
+
+
+def _object_text(path: Path) -> Iterator[bytes]:
+    """What stands after the file's first brace, in blocks."""
+    start = b""
+    for block in _unzipped(path):
+        if start.startswith(b"{"):
+            yield block
+            continue
+        start = (start + block).lstrip(_BLANKS)
+        if start and not start.startswith(b"{"):
+            raise ValueError("no JSON object of tasks by name")
+        yield start[1:]
+
+
+def _unzipped(path: Path) -> Iterator[bytes]:
+    """A gzip file's content in blocks; all of it that there is, before an error says that it was not whole."""
+    stream = zlib.decompressobj(wbits=31)  # gzip
+    with open(path, "rb") as file:
+        while block := file.read(READ_BYTES):
+            while block:
+                if stream.eof:  # gzip files may be one after another
+                    stream = zlib.decompressobj(wbits=31)
+                yield stream.decompress(block)
+                block = stream.unused_data
+    if not stream.eof:
+        raise ValueError("the gzip stream ends too early")
+
+
+def _broken(path: Path, n_chunks: int, n_more: int, error: Exception) -> ValueError:
+    """The error for a file that ends or stops making sense after some whole chunks and some more tasks."""
+    whole = islice(read_chunks(path), n_chunks)
+    n_tasks = n_more + sum(len(_BETWEEN_TASKS.findall(chunk.text)) + 1 for chunk in whole)
+    return ValueError(f"{path}: breaks off after {n_tasks} tasks ({error}); put a whole file there")
+
+
+def _last_task_end(text: bytes) -> tuple[int, int] | None:
+    """Where the last whole task followed by another ends, and where that next one begins."""
+    end = len(text)
+    while (brace := text.rfind(b"}", 0, end)) >= 0:
+        if match := _BETWEEN_TASKS.match(text, brace):
+            return brace + 1, match.end()
+        end = brace
+    return None
+
+
+def _skip(text: str, position: int, sign: str) -> int:
+    """The position after blanks, the sign, and blanks again."""
+    match = re.compile(rf"\s*{sign}\s*").match(text, position)
+    if not match:
+        raise ValueError(f"no {sign!r} at character {position}")
+    return match.end()
+
+
+# ------------------------------------------------------------------------------------------------ the plain layout
+
+_DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
+_DIGITS_TO_VALUE = bytes.maketrans(b"0123456789", bytes(range(10)))
+
+
+def _parse_plain(text: bytes) -> list[Task] | None:
+    """The tasks of a chunk in BARC's own layout, or None where anything at all differs from it."""
+    words = text.split(b'"')  # what stands between quotation marks, and inside them, in turn
+    if b"\\" in text or words[0].strip(_BLANKS):
+        return None
+    tasks: list[Task] = []
+    signs = [word.translate(None, _BLANKS) for word in words[2::2]]
+    stream = zip(words[1::2], signs, strict=True)
+    for name, sign in stream:
+        if sign != b":{":
+            return None
+        parts = []
+        for part in (b"train", b"test"):
+            if next(stream, None) != (part, b":[{"):
+                return None
+            pairs, after = _parse_pairs(stream)
+            parts.append(tuple(pairs))
+            if after != (b"}]," if part == b"train" else b"}]},") and (part, after) != (b"test", b"}]}"):
+                return None
+        tasks.append(Task(name.decode(), *parts))
+    return tasks
+
+
+def _parse_pairs(stream: Iterator[tuple[bytes, bytes]]) -> tuple[list[Pair], bytes]:
+    """Pairs up to the end of their list, and the signs that stand there; other signs where the layout differs."""
+    pairs = []
+    while True:
+        (first, before), (second, after) = next(stream, (b"", b"")), next(stream, (b"", b""))
+        end = after.rfind(b"]]") + 2
+        if (first, second) != (b"input", b"output") or not before.startswith(b":") or not before.endswith(b","):
+            return pairs, b""
+        grids = _parse_grid(before[1:-1]), _parse_grid(after[1:end])
+        if not after.startswith(b":") or grids[0] is None or grids[1] is None:
+            return pairs, b""
+        pairs.append(Pair(*grids))
+        if after[end:] != b"},{":
+            return pairs, after[end:]
+
+
+def _parse_grid(text: bytes) -> Grid | None:
+    """The grid that compact JSON spells in full, or None."""
+    width = (text.find(b"]") - 1) // 2
+    height = (len(text) - 1) // (2 * width + 2)
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        return None
+    if text.translate(_DIGITS_TO_ZERO) != _zeros(height, width):
+        return None
+    return np.frombuffer(text.translate(_DIGITS_TO_VALUE, b"[],"), dtype=np.int8).reshape(height, width)
+
+
+@cache
+def _zeros(height: int, width: int) -> bytes:
+    """A grid of zeros in compact JSON."""
+    row = b"[" + b",".join([b"0"] * width) + b"]"
+    return b"[" + b",".join([row] * height) + b"]"
