@@ -14,7 +14,8 @@ the plugin keeps to itself, so it accepts exactly that version. With a later plu
 * A job that was started more than `max_starts` times, or exceeded its memory or its `runtime`, fails at once.
 * A job that no machine of the pool could ever run is reported with the conditions that exclude them, and fails after
   `unmatched_limit_s`. A job that only waits for a busy machine waits as long as it must.
-* Jobs that a killed controller left behind are removed first, so that no two jobs write the same file.
+* Jobs that a killed controller left behind are removed first, so that no two jobs write the same file; for the same
+  reason one working directory stays with one schedd.
 * An interrupt removes every job of this working directory, also those whose status is just being looked up.
 """
 
@@ -66,7 +67,20 @@ class Executor(plugin.Executor):
         self._final_holds: set[int] = set()
         self._unmatched_since: dict[int, float] = {}  # time.monotonic() of the first look that found no machine for it
         self._next_look = 0.0
+        self._stay_with_one_schedd()
         self._remove(self._mine, "left behind by an earlier Snakemake of this directory")
+
+    def _stay_with_one_schedd(self) -> None:
+        """Jobs that an earlier Snakemake left in another machine's queue would be overlooked."""
+        locate = htcondor2.Collector().locate
+        here = self._ask_schedd(lambda _: locate(htcondor2.DaemonType.Schedd)["Name"])
+        note = Path(self.jobDir, "schedd")
+        if note.exists() and (before := note.read_text()) != here:
+            raise WorkflowError(
+                f"The jobs of this directory were submitted to {before}, but the schedd of this machine is {here}. Run "
+                f"Snakemake where it ran before or, when condor_q shows none of its jobs there, delete {note}."
+            )
+        note.write_text(here)
 
     # Submission
 

@@ -15,18 +15,20 @@ import psutil
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 CACHE = REPOSITORY / ".cache" / "condor"
+# No test waits longer for anything; half of MachineMaxVacateTime in pool.conf
+LIMIT_S = 300
 MACHINES = {"gpu1.example.com", "gpu2.example.com"}
 
 # Daemons of real root would change the machine's kernel settings, and no schedd takes root's jobs: root becomes nobody.
 UNPRIVILEGED = ["unshare", "--user", "--map-user=65534", "--map-group=65534"] if os.getuid() == 0 else []
 
 
-def wait_until(condition: Callable[[], object], what: str, limit_s: float = 120) -> object:
+def wait_until(condition: Callable[[], object], what: str) -> object:
     """Returns the first true value of `condition`; the limit only turns a hang into a failure that names `what`."""
-    deadline = time.monotonic() + limit_s
+    deadline = time.monotonic() + LIMIT_S
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {limit_s:.0f} s")
+            raise TimeoutError(f"{what}: not within {LIMIT_S} s")
         time.sleep(0.2)
     return value
 
@@ -96,7 +98,7 @@ class Pool:
     def stop(self) -> None:
         master = self._master
         master.send_signal(signal.SIGQUIT)  # fast shutdown: jobs are killed
-        master.wait(60)
+        master.wait(LIMIT_S)
 
 
 class Project:
@@ -131,7 +133,7 @@ class Project:
 
     def run(self, *arguments: str) -> int:
         """Exit status of a whole run."""
-        return self.start(*arguments).wait(180)
+        return self.start(*arguments).wait(LIMIT_S)
 
     def end(self) -> None:
         """Takes away the controllers and jobs that a failed test has left."""

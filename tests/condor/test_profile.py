@@ -9,7 +9,7 @@ from pathlib import Path
 import classad2
 import pytest
 import yaml
-from pool import HERE, REPOSITORY
+from pool import HERE, LIMIT_S, REPOSITORY, wait_until
 
 sys.path.insert(0, str(REPOSITORY / "condor"))
 from htcondor_executor import as_if_free, conjuncts, explain, fits  # noqa: E402
@@ -50,6 +50,32 @@ def test_no_setting_is_in_two_profiles():
         for path in ("condor/profile.yaml", "profiles/default/profile.yaml")
     ]
     assert not set.intersection(*map(set, profiles))
+
+
+JOB_SCRIPT = str(REPOSITORY / "condor" / "job.sh")
+
+
+def test_the_job_script_passes_on_the_exit_status():
+    assert subprocess.run([JOB_SCRIPT, "/bin/sh", "-c", "exit 3"]).returncode == 3
+
+
+def test_the_job_script_passes_the_signal_to_every_process_of_its_command(tmp_path: Path):
+    note = f"trap 'echo $1 >> {tmp_path}/notes; exit 0' TERM; echo >> {tmp_path}/ready; while :; do sleep 0.1; done"
+    (tmp_path / "step").write_text(note)
+    command = f"trap : TERM; sh {tmp_path}/step first & sh {tmp_path}/step second & wait; wait"
+    job = subprocess.Popen([JOB_SCRIPT, "/bin/sh", "-c", command])
+    wait_until(lambda: (tmp_path / "ready").exists() and (tmp_path / "ready").read_text() == "\n\n", "both run")
+    job.terminate()
+    job.wait(LIMIT_S)
+    assert sorted((tmp_path / "notes").read_text().split()) == ["first", "second"]
+
+
+def test_the_job_script_uses_the_python_of_a_container(tmp_path: Path):
+    (tmp_path / "python3").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "python3").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    job = subprocess.run([JOB_SCRIPT, "/not/here/python", "-m", "snakemake"], env=environment, capture_output=True)
+    assert job.stdout == b"-m snakemake\n"
 
 
 @pytest.mark.parametrize(
