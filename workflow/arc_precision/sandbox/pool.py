@@ -4,11 +4,13 @@ import dataclasses
 import functools
 import itertools
 import json
+import os
 import selectors
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -80,7 +82,9 @@ class _Server:
             },
             "libraries": {name: str(path) for name, path in _LIBRARIES.items()},
             "python_path": [path for path in sys.path if path],
+            "empty_root": tempfile.mkdtemp(),
         }
+        os.chmod(config["empty_root"], 0o755)  # the server may be another user by the time it goes there
         self._process = subprocess.Popen(
             [sys.executable, "-S", "-B", "-s", str(_HERE / "server"), json.dumps(config)],
             env={"PYTHONHASHSEED": "0"} | dict.fromkeys(_THREAD_COUNTS, "1"),
@@ -99,6 +103,7 @@ class _Server:
             worker.socket.setblocking(False)
             self._selector.register(worker.socket, selectors.EVENT_READ, worker)
         hello = self._process.stdout.readline()
+        os.rmdir(config["empty_root"])
         if not hello:
             error = self._process.stderr.read().decode(errors="replace").strip()
             self.close()

@@ -15,7 +15,6 @@ import json
 import os
 import resource
 import sys
-import tempfile
 import time
 
 import isolation
@@ -23,12 +22,14 @@ import isolation
 # What a program can import, besides `common` and `dsl`. A program's process cannot open files, so what is loaded
 # before is all there is: the same on every machine and at every level.
 PROGRAM_MODULES = (
-    "abc", "array", "bisect", "builtins", "cmath", "collections", "collections.abc", "contextlib", "copy",
+    "abc", "bisect", "builtins", "cmath", "collections", "collections.abc", "contextlib", "copy",
     "dataclasses", "decimal", "enum", "fractions", "functools", "heapq", "inspect", "io", "itertools", "json", "math",
     "numbers", "numpy", "numpy.fft", "numpy.lib.stride_tricks", "numpy.linalg", "numpy.ma", "numpy.random",
     "numpy.typing", "operator", "os", "pprint", "queue", "random", "re", "statistics", "string", "struct", "sys",
-    "textwrap", "threading", "time", "traceback", "types", "typing", "unicodedata", "warnings",
+    "textwrap", "threading", "time", "traceback", "types", "typing", "warnings",
 )  # fmt: skip
+# Modules that do without these; every shared library makes every fork slower.
+UNNEEDED = ("_json", "_opcode", "_pickle", "_queue", "_statistics")
 STACK_BYTES = 8 << 20
 DESCRIPTORS = 16
 WARM_UP = "import numpy as np\nfrom typing import *\ndef transform(grid):\n    return np.rot90(grid)[:, ::-1].copy()\n"
@@ -47,16 +48,19 @@ def load_libraries(paths: dict[str, str]) -> None:
     """Load all that a program may import, and leave no way to import anything else."""
     import determinism
 
+    sys.modules.update(dict.fromkeys(UNNEEDED))
     sys.modules["secrets"] = determinism.replace_entropy()
     for name in PROGRAM_MODULES:
         importlib.import_module(name)
-    del sys.modules["secrets"]
+    for name in (*UNNEEDED, "secrets"):
+        del sys.modules[name]
     sys.modules["numpy"].random.seed(0)
     for name, path in paths.items():
         if os.path.exists(path):
             spec = importlib.util.spec_from_file_location(name, path)
             module = sys.modules[name] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
+    import memory  # noqa: F401
     import worker  # noqa: F401
 
     sys.path.clear()
@@ -94,12 +98,14 @@ def launch(config: dict, caller: int, namespaces: bool, empty_root: int, null: i
 def init(config: dict, namespaces: bool, empty_root: int, null: int) -> None:
     """Give up what this process and all that it forks will not need, fork the workers, and wait for their end."""
     import determinism
+    import memory
     import numpy as np
     import program
     import worker
 
     with open("/proc/self/statm") as file:
         own_memory_bytes = int(file.read().split()[0]) * resource.getpagesize()
+    pieces = memory.private_pieces()
     namespaces = namespaces and granted(isolation.enter_empty_root, empty_root)
     os.close(empty_root)
     granted(isolation.drop_capabilities)
@@ -129,10 +135,14 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int) -> None:
             for other in config["job_fds"]:
                 if other != job_fd:
                     os.close(other)
+            memory.collapse(pieces)
+            started = os.pipe2(os.O_NONBLOCK)
             if filtered:
                 isolation.filter_system_calls()
-            worker.serve(job_fd, config["limits"], own_memory_bytes)
-            os._exit(0)
+            try:
+                worker.serve(job_fd, started, config["limits"], own_memory_bytes)
+            finally:
+                os._exit(0)
         os.close(pidfd)
     for job_fd in config["job_fds"]:
         os.close(job_fd)
@@ -155,10 +165,7 @@ def main() -> None:
         file.write("1000")  # where memory runs out it is a program that goes, not the caller
     load_libraries(config["libraries"])
     null = os.open(os.devnull, os.O_RDWR)
-    directory = tempfile.mkdtemp()
-    os.chmod(directory, 0o755)
-    empty_root = os.open(directory, os.O_RDONLY)
-    os.rmdir(directory)
+    empty_root = os.open(config["empty_root"], os.O_RDONLY)
     if os.getuid() == 0:
         granted(isolation.become_nobody)
     namespaces = granted(isolation.enter_namespaces)

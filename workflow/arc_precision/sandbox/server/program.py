@@ -129,20 +129,24 @@ def overslept() -> None:
     leave(record("timeout", message="slept longer than the wall limit"))
 
 
-def main(worker: int, job_fd: int, area: mmap.mmap, limits: dict, own_memory_bytes: int) -> None:
-    """All that happens in a program's process. Ends the process."""
+def main(
+    worker: int, job_fd: int, started_fd: int, area: mmap.mmap, limits: dict, own_memory_bytes: int
+) -> None:
+    """All that happens in a program's process, from before it has a job. Ends the process."""
     global _area
     _area = area
     isolation.die_with_parent(worker)
     os.setpgid(0, 0)
-    program, grids = read_job(job_fd)
-    os.close(job_fd)
     reserve = mmap.mmap(-1, 4 << 20)  # for the record of a program that has used up everything else
     isolation.set_limit(resource.RLIMIT_NPROC, 0)
     # The worker stops it first, by a finer clock, unless something stopped the worker.
     isolation.set_limit(resource.RLIMIT_CPU, math.ceil(limits["cpu_s"] * (1 + protocol.CPU_MARGIN)) + 1)
     isolation.set_limit(resource.RLIMIT_AS, own_memory_bytes + (limits["memory_mb"] << 20))
     gc.enable()
+    program, grids = read_job(job_fd)
+    os.write(started_fd, b"!")
+    os.close(started_fd)
+    os.close(job_fd)
     try:
         body = record("ok", outputs=run_program(program, grids, limits["max_side"]))
     except BaseException as error:

@@ -15,14 +15,21 @@ import protocol
 IDLE_SHARE = 0.05
 
 
-def _watch(pid: int, pidfd: int, job_fd: int, limits: dict) -> tuple[int, int, float]:
-    """(outcome, wait status, CPU seconds) of a process, when it is over."""
+class HangUp(Exception):
+    """The caller has closed the socket, or is gone."""
+
+
+def _watch(pid: int, pidfd: int, job_fd: int, started_fd: int, limits: dict) -> tuple[int, int, float]:
+    """(outcome, wait status, CPU seconds) of a process, when it is over.
+
+    Raises HangUp when the caller is gone, or the process before it had a job.
+    """
     cpu_clock = (~pid << 3) | 2  # how Linux numbers the clocks of other processes
     cpu_stop_s, wall_s = limits["cpu_s"] * (1 + protocol.CPU_MARGIN), limits["wall_s"]
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     poller.register(job_fd, 0)  # only tells of a hang-up
-    outcome = protocol.LEFT_RECORD
+    outcome, started = protocol.LEFT_RECORD, False
     cpu_s, earlier_cpu_s, since_s = 0.0, 0.0, monotonic()
     while True:
         events = dict(poller.poll(1000 * min(cpu_stop_s - cpu_s, wall_s) + 1))
@@ -30,7 +37,11 @@ def _watch(pid: int, pidfd: int, job_fd: int, limits: dict) -> tuple[int, int, f
             break
         cpu_s, now_s = clock_gettime(cpu_clock), monotonic()
         if job_fd in events:
-            outcome = protocol.ENDED_WITHOUT_RECORD  # nobody is there to be told
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            raise HangUp
+        if not started:
+            started = _has_started(started_fd)
+            since_s = now_s
         elif cpu_s >= cpu_stop_s:
             outcome = protocol.STOPPED_BY_CPU
         elif now_s - since_s >= wall_s:
@@ -41,7 +52,17 @@ def _watch(pid: int, pidfd: int, job_fd: int, limits: dict) -> tuple[int, int, f
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             break
     _, status, usage = os.wait4(pid, 0)
+    if not started and not _has_started(started_fd):
+        raise HangUp
     return outcome, status, usage.ru_utime + usage.ru_stime
+
+
+def _has_started(started_fd: int) -> bool:
+    """Whether the process has taken its job. It says so before the program runs, which cannot take it back."""
+    try:
+        return os.read(started_fd, 1) != b""
+    except BlockingIOError:
+        return False
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -49,25 +70,26 @@ def _write_all(fd: int, data: bytes) -> None:
         data = data[os.write(fd, data) :]
 
 
-def serve(job_fd: int, limits: dict, own_memory_bytes: int) -> None:
-    """Work until the caller hangs up."""
+def serve(job_fd: int, started: tuple[int, int], limits: dict, own_memory_bytes: int) -> None:
+    """Work until the caller hangs up, then raise HangUp. `started`: a pipe, whose reads do not block."""
+    started_read, started_write = started
     area = mmap.mmap(-1, protocol.AREA_BYTES)
     me = os.getpid()
-    poller = select.poll()
-    poller.register(job_fd, select.POLLIN)
-    while poller.poll()[0][1] == select.POLLIN:  # anything else is a hang-up
-        # The process reads its job itself: a worker that never saw one has none to leave to the next program.
+    while True:
+        # The process is there before its job, so that a job starts at once. It reads the job itself: a worker that
+        # has never seen one has none to leave to the next program.
         pid, pidfd = isolation.fork()
         if pid == 0:
-            program.main(me, job_fd, area, limits, own_memory_bytes)
-        outcome, status, cpu_s = _watch(pid, pidfd, job_fd, limits)
+            os.close(started_read)
+            program.main(me, job_fd, started_write, area, limits, own_memory_bytes)
+        outcome, status, cpu_s = _watch(pid, pidfd, job_fd, started_read, limits)
         os.close(pidfd)
         (size,) = protocol.LENGTH.unpack_from(area)
-        body = b""
+        record = b""
         if outcome == protocol.LEFT_RECORD:
             if 0 < size <= protocol.AREA_BYTES - protocol.LENGTH.size:
-                body = area[protocol.LENGTH.size : protocol.LENGTH.size + size]
+                record = area[protocol.LENGTH.size : protocol.LENGTH.size + size]
             else:
                 outcome = protocol.ENDED_WITHOUT_RECORD
         area.madvise(mmap.MADV_REMOVE)  # whatever the program wrote there is gone
-        _write_all(job_fd, protocol.REPORT.pack(outcome, status, round(cpu_s * 1e9), len(body)) + body)
+        _write_all(job_fd, protocol.REPORT.pack(outcome, status, round(cpu_s * 1e9), len(record)) + record)
