@@ -8,9 +8,6 @@ from itertools import islice
 import pytest
 import torch
 import torch.nn.functional as F
-from pydantic import ValidationError
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
 from arc_precision import pretraining
 from arc_precision.pretrain_config import PretrainConfig
 from arc_precision.pretraining import (
@@ -19,6 +16,7 @@ from arc_precision.pretraining import (
     BatchPool,
     evaluate,
     generated_chunks,
+    learning_rate,
     losses,
     new_model,
     pretrain,
@@ -26,7 +24,10 @@ from arc_precision.pretraining import (
 )
 from arc_precision.tasks import tokenizer as tiny
 from arc_precision.tasks.generator import generate_task
+from arc_precision.tasks.grids import Pair
 from arc_precision.tasks.program import parse_completion, solves
+from pydantic import ValidationError
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 SMALL = PretrainConfig(
     seed=3,
@@ -36,6 +37,8 @@ SMALL = PretrainConfig(
     intermediate_size=64,
     context_tokens=448,
     steps=6,
+    decay_from_step=4,
+    decay_steps=2,
     batch_tokens=1024,
     warmup_steps=2,
     log_every=3,
@@ -55,8 +58,8 @@ def tokenizer(tmp_path_factory):
     return AutoTokenizer.from_pretrained(folder)
 
 
-def _pool(device: str = "cpu") -> BatchPool:
-    pool = BatchPool(SMALL, torch.device(device))
+def _pool() -> BatchPool:
+    pool = BatchPool(SMALL, torch.device("cpu"))
     for chunk in islice(generated_chunks(SMALL, workers=0), 3):
         pool.add(chunk)
     return pool
@@ -101,15 +104,9 @@ def test_a_batch_drawn_in_new_colors_is_still_a_right_example(tokenizer):
                     torch.tensor([[int(cell) for cell in line] for line in text.splitlines()]).numpy()
                     for text in example.split(tiny.OUTPUT)
                 )
-                assert solves(program, (pretraining_pair(given, wanted),))
+                assert solves(program, (Pair(given, wanted),))
                 checked += 1
     assert checked > 20
-
-
-def pretraining_pair(given, wanted):
-    from arc_precision.tasks.grids import Pair
-
-    return Pair(given, wanted)
 
 
 def test_losses_are_those_of_the_model_as_transformers_runs_it():
@@ -123,17 +120,17 @@ def test_losses_are_those_of_the_model_as_transformers_runs_it():
 
 
 def test_the_learning_rate_rises_stays_and_falls_to_zero():
-    cfg = SMALL.model_copy(update={"steps": 100, "warmup_steps": 10, "decay_share": 0.2, "learning_rate": 1.0})
-    rates = [pretraining._learning_rate(cfg, step) for step in range(100)]
+    cfg = SMALL.model_copy(update={"warmup_steps": 10, "decay_from_step": 80, "decay_steps": 20, "learning_rate": 1.0})
+    rates = [learning_rate(cfg, step) for step in range(110)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == rates[50] == rates[80] == 1.0
-    assert rates[90] == pytest.approx(0.5) and rates[99] == pytest.approx(0.05)
+    assert rates[90] == pytest.approx(0.5) and rates[99] == pytest.approx(0.05) and rates[100] == rates[109] == 0.0
 
 
 def test_configuration_faults_are_named():
     with pytest.raises(ValidationError, match="even multiple of heads"):
-        PretrainConfig(steps=1, hidden_size=30, heads=4)
+        PretrainConfig(steps=1, decay_from_step=1, decay_steps=1, hidden_size=30, heads=4)
     with pytest.raises(ValidationError, match="at least context_tokens"):
-        PretrainConfig(steps=1, batch_tokens=100)
+        PretrainConfig(steps=1, decay_from_step=1, decay_steps=1, batch_tokens=100)
     assert all(field.description for field in PretrainConfig.model_fields.values())
 
 
@@ -176,6 +173,6 @@ def test_pretrain_from_end_to_end(tmp_path):
         digest, name = line.split()
         assert hashlib.sha256((tmp_path / "a" / name).read_bytes()).hexdigest() == digest
 
-    pretrain(SMALL, 0, tmp_path / "b", lambda _: None)
+    pretrain(SMALL.model_copy(update={"evaluate_every": 2}), 0, tmp_path / "b", lambda _: None)
     weights = [(tmp_path / run / "model.safetensors").read_bytes() for run in "ab"]
     assert weights[0] == weights[1]

@@ -6,7 +6,7 @@ from arc_precision.config.base import Section
 
 
 class PretrainConfig(Section):
-    """Training a small Llama from scratch on generated tasks."""
+    """Training a small Llama from scratch on generated tasks. The defaults are the recipe of `resources/tiny-arc`."""
 
     seed: int = Field(1000, ge=0, description="Seed of the generated tasks, the initial weights and the batches.")
     depths: tuple[float, float, float] = Field(
@@ -21,21 +21,24 @@ class PretrainConfig(Section):
         1536, gt=0, le=1536, description="Longest prompt with completion; longer ones are dropped."
     )
 
-    steps: int = Field(gt=0, description="Optimizer steps.")
+    steps: int = Field(15400, gt=0, description="Optimizer steps.")
     batch_tokens: int = Field(65536, gt=0, description="Tokens per step, padding included.")
     draws_per_task: float = Field(
         2.0, gt=0, description="How often a generated task is drawn on average, in new colours each time."
     )
     learning_rate: float = Field(1.5e-3, gt=0, description="AdamW's learning rate after the warm-up.")
-    warmup_steps: int = Field(200, ge=0, description="Steps over which the learning rate rises from zero.")
-    decay_share: float = Field(0.35, ge=0, le=1, description="Last share of the steps, over which it falls to zero.")
+    warmup_steps: int = Field(500, ge=0, description="Steps over which the learning rate rises from zero.")
+    decay_from_step: int = Field(14950, ge=0, description="Step from which the learning rate falls linearly.")
+    decay_steps: int = Field(
+        8050, gt=0, description="Steps in which it would fall to zero; training may stop before that."
+    )
     weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay, on matrices only.")
     output_loss_weight: float = Field(
         0.2, ge=0, description="Weight of the loss on the output grids in the prompt, beside the loss on the program."
     )
 
-    log_every: int = Field(200, gt=0, description="Steps between log lines.")
-    evaluate_every: int = Field(0, ge=0, description="Steps between evaluations on the way; 0: at the end alone.")
+    log_every: int = Field(250, gt=0, description="Steps between log lines.")
+    evaluate_every: int = Field(7700, ge=0, description="Steps between evaluations on the way; 0: at the end alone.")
     evaluation_tasks: int = Field(
         400,
         ge=0,

@@ -164,7 +164,8 @@ def new_model(cfg: PretrainConfig) -> LlamaForCausalLM:
 
 def rounded_copy(model: LlamaForCausalLM) -> LlamaForCausalLM:
     """The model as it is saved, its weights rounded to bfloat16, and computing in float32."""
-    copy = LlamaForCausalLM(model.config).to(model.device)
+    with torch.random.fork_rng():  # the weights it starts with are replaced: they must not cost random numbers
+        copy = LlamaForCausalLM(model.config).to(model.device)
     copy.load_state_dict({name: weight.bfloat16().float() for name, weight in model.state_dict().items()})
     return copy.eval()
 
@@ -195,10 +196,10 @@ def losses(model: LlamaForCausalLM, tokens: torch.Tensor, kinds: torch.Tensor) -
     }
 
 
-def _learning_rate(cfg: PretrainConfig, step: int) -> float:
-    """Linear warm-up, constant, linear decay to zero."""
+def learning_rate(cfg: PretrainConfig, step: int) -> float:
+    """Linear warm-up, constant, linear decay."""
     rise = min(1.0, (step + 1) / max(1, cfg.warmup_steps))
-    fall = min(1.0, (cfg.steps - step) / max(1.0, cfg.decay_share * cfg.steps))
+    fall = min(1.0, max(0.0, 1 - (step - cfg.decay_from_step) / cfg.decay_steps))
     return cfg.learning_rate * min(rise, fall)
 
 
@@ -308,7 +309,7 @@ def pretrain(cfg: PretrainConfig, workers: int, folder: Path, log: Log) -> dict[
         while sum(pool.added) < max(first_tasks, drawn["drawn_tasks"] / cfg.draws_per_task):
             pool.add(next(chunks))
         for group in optimizer.param_groups:
-            group["lr"] = _learning_rate(cfg, step)
+            group["lr"] = learning_rate(cfg, step)
         tokens, kinds = pool.draw(rng)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             terms = losses(model, tokens, kinds)

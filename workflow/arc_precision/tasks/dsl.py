@@ -671,21 +671,24 @@ def _repair_symmetry(grid: Grid, hidden: int) -> Grid:
     if grid.shape[0] == grid.shape[1]:
         views += [lambda g: g.T, lambda g: g[::-1, ::-1].T, np.rot90]
     for view in views * 2:
-        if not (grid == hidden).any():
+        missing = grid == hidden
+        if not missing.any():
             return grid
         seen = view(grid)
-        known = (grid != hidden) & (seen != hidden)
-        if known.any() and (seen[known] == grid[known]).mean() > 0.95:
-            grid = np.where(grid == hidden, seen, grid)
+        both_known = ~missing & (seen != hidden)
+        compared = np.count_nonzero(both_known)
+        if compared and np.count_nonzero((seen == grid) & both_known) / compared > 0.95:
+            grid = np.where(missing, seen, grid)
     _require(not (grid == hidden).any(), "symmetry does not explain the hidden cells")
     return grid
 
 
 def _periods(grid: Grid, known: Grid) -> list[int]:
     """By how many rows the known cells can be shifted down without contradiction; the height itself always counts."""
-    height = len(grid)
-    agree = [not ((grid[shift:] != grid[:-shift]) & known[shift:] & known[:-shift]).any() for shift in range(1, height)]
-    return [shift for shift, fits in enumerate([*agree, True], start=1) if fits]
+    differ = ((grid[:, None] != grid[None]) & known[:, None] & known[None]).any(2)
+    above, below = np.nonzero(differ)
+    broken = set((below - above).tolist())
+    return [shift for shift in range(1, len(grid) + 1) if shift not in broken]
 
 
 def _repair_tiling(grid: Grid, hidden: int) -> Grid:

@@ -77,17 +77,14 @@ def _key(grids: list[Grid]) -> tuple[tuple[tuple[int, ...], bytes], ...]:
     return tuple((grid.shape, grid.tobytes()) for grid in grids)
 
 
-def _closing_steps(grid: Grid, target: Grid) -> list[Step]:
+def _closing_steps(grid: Grid, target: Grid) -> Iterator[Step]:
     """The steps that turn the grid into the target."""
     shown, wanted = _colors(grid), _colors(target)
     missing = wanted - shown
     if len(missing) > 1:  # a step draws with one colour at most
-        return []
+        return
     keeps_shape = grid.shape == target.shape
-    return [
-        (name, colors)
-        for name, colors in _steps(shown, missing or wanted)
-        if (keeps_shape or name not in KEEPS_SHAPE)
-        and (not missing or Paint in COLOR_TYPES[name])
-        and same_grid(run_program(((name, colors),), grid), target)
-    ]
+    for name, colors in _steps(shown, missing or wanted):
+        possible = (keeps_shape or name not in KEEPS_SHAPE) and (not missing or Paint in COLOR_TYPES[name])
+        if possible and same_grid(run_program(((name, colors),), grid), target):
+            yield name, colors
