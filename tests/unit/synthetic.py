@@ -4,9 +4,10 @@ import gzip
 from pathlib import Path
 
 import numpy as np
-from arc_precision.tasks.grids import Pair, Task
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+
+from arc_precision.tasks.grids import Pair, Task
 
 N_TRAIN_WEIGHTS = {2: 355, 3: 1281, 4: 433, 5: 123, 6: 43, 7: 17, 8: 6, 10: 2}
 """How many train pairs BARC's tasks have."""

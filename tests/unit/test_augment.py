@@ -1,8 +1,9 @@
 import json
 
 import numpy as np
-from arc_precision.tasks.augment import Augmentation, draw_augmentation, row_rng
 from synthetic import random_task
+
+from arc_precision.tasks.augment import Augmentation, draw_augmentation, row_rng
 
 
 def _draw(k):

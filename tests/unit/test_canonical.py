@@ -2,11 +2,12 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from synthetic import random_task
+
 from arc_precision.config.data import ArckitSource
 from arc_precision.tasks.canonical import canonical_key, canonical_keys
 from arc_precision.tasks.grids import Pair, Task
 from arc_precision.tasks.sources import load_source
-from synthetic import random_task
 
 
 def _transformed(task, symmetry, colors):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from arc_precision.tasks.grids import grid_from_json, task_from_json
 
 PAIR = {"input": [[1, 2], [3, 4]], "output": [[0]]}
