@@ -63,6 +63,9 @@ status: env  ## a table of every run
 config: dev-env  ## regenerate config.yaml's comments and the schema
 	python workflow/scripts/write_config.py
 
+staleness: dev-env  ## regenerate the table of docs/staleness.md
+	python tests/pipeline/write_table.py
+
 rulegraph: env  ## docs/rulegraph.svg (needs graphviz)
 	$(SNAKEMAKE) --rulegraph | dot -Tsvg > docs/rulegraph.svg
 

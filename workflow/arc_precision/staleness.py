@@ -21,21 +21,32 @@ DISTRIBUTIONS = {"yaml": "pyyaml", "PIL": "pillow", "vllm": "vllm"}
 
 
 def source_files(script: Path, library: Path = LIBRARY) -> list[Path]:
-    """The script and every module of the library that it imports, directly or not, sorted."""
+    """The script and every module of the library that it imports, directly or not, sorted.
+
+    A module that runs other files in processes of their own names them (or their folder) in `RUNS_ELSEWHERE`.
+    """
     seen: set[Path] = set()
     queue = [script]
     while queue:
         path = queue.pop()
         if path not in seen:
             seen.add(path)
-            queue += [file for name in _imports(path.read_text()) for file in _module_files(name, library)]
+            source = path.read_text()
+            queue += [file for name in _imports(source) for file in _module_files(name, library)]
+            for place in _runs_elsewhere(source):
+                queue += sorted((library / place).glob("*.py")) or [library / place]
     return sorted(seen)
 
 
 def imported_packages(script: Path, library: Path = LIBRARY) -> set[str]:
     """Top-level names of the third-party packages that the script and its library modules import."""
-    names = {name.split(".")[0] for path in source_files(script, library) for name in _imports(path.read_text())}
-    return {name for name in names if name not in sys.stdlib_module_names and name not in (PACKAGE, "__future__")}
+    names = {
+        name.split(".")[0]
+        for path in source_files(script, library)
+        for name in _imports(path.read_text())
+        if not (path.parent / f"{name.split('.')[0]}.py").exists()  # its neighbour, where a folder is run as a program
+    }
+    return names - sys.stdlib_module_names - {PACKAGE}
 
 
 def source_lines(script: Path, root: Path, library: Path = LIBRARY) -> list[str]:
@@ -112,6 +123,14 @@ def _imports(source: str) -> tuple[str, ...]:
                 raise ValueError(f"relative import of {node.module}; write it in full, starting with {PACKAGE}")
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return tuple(names)
+
+
+@cache
+def _runs_elsewhere(source: str) -> tuple[str, ...]:
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "RUNS_ELSEWHERE":
+            return ast.literal_eval(node.value)
+    return ()
 
 
 def _module_files(name: str, library: Path) -> list[Path]:

@@ -80,6 +80,8 @@ def _leaves(prefix: str, section: BaseModel) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _other(key: str, value: Any, kind: Any) -> Any:
+    if key.startswith("evaluation_sets.") and key.endswith(".source"):
+        return "arc-agi-2-training"
     if key.startswith("arms.") and value == {}:  # nothing overridden yet
         return {"training": {"beta": 0.1}, "sampling": {"top_k": 5}}[key.split(".")[2]]
     if get_origin(kind) is Literal:

@@ -24,11 +24,13 @@ from arc_precision.sandbox.verdicts import LEVELS, Limits, SandboxFault, Verdict
 from arc_precision.sandbox.wire import job_frame, verdict_of_end, verdict_of_record
 
 _HERE = Path(__file__).parent
+# What the server's processes read, for `staleness`, which follows imports.
+RUNS_ELSEWHERE = ("sandbox/server", "sandbox/common.py", "tasks/dsl.py")
 _LIBRARIES = {"common": _HERE / "common.py", "dsl": _HERE.parent / "tasks" / "dsl.py"}
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _MAX_ATTEMPTS = 3
 _AHEAD = 2  # jobs a worker holds: one that runs, one that waits
-_WINDOW = 32  # programs per worker that may be under way while the verdict of an earlier one is still missing
+_WINDOW = 1000  # programs per worker that may be done or under way while the verdict of an earlier one is missing
 
 
 @dataclass
@@ -87,7 +89,7 @@ class _Server:
         os.chmod(config["empty_root"], 0o755)  # the server may be another user by the time it goes there
         self._process = subprocess.Popen(
             [sys.executable, "-S", "-B", "-s", str(_HERE / "server"), json.dumps(config)],
-            env={"PYTHONHASHSEED": "0"} | dict.fromkeys(_THREAD_COUNTS, "1"),
+            env={"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"} | dict.fromkeys(_THREAD_COUNTS, "1"),
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -29,7 +29,6 @@ from arc_precision.contracts.parquet import read_rows
 from arc_precision.contracts.steps import SCHEMA_VERSION
 from arc_precision.contracts.tasks import TASKS, task_of_row
 from arc_precision.sampling import make_sampler
-from arc_precision.training import shared_prompt
 from arc_precision.training.facts import check_precision, observe
 from arc_precision.training.scoring import Scorer
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b_facts, step_mismatch
@@ -149,12 +148,9 @@ def load_base(config: TrainSlice, path: Path) -> torch.nn.Module:
         quantization = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, config.trainer_dtype)
         )
-    model = AutoModelForCausalLM.from_pretrained(
+    return AutoModelForCausalLM.from_pretrained(
         path, dtype=getattr(torch, config.trainer_dtype), quantization_config=quantization
     )
-    if config.training.shared_prompt:
-        model.set_attn_implementation(shared_prompt.ATTENTION)
-    return model
 
 
 def lora_config(config: TrainSlice) -> LoraConfig:

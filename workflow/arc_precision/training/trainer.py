@@ -16,7 +16,7 @@ from trl import GRPOConfig, GRPOTrainer
 from arc_precision.config.training import TrainSlice
 from arc_precision.mismatch.metrics import mismatch_metrics
 from arc_precision.sampling import AdapterHandover, Sampler, completion_seed
-from arc_precision.training.shared_prompt import shared_prompt_logps
+from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
 
 # float16 below this is subnormal: fewer significant bits than bfloat16 has.
 FLOAT16_SMALLEST_NORMAL = float(torch.finfo(torch.float16).smallest_normal)
@@ -55,6 +55,8 @@ class PrecisionTrainer(GRPOTrainer):
         self.measured: dict[str, list] = defaultdict(list)
         self.seconds: dict[str, float] = defaultdict(float)
         super().__init__(reward_funcs=[self._rewards], rollout_func=self._rollout, **kwargs)
+        if config.training.shared_prompt:
+            use_shared_prompt(self.model, autocast=config.trainer_dtype != "float32")
         # From here on TRL treats our engine as its own: correction, and a sync whenever the weights have changed.
         self.use_vllm = True
         self.vllm_generation = self

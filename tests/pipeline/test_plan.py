@@ -1,0 +1,183 @@
+"""An edit makes stale exactly what it touches: seen by Snakemake, in a pipeline in which everything is done."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from arc_precision.pipeline import jobs
+from arc_precision.staleness_table import document, stale_rules, table
+
+MODEL = Path("resources/tiny-arc/model.safetensors")
+
+
+def fresh_clone(finished, tmp_path):
+    """The same files with new times and inodes, results and Snakemake's records copied beside them."""
+    left_out = shutil.ignore_patterns(".snakemake")
+    clone = shutil.copytree(finished, tmp_path / "clone", copy_function=shutil.copy, ignore=left_out)
+    shutil.copytree(finished / ".snakemake" / "metadata", clone / ".snakemake" / "metadata")
+    return clone
+
+
+def stale(root, config=None):
+    return {(job.rule, *job.wildcards.values()) for job in jobs(root, config=config) if job.stale} - {("all",)}
+
+
+def rules(root, config=None):
+    return set(stale_rules(jobs(root, config=config)))
+
+
+def test_every_key_of_the_config_reruns_what_the_documentation_says(finished):
+    text = (ROOT / "docs" / "staleness.md").read_text()
+    assert document(table(finished)) in text, "run `make staleness`"
+
+
+def test_more_steps_add_segments_and_keep_the_old_ones(finished):
+    found = stale(finished, {"max_steps": 30})
+    trained = {job for job in found if job[0] == "train"}
+    assert trained == {("train", arm, "0", "30") for arm in ("float16", "bfloat16")}
+
+
+def test_a_seed_an_arm_and_a_set_add_only_themselves(finished):
+    assert {job[1:3] for job in stale(finished, {"seeds": [0, 1]}) if job[0] == "train"} == {
+        ("float16", "1"),
+        ("bfloat16", "1"),
+    }
+    more_arms = stale(finished, {"run_arms": ["float16", "bfloat16", "float32"]})
+    assert {job[1] for job in more_arms if job[0] == "train"} == {"float32"}
+    more_sets = stale(finished, {"evaluate_on": ["arc-agi-1-training", "arc-agi-1-evaluation", "generated-held-out"]})
+    assert {job[0] for job in more_sets} <= {"evaluation_set", "sample", "score", "report_data", "report_page"}
+    assert {job[3] for job in more_sets if job[0] == "sample"} == {"generated-held-out"}
+
+
+def test_taking_something_away_reruns_the_report_alone(finished):
+    for less in ({"run_arms": ["float16"]}, {"evaluate_on": ["arc-agi-1-training"]}):
+        assert rules(finished, less) == {"report_data", "report_page"}
+
+
+def test_an_arm_edited_reruns_that_arm_alone(finished):
+    found = stale(finished, {"arms": {"float16": {"training": {"learning_rate": 1e-6}}}})
+    assert {job[1] for job in found if job[0] == "train"} == {"float16"}
+    assert {job[1].split("/")[0] for job in found if job[0] == "sample"} == {"float16"}
+
+
+def test_two_values_that_swap_places_are_seen(finished):
+    config = yaml.safe_load((finished / "config.yaml").read_text())
+    epsilon, norm = config["training"]["epsilon"], config["training"]["max_grad_norm"]
+    assert epsilon != norm
+    assert "train" in rules(finished, {"training": {"epsilon": norm, "max_grad_norm": epsilon}})
+
+
+def test_order_and_comments_of_the_config_are_nothing(finished):
+    path = finished / "config.yaml"
+    text = path.read_text()
+    try:
+        path.write_text("# another comment\n" + yaml.safe_dump(yaml.safe_load(text), sort_keys=True))
+        assert not stale(finished)
+    finally:
+        path.write_text(text)
+
+
+def test_touching_every_file_reruns_nothing(finished):
+    for path in finished.rglob("*"):
+        if path.is_file() and ".snakemake" not in path.parts and "results" not in path.parts:
+            os.utime(path)
+    assert not stale(finished)
+
+
+def test_a_fresh_clone_with_copied_results_has_nothing_to_do(finished, tmp_path):
+    clone = fresh_clone(finished, tmp_path)
+    assert not stale(clone)
+
+
+def test_other_weights_rerun_everything_that_uses_the_model(finished):
+    path = finished / MODEL
+    weights = path.read_bytes()
+    try:
+        path.write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+        assert {"model_manifest", "train_set", "train", "sample"} <= rules(finished)
+    finally:
+        path.write_bytes(weights)
+
+
+REPORT = {"report_data", "report_page"}
+SCORED = {"sample", "score"} | REPORT
+TRAINED = {"train"} | SCORED
+ALL_DATA = {"train_candidates", "evaluation_set", "train_set"} | TRAINED
+EDITS = {
+    "rewards.py": {"train_set"} | TRAINED,
+    "tasks/canonical.py": ALL_DATA,
+    "training/segment.py": TRAINED,
+    "drawing.py": {"train_set"} | TRAINED,
+    "sandbox/common.py": {"train_set"} | TRAINED,
+    "sandbox/server/worker.py": {"train_set"} | TRAINED,
+    "tasks/dsl.py": ALL_DATA,
+    "evaluation.py": REPORT,
+    "config/report.py": REPORT,
+    "report/page.py": {"report_page"},
+    "config/experiment.py": set(),
+    "pipeline.py": set(),
+}
+
+
+@pytest.mark.parametrize(("module", "expected"), EDITS.items(), ids=EDITS)
+def test_an_edited_module_reruns_the_stages_that_import_it(finished, module, expected):
+    path = finished / "workflow" / "arc_precision" / module
+    text = path.read_text()
+    try:
+        path.write_text(text + "\n# edited\n")
+        assert rules(finished) == expected
+    finally:
+        path.write_text(text)
+
+
+def test_an_edited_template_reruns_the_page_alone(finished):
+    path = finished / "workflow" / "report" / "page.html.j2"
+    text = path.read_text()
+    try:
+        path.write_text(text + "\n")
+        assert rules(finished) == {"report_page"}
+    finally:
+        path.write_text(text)
+
+
+def test_a_plotting_package_in_the_pins_retrains_nothing(finished):
+    path = finished / "envs" / "requirements-cpu.txt"
+    text = path.read_text()
+    try:
+        path.write_text(text + "plotting==1.0\n    # via report\n")
+        assert not stale(finished)
+        path.write_text(text.replace("jinja2==", "jinja2==9"))
+        assert "report_page" in rules(finished)
+        path.write_text(text.replace("\ntrl==", "\ntrl==9"))
+        assert "train" in rules(finished) and "score" in rules(finished)
+    finally:
+        path.write_text(text)
+
+
+def test_a_new_key_in_the_report_section_retrains_nothing(finished, tmp_path):
+    clone = fresh_clone(finished, tmp_path)
+    path = clone / "workflow" / "arc_precision" / "config" / "report.py"
+    path.write_text(path.read_text().replace("class ReportSlice", "    new_key: int = Field(1)\n\n\nclass ReportSlice"))
+    probe = (
+        "import json, sys; from pathlib import Path; from arc_precision.pipeline import jobs; "
+        "print(json.dumps(sorted({job.rule for job in jobs(Path.cwd()) if job.stale})))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(clone / "workflow")}
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=clone, env=environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == ["all", "report_data", "report_page"]
+
+
+def test_a_reason_names_the_key_with_old_and_new_value(finished):
+    plan = jobs(finished, config={"training": {"learning_rate": 0.125}})
+    reasons = {reason for job in plan if job.rule == "train" for reason in job.reasons}
+    before = yaml.safe_load((finished / "config.yaml").read_text())["training"]["learning_rate"]
+    assert f"training.learning_rate was {before} and is now 0.125" in reasons
