@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from arc_precision.config.base import from_settings, settings
 from arc_precision.config.experiment import load_experiment
 from arc_precision.config.report import ReportSlice
@@ -48,6 +49,7 @@ class Plan:
     missing: tuple[tuple[str, int], ...] = ()  # runs without any file
     nan_from: dict[tuple[str, int], int] = field(default_factory=dict)  # (arm, seed): metrics are null from this step
     audits: bool = True
+    draw_once: bool = False  # all seeds and steps of an arm share one file of scores: quick, for tests of size
     collapse: dict = field(default_factory=dict)  # the section `collapse`
     top_p: dict[str, float] = field(default_factory=dict)
     overrides: dict[str, dict] = field(default_factory=dict)  # arm: changes of its training section
@@ -290,13 +292,17 @@ def _write_scores(root: Path, plan: Plan, arm: str, seed: int | None, step: int)
     folder = Path(arm) / (f"seed-{seed}" if seed is not None else "") / f"step-{step}"
     for name in plan.sets:
         for dtype in sorted(dtypes):
-            rows = list(_score_rows(plan, arm, seed, step, name, dtype))
-            path = root / "scores" / folder / f"{name}.{dtype}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_rows(path, SCORES, [rows])
-            path = root / "samples" / folder / f"{name}.{dtype}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_rows(path, SAMPLES, [[_sample_row(row) for row in rows]])
+            file = f"{name}.{dtype}.parquet"
+            first = Path(arm) / f"seed-{plan.seeds[0]}" / f"step-{plan.evaluate_every}" / file
+            rows = None
+            for kind, schema in (("scores", SCORES), ("samples", SAMPLES)):
+                path = root / kind / folder / file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if plan.draw_once and (root / kind / first).exists():
+                    path.hardlink_to(root / kind / first)
+                    continue
+                rows = rows or list(_score_rows(plan, arm, seed, step, name, dtype))
+                write_rows(path, schema, [rows if kind == "scores" else [_sample_row(row) for row in rows]])
 
 
 def _score_rows(plan: Plan, arm: str, seed: int | None, step: int, name: str, dtype: str):
@@ -394,6 +400,7 @@ if __name__ == "__main__":
     parser.add_argument("--checkpoints", type=int, default=2)
     parser.add_argument("--tasks", type=int, default=60)
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--draw-once", action="store_true", help="one file of scores per arm: quick")
     args = parser.parse_args()
     every = args.steps // args.checkpoints
     made = Plan(
@@ -403,6 +410,7 @@ if __name__ == "__main__":
         segment_steps=every,
         evaluate_every=every,
         n_tasks=args.tasks,
+        draw_once=args.draw_once,
     )
     make_results(args.folder, made)
     (args.folder / "cfg.txt").write_text("\n".join(report_slice(made)) + "\n")

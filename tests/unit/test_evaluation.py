@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+
 from arc_precision.contracts.scores import SCORES
 from arc_precision.evaluation import (
     choose_attempts,

@@ -59,37 +59,33 @@ def per_task(scores: pd.DataFrame) -> pd.DataFrame:
     completions all met a sandbox fault has n = 0 and NaN.
     """
     counted = scores["verdict"] != "sandbox_error"
-    frame = scores[counted].assign(
-        solved=lambda f: f["solved"].astype(float),
-        train_pass=lambda f: (f["train_correct"] == f["train_total"]).astype(float),
-        test_pass=lambda f: (f["test_correct"] == f["test_total"]).astype(float),
-        valid=lambda f: (f["verdict"] == "ok").astype(float),
-        truncated=lambda f: f["truncated"].astype(float),
-    )
-    frame[["train_pixels", "test_pixels"]] = frame[["train_pixels", "test_pixels"]].fillna(0.0)
-    groups = frame.groupby("task_id")
-    tasks = pd.DataFrame(
+    rows = pd.DataFrame(
         {
-            "n": groups.size(),
-            "solved": groups["solved"].sum(),
-            "train_pass": groups["train_pass"].mean(),
-            "test_pass": groups["test_pass"].mean(),
-            "train_pixels": groups["train_pixels"].mean(),
-            "test_pixels": groups["test_pixels"].mean(),
-            "valid_share": groups["valid"].mean(),
-            "truncated_share": groups["truncated"].mean(),
-            "completion_tokens": groups["completion_tokens"].mean(),
-            "reward": groups["reward"].mean(),
+            "task_id": scores["task_id"],
+            "solved": scores["solved"].astype(float),
+            "train_pass": (scores["train_correct"] == scores["train_total"]).astype(float),
+            "test_pass": (scores["test_correct"] == scores["test_total"]).astype(float),
+            "train_pixels": scores["train_pixels"].fillna(0.0),
+            "test_pixels": scores["test_pixels"].fillna(0.0),
+            "valid_share": (scores["verdict"] == "ok").astype(float),
+            "truncated_share": scores["truncated"].astype(float),
+            "completion_tokens": scores["completion_tokens"].astype(float),
+            "reward": scores["reward"],
         }
-    ).reindex(sorted(scores["task_id"].unique()))
-    tasks.index.name = "task_id"
-    tasks[["n", "solved"]] = tasks[["n", "solved"]].fillna(0).astype(int)
-    tasks["solved_any"] = np.where(tasks["n"] > 0, (tasks["solved"] > 0).astype(float), np.nan)
-    for k in powers_of_two(int(tasks["n"].max())):
-        tasks[f"pass@{k}"] = pass_at_k(tasks["n"], tasks["solved"], k)
-    tasks["sandbox_errors"] = (~counted).groupby(scores["task_id"]).sum()
-    tasks["seen_in_training"] = scores.groupby("task_id")["seen_in_training"].first()
-    return tasks
+    )[counted]
+    groups = rows.groupby("task_id")
+    tasks = groups.mean().reindex(sorted(scores["task_id"].unique()))
+    n = groups.size().reindex(tasks.index, fill_value=0)
+    n_solved = groups["solved"].sum().reindex(tasks.index, fill_value=0).astype(int)
+    passes = {f"pass@{k}": pass_at_k(n, n_solved, k) for k in powers_of_two(int(n.max()))}
+    return tasks.assign(
+        n=n,
+        solved=n_solved,
+        solved_any=(n_solved > 0).astype(float).where(n > 0),
+        **passes,
+        sandbox_errors=(~counted).groupby(scores["task_id"]).sum(),
+        seen_in_training=scores.groupby("task_id")["seen_in_training"].first(),
+    )
 
 
 def grid_keys(outputs: pa.ListArray) -> list[list[bytes] | None]:

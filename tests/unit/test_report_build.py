@@ -1,0 +1,218 @@
+"""From made-up results to report.json: what was planted is what the report says."""
+
+import json
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pytest
+from report_fixture import Plan, make_results
+
+from arc_precision.report.build import build_report
+from arc_precision.report.results import Checkpoint, Evaluated, Run, Selection, find_results
+from arc_precision.report.runs import differences
+from arc_precision.report.schema import Report, json_schema
+from arc_precision.report.tables import TABLES, tables, write_tables
+
+SET = "arc-agi-1-evaluation"
+SMALL = {"sets": (SET,), "n_tasks": 40, "n_samples": 4, "max_steps": 20, "own_dtype": False, "audits": False}
+COLLAPSE = {"smoothing_steps": 5, "patience_steps": 5, "min_steps": 10, "baseline_steps": 10}
+
+
+def built(root, **changes) -> Report:
+    return build_report(make_results(root, Plan(**SMALL | changes)), root)
+
+
+def texts(notes) -> str:
+    return " ".join(note.text for note in notes)
+
+
+@pytest.fixture(scope="module")
+def win(tmp_path_factory):
+    """float16 learns, bfloat16 does not; everything else is the same, and everything there is to report is there."""
+    root = tmp_path_factory.mktemp("win")
+    plan = Plan(
+        **SMALL | {"sets": ("arc-agi-1-training", SET), "own_dtype": True, "audits": True},
+        gain={"float16": 0.4, "bfloat16": 0.0},
+    )
+    return build_report(make_results(root, plan), root)
+
+
+def test_a_clear_win(win):
+    assert win.verdict.outcome == "difference"
+    assert win.verdict.headline.startswith("Precision made a difference: float16 has a higher pass@1")
+    (comparison,) = win.comparisons
+    assert (comparison.step, comparison.n_seeds, comparison.n_tasks) == (20, 3, 40)
+    assert comparison.over_seeds.low > 0
+    assert comparison.score - comparison.baseline_score == pytest.approx(comparison.over_seeds.value, abs=1e-5)
+    assert [difference.key for difference in win.differences] == ["sampler_dtype", "trainer_dtype"]
+    assert all(difference.precision for difference in win.differences)
+    assert win.missing == []
+
+
+def test_scores_are_those_of_the_files(win):
+    row = next(r for r in win.evaluation.rows if (r.set, r.dtype, r.arm, r.step) == (SET, "float32", "float16", 20))
+    runs = [r for r in win.evaluation.runs if (r.set, r.dtype, r.arm, r.step) == (SET, "float32", "float16", 20)]
+    assert row.n_seeds == len(runs) == 3
+    assert row.metrics["pass@1"].value == pytest.approx(np.mean([run.metrics["pass@1"] for run in runs]), abs=1e-5)
+    assert row.metrics["pass@4"].value == pytest.approx(row.metrics["solved_any"].value)
+    assert sum(row.verdicts.values()) == pytest.approx(1, abs=1e-5)
+    heat = next(heat for heat in win.evaluation.heat_maps if heat.set == SET)
+    column = heat.columns.index("float16, step 20")
+    assert np.mean(heat.rates[column]) == pytest.approx(row.metrics["pass@1"].value, abs=1e-5)
+
+
+def test_arms_are_compared_in_the_dtype_they_share(win):
+    assert win.settings.common_dtype == "float32"
+    assert {row.dtype for row in win.evaluation.rows if row.arm == "float16"} == {"float32", "float16"}
+
+
+def test_cards_show_what_an_arm_made_of_a_task(win):
+    assert {choice for card in win.tasks.cards for choice in card.chosen_as} >= {"best", "disagree", "gained"}
+    card = next(card for card in win.tasks.cards if "disagree" in card.chosen_as)
+    rates = {rate.arm: rate.solved for rate in card.rates}
+    assert rates["float16"] > rates["bfloat16"]
+    best = next(attempt for attempt in card.attempts if attempt.arm == "float16")
+    assert best.outputs == [pair.output for pair in card.pairs]
+    assert best.test_correct == best.test_total
+
+
+def test_audits_are_means_over_seeds(win):
+    audited = next(step for step in win.mismatch if (step.arm, step.step) == ("bfloat16", 20))
+    assert audited.n_seeds == 3
+    assert [cause.cause for cause in audited.causes] == [
+        "trainer_rounding", "engine", "sampler_rounding", "decode", "total",
+    ]  # fmt: skip
+    assert sum(cause.share for cause in audited.causes[:-1]) == pytest.approx(1, abs=1e-4)
+    assert sum(row.token_count for row in audited.by_probability) == 3 * 32 * 200
+
+
+def test_no_difference(tmp_path):
+    report = built(tmp_path)
+    assert report.verdict.outcome == "no_difference"
+    assert report.comparisons[0].over_seeds.low < 0 < report.comparisons[0].over_seeds.high
+
+
+def test_one_seed(tmp_path):
+    report = built(tmp_path, seeds=(0,), gain={"float16": 0.4, "bfloat16": 0.0})
+    assert report.verdict.outcome == "inconclusive"
+    assert "cannot say whether precision matters" in report.verdict.headline
+    assert report.comparisons[0].over_seeds.low is None
+    assert "One seed" in texts(report.warnings)
+    assert report.collapse.survival == []
+
+
+def test_a_collapsed_arm(tmp_path):
+    onset = {("bfloat16", seed): 40 for seed in range(3)}
+    report = built(tmp_path, max_steps=60, segment_steps=20, collapse=COLLAPSE, collapse_at=onset)
+    found = {(run.arm, run.seed): run.onset_step for run in report.collapse.runs}
+    assert {run for run, step in found.items() if step is not None} == set(onset)
+    assert all(abs(found[run] - 40) <= 5 for run in onset)
+    assert report.arms[1].onsets == [found["bfloat16", seed] for seed in range(3)]
+    assert report.arms[1].states == {"collapsed": 3}
+    assert report.collapse.log_rank[0].p_value == pytest.approx(0.1, abs=0.01)  # three against three cannot give less
+    assert "3 of 3 in bfloat16" in " ".join(report.verdict.sentences)
+    assert {text.when for text in report.collapse.completions} == {"before", "after"}
+    assert report.verdict.outcome == "difference"  # collapsed runs stay in the mean
+
+
+def test_a_run_that_is_missing(tmp_path):
+    report = built(tmp_path, missing=(("bfloat16", 2),))
+    assert next(run for run in report.runs if (run.arm, run.seed) == ("bfloat16", 2)).state == "missing"
+    assert "bfloat16, seed 2: no step yet." in texts(report.missing)
+    assert f"bfloat16, seed 2: not evaluated on {SET} in float32 at step 20." in texts(report.missing)
+    assert "Preliminary: 5 of 6 runs have ended." in report.verdict.sentences
+    assert report.comparisons[0].n_seeds == 2
+
+
+def test_unequal_steps(tmp_path):
+    report = built(tmp_path, max_steps=40, segment_steps=20, stop_at={("float16", 0): 20})
+    assert report.comparisons[0].step == 20
+    assert "float16, seed 0: at step 20 of 40." in texts(report.missing)
+    assert "Compared at step 20 of 40" in " ".join(report.verdict.sentences)
+    assert report.arms[0].steps_min == 20 and report.arms[0].steps_max == 40
+
+
+def test_metrics_that_are_not_finite(tmp_path):
+    report = built(tmp_path, nan_from={("float16", 0): 8, ("float16", 1): 1})
+    assert "float16: loss or gradient was not finite" in texts(report.warnings)
+    by_seed = {run.seed: run for run in report.runs if run.arm == "float16"}
+    assert by_seed[0].reward_final is None and by_seed[1].logp_diff_abs_mean is None
+    assert by_seed[0].logp_diff_abs_mean > 0
+    reward = next(panel for panel in report.curves.panels if panel.key == "reward_mean")
+    line = next(run for run in reward.runs if (run.arm, run.seed) == ("float16", 0))
+    assert line.value[6] is not None and line.value[7:] == [None] * 13
+    assert json.loads(report.model_dump_json())["runs"][0]["reward_final"] is None
+
+
+def test_nothing_there_at_all(tmp_path):
+    cfg = make_results(tmp_path / "elsewhere", Plan(**SMALL, seeds=(0,)))
+    report = build_report(cfg, tmp_path / "empty")
+    assert report.verdict.headline == "Nothing can be compared yet."
+    assert "No checkpoint is evaluated yet." in texts(report.missing)
+    assert [run.state for run in report.runs] == ["missing", "missing"]
+
+
+def test_confounds_and_traps_are_flagged(tmp_path):
+    report = built(
+        tmp_path,
+        gain={"float16": 0.4, "bfloat16": 0.0},
+        top_p={"float16": 0.95},
+        overrides={"bfloat16": {"learning_rate": 1e-3}},
+        isolation={"float16": "rlimit"},
+        dirty=True,
+    )
+    assert {d.key for d in report.differences if not d.precision} == {"sampling.top_p", "training.learning_rate"}
+    assert "cannot be put down to precision" in report.verdict.headline
+    serious = texts(note for note in report.warnings if note.level == "serious")
+    for words in ("top_p 0.95", "Sandbox level differs between arms", "Uncommitted code"):
+        assert words in serious
+
+
+def test_the_same_files_give_the_same_report(tmp_path):
+    cfg = make_results(tmp_path, Plan(**SMALL))
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    first = build_report(cfg, tmp_path, files).model_dump_json()
+    assert build_report(cfg, tmp_path, files[::-1]).model_dump_json() == first
+    assert build_report(cfg, tmp_path).model_dump_json() == first
+
+
+def test_published_schema_is_in_step_and_holds(win):
+    from test_report_steps import ROOT
+
+    published = (ROOT / "workflow/schemas/report.schema.json").read_text()
+    assert published == json_schema(), "run: PYTHONPATH=workflow python -m arc_precision.report.schema"
+    jsonschema.validate(json.loads(win.model_dump_json()), json.loads(published))
+
+
+def test_tables_hold_the_same_numbers(win, tmp_path):
+    write_tables(win, tmp_path)
+    assert {path.stem for path in tmp_path.glob("*.csv")} == set(TABLES) == set(tables(win))
+    evaluation = pd.read_csv(tmp_path / "evaluation.csv").query(
+        f"set == '{SET}' and dtype == 'float32' and arm == 'float16' and step == 20 and metric == 'pass@1'"
+    )
+    assert evaluation.query("kind == 'metrics'")["value"].item() == pytest.approx(win.comparisons[0].score)
+    assert evaluation.query("kind == 'differences'")["value"].item() == win.comparisons[0].over_seeds.value
+
+
+def test_files_of_another_configuration_are_passed_over(tmp_path):
+    make_results(tmp_path, Plan(**SMALL | {"max_steps": 40}, seeds=(0, 1)))
+    found = find_results(tmp_path, None, Selection(("float16",), (1,), (SET,), 20))
+    assert list(found.steps) == [Run("float16", 1)]
+    assert [path.name for path in found.steps[Run("float16", 1)]] == ["steps-20.jsonl"]
+    assert set(found.scores) == {
+        Evaluated(Checkpoint("base", None, 0), SET, "float32"),
+        Evaluated(Checkpoint("float16", 1, 20), SET, "float32"),
+    }
+
+
+def test_a_file_from_elsewhere_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="give files of this experiment only"):
+        find_results(tmp_path / "results", [tmp_path / "other.json"], Selection(("a",), (0,), (SET,), 20))
+
+
+def test_differences_are_found_at_any_depth():
+    assert differences({"a": {"x": {"y": 1, "z": 2}}, "b": {"x": {"y": 1, "z": 3}, "w": 0}}) == {
+        "w": {"a": None, "b": 0},
+        "x.z": {"a": 2, "b": 3},
+    }
