@@ -32,7 +32,6 @@ PROGRAM_MODULES = (
 UNNEEDED = ("_json", "_opcode", "_pickle", "_queue", "_statistics")
 STACK_BYTES = 8 << 20
 DESCRIPTORS = 16
-WARM_UP = "import numpy as np\nfrom typing import *\ndef transform(grid):\n    return np.rot90(grid)[:, ::-1].copy()\n"
 
 
 def granted(step, *arguments) -> bool:
@@ -99,7 +98,6 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int) -> None:
     """Give up what this process and all that it forks will not need, fork the workers, and wait for their end."""
     import determinism
     import memory
-    import numpy as np
     import program
     import worker
 
@@ -117,7 +115,7 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int) -> None:
         level = ("namespaces", "full")[landlock] if namespaces else ("seccomp", "landlock")[landlock]
 
     determinism.replace_clocks(config["limits"]["wall_s"], program.overslept)
-    program.run_program(WARM_UP, [np.zeros((2, 3), int)], config["limits"]["max_side"])
+    program.rehearse()
     for kind, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, DESCRIPTORS)):
         isolation.set_limit(kind, value)
     os.write(1, json.dumps({"level": level}).encode() + b"\n")
