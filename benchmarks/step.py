@@ -20,6 +20,7 @@ one forward pass in linear layers and 2.5 in attention, and gradient checkpointi
 
 import argparse
 import datetime
+import gc
 import importlib.metadata
 import json
 import platform
@@ -30,13 +31,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import add_fused_lm_head
+
+from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
 
 SHAPES = {
     "8b": dict(
@@ -227,6 +229,10 @@ def differences(device: str, dtype: torch.dtype, shape: dict) -> dict[str, float
     half = Case(model, dtype, n_prompt, 256, 8)
     with torch.no_grad():
         padded, one_by_one, packed = half.trl_logps(), half.trl_logps(batch_size=1), half.shared_logps()
+        # beside a prompt that is longer by 100 tokens, the others are padded and their positions shift
+        half.ids, half.mask = (torch.nn.functional.pad(x, (100, 0, 0, 1)) for x in (half.ids, half.mask))
+        half.mask[-1] = 1
+        beside_longer = half.trl_logps()[:-1]
         exact_case = Case(model.to(torch.float32), torch.float32, n_prompt, 256, 8)
         exact, exact_packed = exact_case.trl_logps(), exact_case.shared_logps()
     pairs = {
@@ -234,6 +240,7 @@ def differences(device: str, dtype: torch.dtype, shape: dict) -> dict[str, float
         "packed - float32": (packed, exact),
         "packed - padded": (packed, padded),
         "padded - padded one by one": (padded, one_by_one),
+        "padded - padded beside a longer prompt": (padded, beside_longer),
         "float32 packed - float32": (exact_packed, exact),
     }
     return {name: (a - b).abs().mean().item() for name, (a, b) in pairs.items()}
@@ -296,6 +303,7 @@ def main() -> None:
             show(f"{name} {text}", results["cases"][text])
             args.output.write_text(json.dumps(report, indent=1) + "\n")
         del model, case
+        gc.collect()  # models hold cycles, and the next dtype's peak memory should not have this one in it
 
 
 if __name__ == "__main__":

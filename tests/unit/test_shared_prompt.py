@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from arc_precision.training.shared_prompt import SharedPromptAttention, pack, shared_prompt_logps, use_shared_prompt
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
+
+from arc_precision.training.shared_prompt import SharedPromptAttention, pack, shared_prompt_logps, use_shared_prompt
 
 CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))
 N_PROMPT, N_COMPLETION, VOCABULARY = 24, 14, 97
@@ -153,6 +154,28 @@ def test_half_precision_is_as_close_to_float32_as_the_plain_path(dtype, weights,
             error[name] += torch.tensor([logps, entropies, distance])
     assert (error["plain"] > 0).all()
     assert (error["shared"] < 1.15 * error["plain"]).all(), error
+
+
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
+def test_half_precision_differs_no_more_than_the_plain_path_between_two_batch_sizes(dtype, device):
+    """A larger batch has a longer prompt in it, by which the padding and with it the positions of the others shift."""
+    rows = [(group, 14, length) for group in range(4) for length in (14, 9, 14, 3)]
+    model = make_model(lora=True, dtype=dtype).to(device)
+
+    def autocast():
+        return torch.autocast(device, dtype)
+
+    packed_from_plain, plain_from_larger_plain = [], []
+    for seed in range(4):
+        ids, mask = (x.to(device) for x in make_batch([*rows, (4, 24, 14)], seed))
+        larger, _ = trl_logps(model, ids, mask, autocast=autocast)
+        ids, mask = ids[:-1, 10:], mask[:-1, 10:]
+        plain, _ = trl_logps(model, ids, mask, autocast=autocast)
+        packed, _ = shared_logps(model, ids, mask, autocast=autocast)
+        packed_from_plain.append((packed - plain).abs().mean())
+        plain_from_larger_plain.append((larger[:-1] - plain).abs().mean())
+    assert 0 < sum(packed_from_plain) <= sum(plain_from_larger_plain)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
