@@ -60,6 +60,9 @@ why: env  ## which settings, files or versions made jobs stale
 status: env  ## a table of every run
 	@python workflow/scripts/status.py $(CONFIGFILE)
 
+report-now: env  ## the report of what is there so far
+	@python workflow/scripts/report_now.py $(CONFIGFILE)
+
 config: dev-env  ## regenerate config.yaml's comments and the schema
 	python workflow/scripts/write_config.py
 

@@ -21,6 +21,14 @@ include: "workflow/rules/mismatch.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    refuse_full_disk()
+
+
+onsuccess:
+    tidy(Path(RESULTS), experiment.retention)
+
+
 localrules:
     all,
 

@@ -137,6 +137,13 @@ def test_an_edited_module_reruns_the_stages_that_import_it(finished, module, exp
         path.write_text(text)
 
 
+def test_the_trainer_states_that_go_are_not_missed(finished):
+    states = (finished / "results" / "tiny" / "runs").rglob("trainer_state.tar")
+    assert {path.parent.name for path in states} == {"checkpoint-20"}
+    assert not stale(finished)
+    assert {job[3] for job in stale(finished, {"max_steps": 30}) if job[0] == "train"} == {"30"}
+
+
 def test_an_edited_template_reruns_the_page_alone(finished):
     path = finished / "workflow" / "report" / "page.html.j2"
     text = path.read_text()

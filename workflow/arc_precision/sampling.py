@@ -1,7 +1,8 @@
 """Samplers: engines that draw completions and report the log-probability of every token they drew.
 
 Both engines take token ids and one seed per completion, so what is drawn depends on the seeds and the weights, never on
-the state of a random generator. The adapter reaches them as an adapter (`load_adapter`), never merged.
+the state of a random generator. The adapter reaches them as an adapter (`AdapterHandover`); merging (`MergedHandover`) is
+there because its effect is one of the things to measure.
 
 Not covered: prompts with images, several models in one process (vLLM allows one engine per process).
 """
@@ -9,7 +10,7 @@ Not covered: prompts with images, several models in one process (vLLM allows one
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -165,6 +166,11 @@ class VllmSampler:
             for output, sequence in zip(outputs, sequences, strict=True)
         ]
 
+    def load_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
+        """Replace the model's weights; names are those of the checkpoint. For engines built without adapters."""
+        self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        self.llm.reset_prefix_cache()
+
     def load_adapter(self, folder: Path) -> None:
         """See `Sampler.load_adapter`. A used id would serve the old weights, so each gets a new one."""
         if self._adapter is not None:
@@ -250,3 +256,34 @@ class AdapterHandover:
     def close(self) -> None:
         """Remove the folder."""
         self._folder.cleanup()
+
+
+class MergedHandover:
+    """Hands over base weights with the adapter merged in, rounded to the sampler's dtype.
+
+    TRL's own way, except that the trainer's base is never written to, so that it does not drift: every sync starts from
+    the stored weights. vLLM only.
+    """
+
+    def __init__(self, sampler: VllmSampler) -> None:
+        self._sampler = sampler
+
+    def sync(self, model) -> None:
+        """Give base plus adapter of a PEFT model to the sampler."""
+        self._sampler.load_weights(merged_weights(model, self._sampler.dtype))
+
+    def close(self) -> None:
+        """Nothing to remove."""
+
+
+@torch.no_grad()
+def merged_weights(model, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]]:
+    """Names and tensors of the base model with the adapter added in float32 and rounded to `dtype` once."""
+    layers = {name: module for name, module in model.base_model.model.named_modules() if hasattr(module, "base_layer")}
+    for name, weight in model.base_model.model.state_dict().items():
+        if ".lora_" in name:
+            continue
+        layer = layers.get(name.removesuffix(".base_layer.weight"))
+        if layer is not None:
+            weight = weight.float() + layer.get_delta_weight("default").float()
+        yield name.replace(".base_layer.", "."), weight.to(dtype)

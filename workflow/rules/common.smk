@@ -12,6 +12,7 @@ from arc_precision import staleness
 from arc_precision.config.base import settings
 from arc_precision.config.experiment import ConfigError, load_experiment
 from arc_precision.model_files import weight_files, tokenizer_files
+from arc_precision.retention import check_disk, tidy
 from arc_precision.tasks.sources import source_files
 
 # Faults of the configuration stop here, before any job, each in one sentence.
@@ -48,6 +49,14 @@ wildcard_constraints:
     stop=r"\d+",
     set=r"[A-Za-z0-9_-]+",
     dtype="float32|float16|bfloat16",
+
+
+def refuse_full_disk():
+    """Stop before the first job when too little disk is free."""
+    try:
+        check_disk(Path("."), experiment.retention)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def code(name):

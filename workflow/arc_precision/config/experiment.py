@@ -24,6 +24,7 @@ from arc_precision.config.evaluation import EvaluationConfig, SampleSlice, Score
 from arc_precision.config.model import ModelConfig
 from arc_precision.config.report import ReportConfig, ReportSlice
 from arc_precision.config.resources import Resources
+from arc_precision.config.retention import RetentionConfig
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.config.training import DEFAULT_ARMS, ArmConfig, TrainingConfig, TrainSlice
@@ -72,6 +73,7 @@ class ExperimentConfig(Section):
     audit: AuditConfig = Field(default_factory=AuditConfig, description="Why trainer and sampler disagree.")
     collapse: CollapseConfig = Field(default_factory=CollapseConfig, description="When a run counts as collapsed.")
     report: ReportConfig = Field(default_factory=ReportConfig, description="The comparison report.")
+    retention: RetentionConfig = Field(default_factory=RetentionConfig, description="What stays on disk.")
     resources: Resources = Field(
         default_factory=Resources, description="What jobs ask for; changing it reruns nothing."
     )
@@ -91,6 +93,15 @@ class ExperimentConfig(Section):
             raise ValueError("run_arms: the list is empty; write at least one arm, such as [float16, bfloat16]")
         if not self.seeds:
             raise ValueError("seeds: the list is empty; write at least one seed, such as [0]")
+        return self
+
+    @model_validator(mode="after")
+    def _engines(self):
+        for arm in self.run_arms:
+            if self.training_of(arm).sync == "merge" and self.sampling_of(arm).engine != "vllm":
+                raise ValueError(f"arms.{arm}: training.sync merge needs sampling.engine vllm; write sync: adapter")
+            if self.model.load_in_4bit and self.device != "cuda":
+                raise ValueError("model.load_in_4bit: true needs device: cuda; write load_in_4bit: false")
         return self
 
     @model_validator(mode="after")

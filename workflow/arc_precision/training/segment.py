@@ -88,7 +88,7 @@ def run_segment(
         config.sampler_dtype,
         config.device,
         config.max_prompt_tokens,
-        lora_r=config.training.lora.r,
+        lora_r=config.training.lora.r if config.training.sync == "adapter" else 0,
         gpu_memory_share=gpu_memory_share,
     )
     scorer = Scorer({row["row_id"]: task_of_row(row) for row in rows}, config.training.reward, config.sandbox, workers)

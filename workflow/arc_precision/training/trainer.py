@@ -15,7 +15,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from arc_precision.config.training import TrainSlice
 from arc_precision.mismatch.metrics import mismatch_metrics
-from arc_precision.sampling import AdapterHandover, Sampler, completion_seed
+from arc_precision.sampling import AdapterHandover, MergedHandover, Sampler, completion_seed
 from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
 
 # float16 below this is subnormal: fewer significant bits than bfloat16 has.
@@ -47,7 +47,7 @@ class PrecisionTrainer(GRPOTrainer):
         self.slice = config
         self.run_seed = seed
         self.sampler = sampler
-        self.handover = AdapterHandover(sampler)
+        self.handover = MergedHandover(sampler) if config.training.sync == "merge" else AdapterHandover(sampler)
         self._score = score
         self._row_ids: list[str] = []
         self._pending: Callable[[], list[float]] | None = None

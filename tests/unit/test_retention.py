@@ -1,0 +1,25 @@
+"""Disk: the check before, and what goes after."""
+
+import pytest
+
+from arc_precision.config.retention import RetentionConfig
+from arc_precision.retention import check_disk, tidy
+
+
+def test_all_but_the_last_trainer_state_go(tmp_path):
+    for arm in ("float16", "bfloat16"):
+        for step in (10, 20, 100):
+            folder = tmp_path / "runs" / arm / "seed-0" / f"checkpoint-{step}"
+            folder.mkdir(parents=True)
+            (folder / "trainer_state.tar").touch()
+            (folder / "adapter_model.safetensors").touch()
+    assert not tidy(tmp_path, RetentionConfig(trainer_states="all"))
+    assert len(tidy(tmp_path, RetentionConfig())) == 4
+    assert {path.parent.name for path in tmp_path.rglob("trainer_state.tar")} == {"checkpoint-100"}
+    assert len(list(tmp_path.rglob("adapter_model.safetensors"))) == 6
+
+
+def test_a_full_disk_is_refused(tmp_path):
+    check_disk(tmp_path, RetentionConfig(min_free_disk_mb=0))
+    with pytest.raises(ValueError, match="min_free_disk_mb: [0-9]+ MB are free, 1000000000 are wanted"):
+        check_disk(tmp_path, RetentionConfig(min_free_disk_mb=10**9))

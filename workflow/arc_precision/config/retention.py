@@ -1,0 +1,18 @@
+"""What stays on disk."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from arc_precision.config.base import Section
+
+
+class RetentionConfig(Section):
+    """Never part of a slice: what is kept changes no result."""
+
+    trainer_states: Literal["last", "all"] = Field(
+        "last",
+        description="Optimizer and scheduler states that are kept after a finished invocation: those of each run's last "
+        "checkpoint, from which more steps go on, or all. Adapters are always kept.",
+    )
+    min_free_disk_mb: int = Field(2000, ge=0, description="Free disk below which no invocation starts.")

@@ -1,0 +1,35 @@
+"""Disk: what an invocation needs before it starts, and what nothing needs any more when it has ended."""
+
+import shutil
+from pathlib import Path
+
+from arc_precision.config.retention import RetentionConfig
+
+
+def check_disk(folder: Path, retention: RetentionConfig) -> None:
+    """Raise ValueError when too little disk is free where results go."""
+    free_mb = shutil.disk_usage(folder).free // 2**20
+    if free_mb < retention.min_free_disk_mb:
+        raise ValueError(
+            f"retention.min_free_disk_mb: {free_mb} MB are free, {retention.min_free_disk_mb} are wanted; free some, or "
+            "write a smaller number"
+        )
+
+
+def needless_states(results: Path) -> list[Path]:
+    """Trainer states of all but the last checkpoint of each run. A run goes on from its last one alone."""
+    needless = []
+    for run in sorted(results.glob("runs/*/seed-*")):
+        states = sorted(
+            run.glob("checkpoint-*/trainer_state.tar"), key=lambda path: int(path.parent.name.split("-")[1])
+        )
+        needless += states[:-1]
+    return needless
+
+
+def tidy(results: Path, retention: RetentionConfig) -> list[Path]:
+    """Remove what `retention` does not keep, and return it."""
+    removed = needless_states(results) if retention.trainer_states == "last" else []
+    for path in removed:
+        path.unlink()
+    return removed

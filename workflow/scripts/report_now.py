@@ -1,0 +1,31 @@
+"""The report of a half-finished experiment: whatever lies there now (`make report-now`). It says what is missing."""
+
+import argparse
+import json
+import warnings
+from pathlib import Path
+
+from arc_precision.cli import run
+
+warnings.filterwarnings("ignore", message="The environment variable CONDOR_CONFIG")
+
+
+def main() -> None:
+    from arc_precision.pipeline import experiment_of
+    from arc_precision.report.build import build_report
+    from arc_precision.report.page import render
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--configfile", type=Path, nargs="*", default=[], help="experiment laid over config.yaml")
+    args = parser.parse_args()
+
+    experiment = experiment_of(Path.cwd(), args.configfile)
+    results = Path("results") / experiment.experiment
+    report = build_report(experiment.report_slice(), results)
+    page = results / "report" / "report-now.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(render(json.loads(report.model_dump_json()), Path("workflow/report")), encoding="utf-8")
+    print(f"{page}: open it in a browser")
+
+
+run(main)
