@@ -8,6 +8,7 @@ from random import Random
 
 import numpy as np
 import pytest
+
 from arc_precision.tasks import dsl
 from arc_precision.tasks.dsl import PRIMITIVES, Ink, NotApplicable, Paint
 from arc_precision.tasks.program import COLOR_TYPES, KEEPS_SHAPE

@@ -4,6 +4,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+
 from arc_precision.tasks.dsl import PRIMITIVES
 from arc_precision.tasks.generator import generate_task, generate_tasks
 from arc_precision.tasks.program import COLOR_TYPES, parse_completion, run_program, same_grid, solves

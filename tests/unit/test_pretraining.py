@@ -8,6 +8,9 @@ from itertools import islice
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from arc_precision import pretraining
 from arc_precision.pretrain_config import PretrainConfig
 from arc_precision.pretraining import (
@@ -26,8 +29,6 @@ from arc_precision.tasks import tokenizer as tiny
 from arc_precision.tasks.generator import generate_task
 from arc_precision.tasks.grids import Pair
 from arc_precision.tasks.program import parse_completion, solves
-from pydantic import ValidationError
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 SMALL = PretrainConfig(
     seed=3,

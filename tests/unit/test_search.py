@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from arc_precision.tasks.grids import Pair, Task
 from arc_precision.tasks.program import run_program, solves
 from arc_precision.tasks.search import one_step_programs, shortest_program

@@ -4,11 +4,12 @@ import random
 
 import numpy as np
 import pytest
+from transformers import AutoTokenizer
+
 from arc_precision.tasks import tokenizer as tiny
 from arc_precision.tasks.dsl import PRIMITIVES
 from arc_precision.tasks.generator import generate_task
 from arc_precision.tasks.grids import Pair, Task
-from transformers import AutoTokenizer
 
 TASKS = [generate_task(2, i) for i in range(60)]
 
