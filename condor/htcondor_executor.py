@@ -4,6 +4,7 @@
 the plugin keeps to itself, so it accepts exactly that version. With a later plugin, see which of these it has learnt:
 
 * Requests follow from Snakemake's standard resources (`mem_mb`, `disk_mb`, `runtime`, `gpu`); the plugin ignores them.
+  A dry run prints them.
 * `htcondor_submit_X` sets submit command X to what is written; the plugin puts strings in quotes, which few commands
   accept.
 * A failed job's report ends with HTCondor's reason and the file that holds the job's messages.
@@ -32,6 +33,7 @@ from typing import Any
 import classad2
 import htcondor2
 import snakemake_executor_plugin_htcondor as plugin
+from snakemake.executors import dryrun
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
@@ -52,13 +54,15 @@ SCHEDD_LIMIT_S = 600
 # How long a removed job may take to end. A machine grants it ten minutes by default, a lost machine the job's lease.
 REMOVAL_LIMIT_S = 1200
 
+GPU_CONSTRAINTS = ("require_gpus", "gpus_minimum_capability", "gpus_minimum_memory", "gpus_minimum_runtime")
+
 SUBMISSION_ERRORS = (WorkflowError, htcondor2.HTCondorException)
 
 
 class Executor(plugin.Executor):
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._workdir = classad2.quote(os.path.realpath(self.workflow.workdir_init))
+        self._workdir = classad2.quote(os.getcwd())
         self._mine = f"{WORKDIR} == {self._workdir}"
         self._submission = ""
         # by cluster:
@@ -107,17 +111,9 @@ class Executor(plugin.Executor):
         """The plugin's one hook that sees both the job and its submit description, before GPU keys are added."""
         super()._handle_explicit_unit_resources(job, submit)
         resources = job.resources
+        submit.update(requests(job))
         submit[f"My.{WORKDIR}"] = self._workdir
         submit[f"My.{SUBMISSION}"] = self._submission
-        submit.setdefault("request_memory", f"{resources.mem_mib * job.attempt}MB")
-        submit.setdefault("request_disk", f"{resources.disk_mib}MB")
-        # job.threads is cut to the cores of the controller's own machine.
-        threads = job.rule.resources["_cores"]
-        submit["request_cpus"] = job.threads if threads.is_evaluable() else threads.value
-        if gpus := resources.get("gpu"):
-            submit["request_gpus"] = gpus
-            if gpu_requirements := resources.get("gpu_requirements"):
-                submit["requirements"] = f"({submit.get('requirements', 'true')}) && ({gpu_requirements})"
         too_often = f"NumShadowStarts > {resources.max_starts}"
         too_long = "false"
         if runtime_min := resources.get("runtime"):
@@ -175,15 +171,16 @@ class Executor(plugin.Executor):
         return super()._report_and_resolve_job_state(current_job, job_state)
 
     def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **kwargs: Any) -> None:
-        cluster = job_info.external_jobid
+        cluster, job = job_info.external_jobid, job_info.job
         if cluster is not None:
             state = self._job_current_states.get(cluster)
             if state is not None and state.status == plugin.JobStatus.HELD:
                 self._remove(f"ClusterId == {cluster}", "Snakemake has given it up")
             if reason := self._given_up.get(cluster, self._reasons.get(cluster)):
                 msg = f"{msg} Reason: {reason}."
-            name = job_info.job.name
-            msg = f"{msg} Its messages: {self.jobDir}/{name}/{name}-{job_info.job.jobid}_{cluster}.err . "
+            if cluster in self._given_up:
+                job.attempt = job.restart_times + 1  # the last: a retry would ask for even more
+            msg = f"{msg} Its messages: {self.jobDir}/{job.name}/{job.name}-{job.jobid}_{cluster}.err . "
         super().report_job_error(job_info, msg=msg, **kwargs)
 
     def _look_for_unmatched(self, active_jobs: list[SubmittedJobInfo]) -> None:
@@ -253,6 +250,36 @@ class Executor(plugin.Executor):
                 time.sleep(5)
 
 
+class DryRun(dryrun.Executor):
+    """Prints what each job would request of the pool, in HTCondor's words."""
+
+    def printjob(self, job: JobExecutorInterface) -> None:
+        super().printjob(job)
+        if not (job.rule.norun or job.name in self.workflow._localrules):  # to a dry run itself, every job is local
+            self.logger.info(f"    {job.name} requests: " + ", ".join(f"{k}={v}" for k, v in requests(job).items()))
+
+
+def requests(job: JobExecutorInterface) -> dict[str, Any]:
+    """What a job requests of the pool, as submit commands: what its rule or the profile says in HTCondor's words, or
+    else what follows from Snakemake's."""
+    resources = job.resources
+    threads = job.rule.resources["_cores"]
+    submit = {
+        # job.threads is cut to the cores of the controller's own machine.
+        "request_cpus": job.threads if threads.is_evaluable() else threads.value,
+        "request_memory": resources.get("request_memory", f"{resources.mem_mib * job.attempt}MB"),
+        "request_disk": resources.get("request_disk", f"{resources.disk_mib}MB"),
+    }
+    requirements = [resources.get("requirements")]
+    if gpus := resources.get("request_gpus", resources.get("gpu")):
+        submit["request_gpus"] = gpus
+        submit |= {key: resources[key] for key in GPU_CONSTRAINTS if key in resources.keys()}
+        requirements.append(resources.get("gpu_requirements"))
+    if any(requirements):
+        submit["requirements"] = " && ".join(f"({requirement})" for requirement in requirements if requirement)
+    return submit
+
+
 def as_if_free(machine: classad2.ClassAd) -> classad2.ClassAd:
     """The ad of a slot with the resources it has when nothing runs in it."""
     for resource in ("Cpus", "Memory", "Disk", "GPUs"):
@@ -300,3 +327,4 @@ def conjuncts(expression: str) -> Iterator[str]:
 if version("snakemake-executor-plugin-htcondor") != PLUGIN_VERSION:
     raise WorkflowError(f"{__file__} is for snakemake-executor-plugin-htcondor {PLUGIN_VERSION}: install that version.")
 ExecutorPluginRegistry().plugins["htcondor"].executor = Executor
+ExecutorPluginRegistry().plugins["dryrun"].executor = DryRun

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pool import Pool, Project
+from pool import Pool, Project, toy_pipeline
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -18,7 +18,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
 
 @pytest.fixture
 def project(pool: Pool, tmp_path: Path) -> Iterator[Project]:
-    project = Project(pool, tmp_path / "project")
+    project = Project(pool, toy_pipeline(tmp_path / "project"))
     yield project
     project.end()
     print(project.log)  # shown if the test failed

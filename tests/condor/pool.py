@@ -2,12 +2,12 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -64,7 +64,7 @@ class Pool:
     def _is_up(self) -> bool:
         command = [*UNPRIVILEGED, "condor_status", "-any", "-af", "MyType"]
         found = subprocess.run(command, env=self.environment, capture_output=True, text=True).stdout.split()
-        return found.count("Machine") == len(MACHINES) and "Scheduler" in found
+        return found.count("Machine") >= len(MACHINES) and "Scheduler" in found
 
     def command(self, *arguments: str, cwd: Path | None = None) -> str:
         """Standard output of one HTCondor command; a failure raises CalledProcessError."""
@@ -88,12 +88,20 @@ class Pool:
         """None for the moment in which the master is about to start another one."""
         return next((p for p in self._master.children() if p.name() == "condor_schedd"), None)
 
-    def lose(self, machine: str) -> None:
-        """Kills everything that runs on this machine. It comes back empty: the master starts its startd again."""
-        for startd in self._master.children():
+    @contextmanager
+    def lost(self, machine: str) -> Iterator[None]:
+        """Within this context, nothing runs on the machine any more and nobody says so. It then comes back, empty."""
+        master = self._master
+        master.suspend()  # it would start the startd again
+        for startd in master.children():
             if startd.name() == "condor_startd" and ("STARTD2" in startd.cmdline()) == (machine == "gpu2.example.com"):
                 for process in [startd, *startd.children(recursive=True)]:
                     process.kill()
+        try:
+            yield
+        finally:
+            master.resume()
+            wait_until(self._is_up, "the lost machine is back")
 
     def stop(self) -> None:
         master = self._master
@@ -101,16 +109,27 @@ class Pool:
         master.wait(LIMIT_S)
 
 
+def toy_pipeline(folder: Path) -> Path:
+    """Makes `folder`, a working directory with the toy pipeline and the repository's own profiles."""
+    folder.mkdir()
+    for source in [*(HERE / "toy").iterdir(), REPOSITORY / "condor", REPOSITORY / "profiles"]:
+        (folder / source.name).symlink_to(source)
+    return folder
+
+
+def real_pipeline(folder: Path) -> Path:
+    """Makes `folder`, a working directory with the repository's pipeline and nothing of its results."""
+    folder.mkdir()
+    for name in ("Snakefile", "config.yaml", "workflow", "experiments", "resources", "envs", "condor", "profiles"):
+        (folder / name).symlink_to(REPOSITORY / name)
+    return folder
+
+
 class Project:
-    """A working directory with the toy pipeline and the repository's own profile, and the Snakemake that runs there."""
+    """A pipeline's working directory and the Snakemake that runs there."""
 
     def __init__(self, pool: Pool, folder: Path):
         self.pool, self.folder = pool, folder
-        folder.mkdir()
-        for name in ("Snakefile", "step"):
-            shutil.copy(HERE / "toy" / name, folder)
-        (folder / "condor").symlink_to(REPOSITORY / "condor")
-        (folder / "profiles").symlink_to(REPOSITORY / "profiles")
         (folder / "blocked").mkdir()
         self.profiles = ["condor"]
         self.controllers: list[subprocess.Popen] = []
@@ -131,9 +150,9 @@ class Project:
         self.controllers.append(controller)
         return controller
 
-    def run(self, *arguments: str) -> int:
+    def run(self, *arguments: str, limit_s: int = LIMIT_S) -> int:
         """Exit status of a whole run."""
-        return self.start(*arguments).wait(LIMIT_S)
+        return self.start(*arguments).wait(limit_s)
 
     def end(self) -> None:
         """Takes away the controllers and jobs that a failed test has left."""

@@ -50,11 +50,12 @@ def test_a_released_job_goes_on(pool: Pool, project: Project):
 
 def test_unmatched_requirements_are_reported_with_their_reason_and_a_limit(pool: Pool, project: Project):
     requirements = 'pretrain:requirements=(TARGET.HasDocker) && (TARGET.Machine == "gpu3.example.com")'
-    assert project.run(TARGET, "--retries", "0", "--set-resources", requirements, "pretrain:unmatched_limit_s=5") == 1
+    assert project.run(TARGET, "--set-resources", requirements, "pretrain:unmatched_limit_s=5") == 1
     reason = 'none of the pool\'s 2 machines fits: TARGET.Machine == "gpu3.example.com" (0 do)'
     assert f"cannot run, {reason}. It fails in 5 s" in project.log
     assert f"for 5 s {reason}" in project.log.split("Error in rule pretrain")[1]
     assert pool.queue(project.jobs_here) == []
+    assert len(pool.history(project.jobs_here)) == 1, "a retry would not match either"
 
 
 def test_a_failed_job_is_tried_again_with_more_memory_and_names_its_messages(pool: Pool, project: Project):
@@ -101,8 +102,8 @@ def test_a_directory_stays_with_the_schedd_that_may_still_run_its_jobs(pool: Poo
 
 
 def test_a_failed_submission_leaves_other_jobs_alone(project: Project):
-    broken = "train_tasks:requirements=((("
-    controller = start_blocked(project, "out/train_tasks", "--retries", "0", "--set-resources", broken)
+    broken = "train_candidates:requirements=((("
+    controller = start_blocked(project, "out/train_candidates", "--retries", "0", "--set-resources", broken)
     wait_until(lambda: "could not be submitted" in project.log, "the submission has failed")
     project.unblock("pretrain")
     assert controller.wait(LIMIT_S) == 1
@@ -146,24 +147,24 @@ def test_a_job_that_restarts_for_ever_is_stopped(pool: Pool, project: Project):
 
 @pytest.mark.slow
 def test_a_restart_of_the_schedd_costs_nothing(pool: Pool, project: Project):
-    project.block("train_tasks")
-    controller = project.start("out/train_float16")
-    wait_until(lambda: project.events("train_tasks") == ["start"], "train_tasks runs")
+    project.block("train_candidates")
+    controller = project.start("out/train_set")
+    wait_until(lambda: project.events("train_candidates") == ["start"], "train_candidates runs")
     old = pool.schedd()
     old.kill()
     wait_until(lambda: pool.schedd() not in (None, old), "the master has started another schedd")
-    project.unblock("train_tasks")
-    assert controller.wait(LIMIT_S) == 0  # `train` was submitted to the new schedd
-    assert project.events("train_tasks") == ["start", "end"]
+    project.unblock("train_candidates")
+    assert controller.wait(LIMIT_S) == 0  # `train_set` was submitted to the new schedd
+    assert project.events("train_candidates") == ["start", "end"]
 
 
 @pytest.mark.slow
 def test_a_lost_machine_is_noticed_and_its_job_runs_elsewhere(pool: Pool, project: Project):
     controller = start_blocked(project, "--set-resources", "pretrain:htcondor_submit_job_lease_duration=20")
     (job,) = pool.queue(project.jobs_here)
-    pool.lose(job["RemoteHost"].rpartition("@")[2])
-    project.unblock("pretrain")
-    assert controller.wait(LIMIT_S) == 0
+    with pool.lost(job["RemoteHost"].rpartition("@")[2]):
+        project.unblock("pretrain")
+        assert controller.wait(LIMIT_S) == 0
     assert project.events("pretrain") == ["start", "start", "end"]
 
 

@@ -2,7 +2,7 @@
 
 from pool import HERE, MACHINES, Pool, Project
 
-GPU_RULES = {"perfectible", "train", "sample", "audit", "pretrain"}
+GPU_RULES = {"train_set", "train", "sample", "audit", "pretrain"}
 
 
 def rule_of(job: dict) -> str:
@@ -46,7 +46,7 @@ def test_every_key_of_the_notebooks_submit_description_can_be_said(pool: Pool, p
 def test_requirements_choose_the_machine_of_gpu_jobs_alone(pool: Pool, project: Project):
     for machine in sorted(MACHINES):
         choice = f'(TARGET.Machine == "{machine}")'
-        rules = ("pretrain", "train_tasks")
+        rules = ("pretrain", "train_candidates")
         (project.folder / "site").mkdir(exist_ok=True)
         lines = "".join(f"  {rule}:\n    gpu_requirements: {choice}\n" for rule in rules)
         (project.folder / "site" / "profile.yaml").write_text(f"set-resources:\n{lines}")

@@ -9,39 +9,51 @@ from pathlib import Path
 import classad2
 import pytest
 import yaml
-from pool import HERE, LIMIT_S, REPOSITORY, wait_until
+from pool import LIMIT_S, REPOSITORY, real_pipeline, toy_pipeline, wait_until
 
 sys.path.insert(0, str(REPOSITORY / "condor"))
 from htcondor_executor import as_if_free, conjuncts, explain, fits  # noqa: E402
 
-GPU_RULES = {"perfectible", "train", "sample", "audit", "pretrain"}
+GPU_RULES = {"train_set", "train", "sample", "audit", "pretrain"}
 
 
-def requests(snakefile: Path, *arguments: str) -> dict[str, dict[str, str]]:
-    """Rule -> resources, as a dry run with the profile prints them."""
-    dry_run = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-n", "--profile", "condor", "--snakefile", snakefile, *arguments],
-        cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    blocks = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", dry_run.stdout + dry_run.stderr, re.MULTILINE)
-    return {
-        rule: dict(re.findall(r"(\w+)=(.*?)(?:, (?=\w+=)|$)", re.search(r"resources: (.*)", block)[1]))
-        for rule, block in blocks
-    }
+def requests(project: Path, *arguments: str) -> dict[str, list[dict[str, str]]]:
+    """Rule -> what each of its jobs requests, as a dry run with the profile prints it."""
+    command = [sys.executable, "-m", "snakemake", "-n", "--profile", "condor", *arguments]
+    dry_run = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert dry_run.returncode == 0, dry_run.stderr
+    found = {}
+    for rule, commands in re.findall(r"^    (\w+) requests: (.*)$", dry_run.stdout + dry_run.stderr, re.MULTILINE):
+        found.setdefault(rule, []).append(dict(pair.split("=", 1) for pair in commands.split(", ")))
+    return found
 
 
-def test_a_dry_run_prints_what_each_rule_requests():
-    found = requests(HERE / "toy" / "Snakefile", "out/report_page", "out/pretrain", "--directory", "results/dry-run")
-    assert set(found) == GPU_RULES | {
-        "train_tasks", "evaluation_set", "model_manifest", "score", "audit_join", "report_data", "report_page",
-    }  # fmt: skip
-    for rule, resources in found.items():
-        assert resources.get("gpu", "0") == ("1" if rule in GPU_RULES else "0")
-        local = rule in ("report_data", "report_page")
-        assert resources["mem_mb"] == ("2000" if local else "600" if rule in GPU_RULES else "300")
-        assert resources["disk_mb"] == ("2000" if local else "100" if rule in GPU_RULES else "50")
-        assert resources["max_starts"] == "10"
-        assert resources["unmatched_limit_s"] == "1800"
+def test_a_dry_run_prints_what_each_rule_requests(tmp_path: Path):
+    gpu = {"request_cpus": "1", "request_memory": "573MB", "request_disk": "96MB", "request_gpus": "1"}
+    gpu |= {"gpus_minimum_memory": "15000", "gpus_minimum_capability": "7.0"}
+    cpu = {"request_cpus": "1", "request_memory": "287MB", "request_disk": "48MB"}
+    assert requests(toy_pipeline(tmp_path / "toy"), "out/report_page", "out/pretrain") == {
+        "train_candidates": [cpu],
+        "evaluation_set": [cpu],
+        "model_manifest": [cpu],
+        "train_set": [gpu],
+        "pretrain": [gpu],
+        "train": [gpu, gpu],
+        "sample": [gpu, gpu],
+        "score": [cpu | {"request_cpus": "2"}] * 2,
+        "audit": [gpu, gpu],
+        "audit_join": [cpu],
+    }  # report_data and report_page run where Snakemake runs
+
+
+def test_only_gpu_rules_of_the_pipeline_request_gpus(tmp_path: Path):
+    """In the GPU environment; nothing of it is needed to plan."""
+    smoke = ("--configfile", "experiments/smoke.yaml")
+    found = requests(real_pipeline(tmp_path / "real"), *smoke, "--config", "device=cuda")
+    gpu_rules = {rule for rule, jobs in found.items() for job in jobs if "request_gpus" in job}
+    cpu_rules = {rule for rule, jobs in found.items() for job in jobs if "request_gpus" not in job}
+    assert gpu_rules == GPU_RULES & set(found) >= {"train_set", "train", "sample"}
+    assert cpu_rules == set(found) - GPU_RULES >= {"train_candidates", "evaluation_set", "model_manifest", "score"}
 
 
 def test_no_setting_is_in_two_profiles():
