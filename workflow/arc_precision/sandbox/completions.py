@@ -49,4 +49,7 @@ def _defines_transform(source: str) -> bool:
             names = symtable.symtable(source, "<program>", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False  # ValueError: null bytes, lone surrogates; the last two: nesting deeper than the parser takes
-    return "transform" in names.get_identifiers() and names.lookup("transform").is_assigned()
+    if "transform" not in names.get_identifiers():
+        return False
+    symbol = names.lookup("transform")
+    return symbol.is_assigned() or symbol.is_imported()

@@ -22,11 +22,12 @@ import isolation
 # What a program can import, besides `common` and `dsl`. A program's process cannot open files, so what is loaded
 # before is all there is: the same on every machine and at every level.
 PROGRAM_MODULES = (
-    "abc", "bisect", "builtins", "cmath", "collections", "collections.abc", "contextlib", "copy",
+    "__future__", "abc", "bisect", "builtins", "cmath", "collections", "collections.abc", "contextlib", "copy",
     "dataclasses", "decimal", "enum", "fractions", "functools", "heapq", "inspect", "io", "itertools", "json", "math",
-    "numbers", "numpy", "numpy.fft", "numpy.lib.stride_tricks", "numpy.linalg", "numpy.ma", "numpy.random",
-    "numpy.typing", "operator", "os", "pprint", "queue", "random", "re", "statistics", "string", "struct", "sys",
-    "textwrap", "threading", "time", "traceback", "types", "typing", "warnings",
+    "numbers", "numpy", "numpy.char", "numpy.fft", "numpy.lib.stride_tricks", "numpy.linalg", "numpy.ma",
+    "numpy.polynomial", "numpy.random", "numpy.rec", "numpy.typing", "operator", "os", "pprint", "queue", "random",
+    "re", "statistics", "string", "struct", "sys", "textwrap", "threading", "time", "traceback", "types", "typing",
+    "unicodedata", "warnings",
 )  # fmt: skip
 # Modules that do without these; every shared library makes every fork slower.
 UNNEEDED = ("_json", "_opcode", "_pickle", "_queue", "_statistics")

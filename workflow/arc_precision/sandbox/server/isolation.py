@@ -104,7 +104,7 @@ def set_limit(kind: int, value: int) -> None:
 # A program inherits those, so they are such as do no harm in its hands: it has no descriptor but the null device's, no
 # pidfd to send a signal to, limits it cannot raise, and a limit on processes under which clone fails.
 _ALLOWED = {
-    "read": 0, "write": 1, "close": 3, "fstat": 5, "poll": 7, "lseek": 8, "munmap": 11, "brk": 12, "rt_sigaction": 13,
+    "read": 0, "write": 1, "close": 3, "poll": 7, "lseek": 8, "munmap": 11, "brk": 12, "rt_sigaction": 13,
     "rt_sigprocmask": 14, "rt_sigreturn": 15, "writev": 20, "sched_yield": 24, "mremap": 25, "madvise": 28,
     "getpid": 39, "exit": 60, "wait4": 61, "gettimeofday": 96, "getrlimit": 97, "getrusage": 98, "times": 100,
     "getuid": 102, "getgid": 104, "geteuid": 107, "getegid": 108, "setpgid": 109, "getppid": 110, "sigaltstack": 131,
