@@ -72,9 +72,7 @@ function frame(extra) {
   };
 }
 
-// Drag to zoom along x; the page resets it on a double click.
 const zoomable = {
-  toolbox: { show: true, itemSize: 0, feature: { dataZoom: { yAxisIndex: "none", brushStyle: { color: "rgba(120,140,170,.25)" } } } },
   dataZoom: [{ type: "inside", zoomOnMouseWheel: "ctrl", moveOnMouseMove: false, moveOnMouseWheel: false, filterMode: "none" }],
 };
 
@@ -444,7 +442,6 @@ function draw(figure) {
   }
   held.built = built;
   held.chart.setOption(built.option, { notMerge: true });
-  if (built.option.toolbox) held.chart.dispatchAction({ type: "takeGlobalCursor", key: "dataZoomSelect", dataZoomSelectActive: true });
   if (figure.querySelector("details").open) fillTable(figure, built);
 }
 
@@ -454,9 +451,35 @@ function zoomTo(chart, start, end) {
   chart.dispatchAction({ type: "dataZoom", start, end });
 }
 
+// Drag along x to zoom in, double-click to zoom out.
+function zoomByMouse(plot, chart) {
+  const mark = element("div", { className: "zoom-mark", hidden: true });
+  plot.append(mark);
+  const left = (event) => event.clientX - plot.getBoundingClientRect().left;
+  plot.addEventListener("pointerdown", (down) => {
+    if (down.button !== 0 || down.pointerType === "touch" || !chart.getOption().dataZoom?.length) return;
+    const from = left(down);
+    const move = (event) => {
+      mark.hidden = false;
+      mark.style.left = `${Math.min(from, left(event))}px`;
+      mark.style.width = `${Math.abs(left(event) - from)}px`;
+    };
+    const up = (event) => {
+      removeEventListener("pointermove", move);
+      mark.hidden = true;
+      if (Math.abs(left(event) - from) < 6) return;
+      const [startValue, endValue] = [from, left(event)].sort((a, b) => a - b).map((x) => chart.convertFromPixel({ xAxisIndex: 0 }, x));
+      chart.dispatchAction({ type: "dataZoom", startValue, endValue });
+    };
+    addEventListener("pointermove", move);
+    addEventListener("pointerup", up, { once: true });
+  });
+  plot.addEventListener("dblclick", () => zoomTo(chart, 0, 100));
+}
+
 function listen(figure, plot, chart) {
   chart.on("finished", () => { figure.dataset.drawn = "yes"; });
-  chart.getZr().on("dblclick", () => zoomTo(chart, 0, 100));
+  zoomByMouse(plot, chart);
   figure.querySelector("details").addEventListener("toggle", (event) => { if (event.target.open) fillTable(figure, charts.get(figure).built); });
   let place = -1;
   plot.addEventListener("keydown", (event) => {
@@ -515,7 +538,7 @@ function showCards(choice) {
 
 function attemptBox(card, attempt) {
   const place = attempt.seed === null ? attempt.arm : `${attempt.arm}, seed ${attempt.seed}`;
-  const head = element("h4", {}, `${place}, completion ${attempt.sample}`,
+  const head = element("h3", {}, `${place}, completion ${attempt.sample}`,
     element("span", {}, "reward ", data(attempt.reward)),
     element("span", {}, "train ", data(attempt.train_correct, String), " of ", data(attempt.train_total, String)),
     element("span", {}, "test ", data(attempt.test_correct, String), " of ", data(attempt.test_total, String)));
