@@ -11,8 +11,8 @@ def check_disk(folder: Path, retention: RetentionConfig) -> None:
     free_mb = shutil.disk_usage(folder).free // 2**20
     if free_mb < retention.min_free_disk_mb:
         raise ValueError(
-            f"retention.min_free_disk_mb: {free_mb} MB are free, {retention.min_free_disk_mb} are wanted; free some, or "
-            "write a smaller number"
+            f"retention.min_free_disk_mb: {free_mb} MB are free, {retention.min_free_disk_mb} are wanted; free some, "
+            "or write a smaller number"
         )
 
 
@@ -20,11 +20,13 @@ def needless_states(results: Path) -> list[Path]:
     """Trainer states of all but the last checkpoint of each run. A run goes on from its last one alone."""
     needless = []
     for run in sorted(results.glob("runs/*/seed-*")):
-        states = sorted(
-            run.glob("checkpoint-*/trainer_state.tar"), key=lambda path: int(path.parent.name.split("-")[1])
-        )
-        needless += states[:-1]
+        states = run.glob("checkpoint-*/trainer_state.tar")
+        needless += sorted(states, key=_step)[:-1]
     return needless
+
+
+def _step(state: Path) -> int:
+    return int(state.parent.name.split("-")[1])
 
 
 def tidy(results: Path, retention: RetentionConfig) -> list[Path]:

@@ -1,8 +1,8 @@
 """Samplers: engines that draw completions and report the log-probability of every token they drew.
 
-Both engines take token ids and one seed per completion, so what is drawn depends on the seeds and the weights, never on
-the state of a random generator. The adapter reaches them as an adapter (`AdapterHandover`); merging (`MergedHandover`) is
-there because its effect is one of the things to measure.
+Both engines take token ids and one seed per completion, so what is drawn depends on the seeds and the weights, never
+on the state of a random generator. The adapter reaches them as an adapter (`AdapterHandover`); merging
+(`MergedHandover`) is there because its effect is one of the things to measure.
 
 Not covered: prompts with images, several models in one process (vLLM allows one engine per process).
 """

@@ -12,7 +12,7 @@ class RetentionConfig(Section):
 
     trainer_states: Literal["last", "all"] = Field(
         "last",
-        description="Optimizer and scheduler states that are kept after a finished invocation: those of each run's last "
+        description="Optimizer and scheduler states kept after a finished invocation: those of each run's last "
         "checkpoint, from which more steps go on, or all. Adapters are always kept.",
     )
     min_free_disk_mb: int = Field(2000, ge=0, description="Free disk below which no invocation starts.")

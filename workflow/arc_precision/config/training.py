@@ -15,7 +15,7 @@ class LoraSettings(Section):
     """The trained adapter (PEFT LoRA)."""
 
     r: int = Field(8, gt=0, description="Rank.")
-    alpha: float = Field(16, gt=0, description="Scale before the division by r, or by sqrt(r) with rsLoRA.")
+    alpha: float = Field(64, gt=0, description="Scale before the division by r, or by sqrt(r) with rsLoRA.")
     use_rslora: bool = Field(False, description="Scale alpha/sqrt(r) instead of alpha/r.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside the adapter.")
     target_modules: tuple[str, ...] = Field(
@@ -27,7 +27,7 @@ class LoraSettings(Section):
 class LossScaleConfig(Section):
     """float16's dynamic loss scale (torch.amp.GradScaler); unused in other dtypes."""
 
-    init_scale: float = Field(65536.0, gt=0, description="First scale. Too high a scale skips the first steps.")
+    init_scale: float = Field(1024.0, gt=0, description="First scale. Too high a scale skips the first steps.")
     growth_interval: int = Field(400, gt=0, description="Steps without overflow before the scale doubles.")
 
 
@@ -44,7 +44,13 @@ class TrainingConfig(Section):
         description="0 for a program that is not valid, else 1 + 9C (arc-v2-no-pixel-score) or 1 + 8C + P (arc-v1); "
         "C: share of grids exactly right, P: mean pixel score.",
     )
-    learning_rate: float = Field(5e-4, gt=0, description="Constant after the warm-up.")
+    learning_rate: float = Field(
+        1e-3,
+        gt=0,
+        description="Constant after the warm-up. Chosen with lora.alpha and the batch by a sweep in both dtypes, "
+        "before arms were compared (benchmarks/results/sweep-h200.json): best reward after 60 steps; five times as "
+        "much collapses.",
+    )
     warmup_steps: int = Field(0, ge=0, description="Steps of linear warm-up.")
     lr_scheduler_type: Literal["constant_with_warmup", "linear", "cosine"] = Field(
         "constant_with_warmup", description="`linear` and `cosine` fall to 0 at schedule_steps."
@@ -56,7 +62,11 @@ class TrainingConfig(Section):
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
     max_grad_norm: float = Field(0.1, gt=0, description="Gradient norm is clipped to this.")
     num_generations: int = Field(8, gt=1, description="Completions per prompt, the group of GRPO.")
-    per_device_train_batch_size: int = Field(16, gt=0, description="Completions in one forward and backward pass.")
+    per_device_train_batch_size: int = Field(
+        64,
+        gt=0,
+        description="Completions in one forward and backward pass; 8 prompts here. Two were too noisy to learn.",
+    )
     gradient_accumulation_steps: int = Field(1, gt=0, description="Passes per optimizer step.")
     steps_per_generation: int = Field(1, gt=0, description="Passes that one batch of completions is split into.")
     num_iterations: int = Field(1, gt=0, description="How often each batch of completions is used.")
