@@ -1,6 +1,7 @@
 """Made-up data in real formats: ARC tasks, BARC's file, and a tokenizer with a chat template like Llama 3's."""
 
 import gzip
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -68,14 +69,24 @@ def _indented_json(task: Task) -> str:
     """`json.dumps(task_json(task), indent=2)` two levels deep, many times faster."""
 
     def grid(cells: np.ndarray) -> str:
-        rows = [",\n            ".join(map(str, row)) for row in cells.tolist()]
-        return "[" + ",".join(f"\n          [\n            {row}\n          ]" for row in rows) + "\n        ]"
+        zeros, places = _indented_zeros(*cells.shape)
+        text = zeros.copy()
+        text[places] += cells.ravel().astype(np.uint8)
+        return text.tobytes().decode()
 
     def pairs(part: tuple[Pair, ...]) -> str:
         shown = [f'{{\n        "input": {grid(p.input)},\n        "output": {grid(p.output)}\n      }}' for p in part]
         return "[\n      " + ",\n      ".join(shown) + "\n    ]"
 
     return f'{{\n    "train": {pairs(task.train)},\n    "test": {pairs(task.test)}\n  }}'
+
+
+@cache
+def _indented_zeros(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes of a grid of zeros, and where the zeros are."""
+    row = "\n          [" + ",".join(["\n            0"] * width) + "\n          ]"
+    text = np.frombuffer(f"[{','.join([row] * height)}\n        ]".encode(), dtype=np.uint8)
+    return text, np.flatnonzero(text == ord("0"))
 
 
 def chat_tokenizer(texts: list[str], vocabulary_size: int = 1000) -> PreTrainedTokenizerFast:

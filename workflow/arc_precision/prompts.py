@@ -118,8 +118,8 @@ class WritePrompt(Protocol):
     def __call__(self, task: Task, test_index: int) -> tuple[str, int]:
         """The prompt's text and its length in tokens, which may be more than the model is to read.
 
-        The `dsl` format shows fewer pairs where all of them are too long. BARC's chat always shows all of them, as the
-        models that read it were trained.
+        The `dsl` format shows few pairs, and fewer where they are too long. BARC's chat always shows all of them, as
+        the models that read it were trained.
         """
 
 

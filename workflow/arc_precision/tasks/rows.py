@@ -321,10 +321,10 @@ class _Writer:
         self._ids: set[str] = set()
 
     def __enter__(self) -> "_Writer":
-        # Dictionaries cost more than they save where hardly two values are alike.
-        self._file = pq.ParquetWriter(
-            self.output, TASKS, compression="zstd", compression_level=1, use_dictionary=["source"]
-        )
+        # A dictionary saves where values recur, which those of the other columns do not.
+        cells = [f"{part}.list.element.{side}.list.element.list.element" for part, side in _GRIDS]
+        options = {"compression": "zstd", "compression_level": 1, "use_dictionary": ["source", *cells]}
+        self._file = pq.ParquetWriter(self.output, TASKS, **options)
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_) -> None:
@@ -413,4 +413,5 @@ class _Writer:
         return {"schema_version": SCHEMA_VERSION, "rows": self.n_rows, "sha256": sha256, "sources": sources}
 
 
+_GRIDS = [(part, side) for part in ("train", "test") for side in ("input", "output")]
 _LABEL_COLUMNS = ("task_id", "canonical", "seen_in_training")
