@@ -34,6 +34,11 @@ def test_it_covers_the_truth_as_often_as_it_says(of_seeds, of_tasks, rest, n_see
     assert np.mean([interval.low <= 0 <= interval.high for interval in intervals]) > 0.92
 
 
+def test_an_interval_stays_where_the_mean_can_be():
+    found = over_seeds(np.array([[0.0, 0.0], [0.9, 1.0]]), 0.95, bounds=(0.0, 1.0))
+    assert (found.low, found.high) == (0.0, 1.0)
+
+
 def test_one_seed_has_no_interval_over_seeds():
     found = over_seeds(np.ones((1, 5)), 0.95)
     assert (found.value, found.low, found.high) == (1, None, None)

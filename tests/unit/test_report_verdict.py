@@ -164,6 +164,8 @@ def test_a_failed_run_and_no_finite_mismatch():
 def test_mismatch_ratio_and_its_absence():
     _, text = judge([comparison(-0.01, 0.01)])
     assert "8 times larger in bfloat16: mean |d| is 0.002 nats in float16 and 0.016 in bfloat16" in text
+    _, text = judge([comparison(-0.01, 0.01)], arms=[arm("float16", 1.9e-7), arm("bfloat16", 0.00163)])
+    assert "8600 times larger in bfloat16: mean |d| is 1.9e-7 nats in float16 and 0.0016 in bfloat16" in text
     _, text = judge([comparison(-0.01, 0.01)], arms=[arm("float16", 0.016), arm("bfloat16", 0.0162)])
     assert "Precision changed nothing about the training-inference mismatch" in text
 

@@ -341,7 +341,7 @@ function verdicts() {
   const rows = evaluationNow();
   const names = unique(report.evaluation.rows.flatMap((row) => Object.keys(row.verdicts))).sort((a, b) => (b === "ok") - (a === "ok") || a.localeCompare(b));
   const option = frame({
-    grid: { left: 8, right: 16, top: 44, bottom: 8, containLabel: true },
+    grid: { left: 8, right: 28, top: 44, bottom: 8, containLabel: true },
     legend: { top: 0, itemHeight: 10, textStyle: { color: colour("--text"), fontSize: 11 }, type: "scroll", selectedMode: false },
     aria: { enabled: true, decal: { show: true }, label: { enabled: false } },
     xAxis: { type: "value", max: 1, axisLabel: { formatter: (value) => `${Math.round(100 * value)} %` } },

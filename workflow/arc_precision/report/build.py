@@ -21,6 +21,7 @@ from arc_precision.report.outcomes import (
     evaluation,
     matrix,
     read_outcomes,
+    score_interval,
     seeds_of,
 )
 from arc_precision.report.results import Checkpoint, Evaluated, Run, Selection, find_results
@@ -35,6 +36,7 @@ from arc_precision.report.schema import (
     RunRow,
     Settings,
 )
+from arc_precision.report.text import PLAIN_METRICS
 from arc_precision.report.verdict import outcome_of, verdict
 from arc_precision.statistics import seeds_needed
 
@@ -52,6 +54,7 @@ def build_report(cfg: ReportSlice, root: Path, files: list[Path] | None = None) 
     records = read_runs(results, selection.runs(), cfg.max_steps)
     outcomes = read_outcomes(results)
     dtype = common_dtype(outcomes, arms)
+    _check_metric(cfg.report.primary_metric, outcomes)
 
     settings = _settings(cfg, dtype)
     collapsed = collapse_runs(records, rules)
@@ -84,6 +87,12 @@ def build_report(cfg: ReportSlice, root: Path, files: list[Path] | None = None) 
         collapse=collapse,
         provenance=provenance(results, records, configs, cfg.experiment),
     )
+
+
+def _check_metric(metric: str, outcomes: dict[Evaluated, Outcome]) -> None:
+    known = list(dict.fromkeys(name for outcome in outcomes.values() for name in outcome.metrics))
+    if known and metric not in known:
+        raise ValueError(f"report.primary_metric: '{metric}' is not measured; write one of {', '.join(known)}")
 
 
 def _settings(cfg: ReportSlice, dtype: str | None) -> Settings:
@@ -133,7 +142,8 @@ def _comparison(
     n_tasks = intervals.complete(difference).shape[1]
     if n_tasks == 0:
         return None
-    over_seeds = intervals.over_seeds(difference, together)
+    bounds = intervals.UNBOUNDED if metric in PLAIN_METRICS else intervals.DIFFERENCE_OF_SHARES
+    over_seeds = intervals.over_seeds(difference, together, bounds)
     return Comparison(
         arm=arm,
         baseline=baseline,
@@ -208,10 +218,7 @@ def _arm_score(cfg, outcomes, arm: str, dtype: str | None, step: int | None) -> 
     if not seeds:
         return None
     values = matrix(outcomes, arm, seeds, step, report.primary_set, dtype, report.primary_metric)
-    array = values.to_numpy(dtype=float).T
-    if len(seeds) > 1:
-        return intervals.over_seeds(array, report.confidence)
-    return intervals.over_tasks(array, report.confidence, report.bootstrap_samples, report.seed)
+    return score_interval(values, report, report.primary_metric)
 
 
 def _run_rows(

@@ -11,13 +11,18 @@ from scipy import stats
 
 from arc_precision.report.schema import Interval
 
+Bounds = tuple[float, float]
+UNBOUNDED: Bounds = (-np.inf, np.inf)
+SHARE: Bounds = (0.0, 1.0)
+DIFFERENCE_OF_SHARES: Bounds = (-1.0, 1.0)
 
-def over_seeds(values: np.ndarray, confidence: float) -> Interval:
+
+def over_seeds(values: np.ndarray, confidence: float, bounds: Bounds = UNBOUNDED) -> Interval:
     """Mean of `values` (seeds, tasks) with an interval for new seeds and new tasks.
 
     The half-width is t(seeds - 1) times the standard error of the seeds' means, and z times the standard error that is
     due to tasks, in quadrature; the second is the variance component of tasks in a two-way layout without replication.
-    With fewer than two seeds or tasks the ends are missing.
+    With fewer than two seeds or tasks the ends are missing. The mean cannot lie outside of `bounds`, so neither do they.
     """
     values = complete(values)
     n_seeds, n_tasks = values.shape
@@ -33,7 +38,7 @@ def over_seeds(values: np.ndarray, confidence: float) -> Interval:
     task_error = np.sqrt(max(task_square - rest_square, 0.0) / (n_seeds * n_tasks))
     tail = (1 + confidence) / 2
     half = np.hypot(stats.t.ppf(tail, n_seeds - 1) * seed_error, stats.norm.ppf(tail) * task_error)
-    return Interval(value=mean, low=mean - half, high=mean + half)
+    return Interval(value=mean, low=max(mean - half, bounds[0]), high=min(mean + half, bounds[1]))
 
 
 def over_tasks(values: np.ndarray, confidence: float, n_resamples: int, seed: int) -> Interval:

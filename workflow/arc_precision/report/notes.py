@@ -168,7 +168,8 @@ def _missing_evaluations(settings: Settings, records, results: Results, name: st
     notes = []
     for run in records:
         have = {e.checkpoint.step for e in found if e.checkpoint[:2] == run and e.dtype == settings.common_dtype}
-        lacking = sorted(steps - have)
+        trained = settings.max_steps if records[run].state in ("collapsed", "failed") else records[run].n_steps
+        lacking = sorted(step for step in steps - have if step <= trained)
         if lacking:
             where = f" in {settings.common_dtype}" if settings.common_dtype else ""
             notes.append(_serious(f"{_name(run)}: not evaluated on {name}{where} at step {_some(map(str, lacking))}."))

@@ -11,8 +11,10 @@ from arc_precision.contracts.scores import SCORES
 from arc_precision.contracts.tasks import TASKS
 from arc_precision.evaluation import METRICS, grid_key, grid_keys, per_task, two_attempts, verdict_mix
 from arc_precision.report import intervals
+from arc_precision.report.intervals import DIFFERENCE_OF_SHARES, SHARE, UNBOUNDED, Bounds
 from arc_precision.report.results import BASE, Checkpoint, Evaluated, Results, read_table
 from arc_precision.report.schema import Evaluation, EvaluationRow, EvaluationRun, HeatMap, Interval
+from arc_precision.report.text import PLAIN_METRICS
 
 _COLUMNS = [name for name in SCORES.names if name not in ("exception_type", "exception_line")]
 
@@ -122,6 +124,19 @@ def _metric_order(metric: str) -> tuple:
     return (1, list(METRICS).index(metric))
 
 
+def interval(values: pd.DataFrame, report: ReportConfig, bounds: Bounds) -> Interval:
+    """Mean of tasks x seeds: over seeds and tasks with two seeds or more, over tasks alone with one."""
+    array = values.to_numpy(dtype=float).T
+    if array.shape[0] > 1:
+        return intervals.over_seeds(array, report.confidence, bounds)
+    return intervals.over_tasks(array, report.confidence, report.bootstrap_samples, report.seed)
+
+
+def score_interval(values: pd.DataFrame, report: ReportConfig, metric: str) -> Interval:
+    """The same for values of a metric itself."""
+    return interval(values, report, UNBOUNDED if metric in PLAIN_METRICS else SHARE)
+
+
 def _row(outcomes, report: ReportConfig, name: str, dtype: str, arm: str, step: int) -> EvaluationRow:
     seeds = seeds_of(outcomes, arm, step, name, dtype)
     here = [outcomes[Evaluated(Checkpoint(arm, seed, step), name, dtype)] for seed in seeds]
@@ -130,22 +145,19 @@ def _row(outcomes, report: ReportConfig, name: str, dtype: str, arm: str, step: 
     def values(arm: str, seeds: list[int | None], metric: str, step: int = step) -> pd.DataFrame:
         return matrix(outcomes, arm, seeds, step, name, dtype, metric)
 
-    def interval(frame: pd.DataFrame) -> Interval:
-        array = frame.to_numpy(dtype=float).T
-        if array.shape[0] > 1:
-            return intervals.over_seeds(array, report.confidence)
-        return intervals.over_tasks(array, report.confidence, report.bootstrap_samples, report.seed)
+    def change(frame: pd.DataFrame, metric: str) -> Interval:
+        return interval(frame, report, UNBOUNDED if metric in PLAIN_METRICS else DIFFERENCE_OF_SHARES)
 
     baseline_seeds = seeds_of(outcomes, report.baseline_arm, step, name, dtype)
     paired = [seed for seed in seeds if seed in baseline_seeds] if arm not in (report.baseline_arm, BASE) else []
     base = Evaluated(Checkpoint(BASE, None, 0), name, dtype)
     differences = {
-        m: interval(values(arm, paired, m) - values(report.baseline_arm, paired, m))
+        m: change(values(arm, paired, m) - values(report.baseline_arm, paired, m), m)
         for m in metrics
         if paired and m in outcomes[Evaluated(Checkpoint(report.baseline_arm, paired[0], step), name, dtype)].metrics
     }
     gains = {
-        m: interval(values(arm, seeds, m).sub(outcomes[base].tasks[m], axis=0))
+        m: change(values(arm, seeds, m).sub(outcomes[base].tasks[m], axis=0), m)
         for m in metrics
         if arm != BASE and base in outcomes and m in outcomes[base].metrics
     }
@@ -159,7 +171,7 @@ def _row(outcomes, report: ReportConfig, name: str, dtype: str, arm: str, step: 
         n_samples=int(here[0].tasks["n"].max()),
         seen_share=here[0].tasks["seen_in_training"].astype(float).mean(),
         sandbox_errors=int(sum(outcome.tasks["sandbox_errors"].sum() for outcome in here)),
-        metrics={m: interval(values(arm, seeds, m)) for m in metrics},
+        metrics={m: score_interval(values(arm, seeds, m), report, m) for m in metrics},
         differences=differences,
         gains=gains,
         verdicts=pd.DataFrame([outcome.verdicts for outcome in here]).fillna(0.0).mean().sort_index().to_dict(),

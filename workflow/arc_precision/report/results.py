@@ -90,7 +90,7 @@ def find_results(root: Path, files: Iterable[Path] | None, selection: Selection)
     found = Results()
     segments = {"steps": found.steps, "timing": found.timing, "facts": found.facts}
     evaluated = {"scores": found.scores, "samples": found.samples}
-    paths = [path for path in root.rglob("*") if path.is_file()] if files is None else files
+    paths = [path for path in root.rglob("*") if _is_finished(path)] if files is None else files
     # Benchmarks are nobody's input: they say how long things took, and decide nothing.
     benchmarks = (root / "benchmarks").rglob("*.tsv")
     for path in sorted({*paths, *benchmarks}, key=_natural):
@@ -117,6 +117,14 @@ def find_results(root: Path, files: Iterable[Path] | None, selection: Selection)
     return found
 
 
+def _is_finished(path: Path) -> bool:
+    """Whether a file is more than begun: jobs may be writing while the report of a running experiment is made."""
+    if path.suffix != ".parquet":
+        return path.is_file()
+    with path.open("rb") as file:
+        return file.seek(0, 2) > 8 and file.seek(-4, 2) and file.read() == b"PAR1"  # Parquet's last four bytes
+
+
 def _checkpoint(match: re.Match) -> Checkpoint:
     return Checkpoint(match["arm"], int(match["seed"]) if match["seed"] else None, int(match["step"]))
 
@@ -132,8 +140,12 @@ def read_json(path: Path) -> Any:
 
 
 def read_jsonl(paths: Iterable[Path]) -> pd.DataFrame:
-    """Rows of JSONL files one after another; empty if they have none. Null is None, or NaN among numbers."""
-    return pd.DataFrame([json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()])
+    """Rows of JSONL files one after another; empty if they have none. Null is None, or NaN among numbers.
+
+    A last line without an end is still being written, and left out.
+    """
+    lines = [line for path in paths for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+    return pd.DataFrame([json.loads(line) for line in lines])
 
 
 def read_table(path: Path, schema: pa.Schema, columns: list[str]) -> pa.Table:

@@ -29,6 +29,14 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
+def number(value: float, digits: int = 2) -> str:
+    """A number with few significant digits: 0.016, 8.1, 8500, 1.9e-7."""
+    short = f"{value:.{digits}g}"
+    if abs(value) >= 10**digits:
+        short = f"{float(short):.0f}"
+    return short.replace("e-0", "e-")
+
+
 def enumeration(words: list[str]) -> str:
     """'a', 'a and b', 'a, b and c'."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -19,7 +19,7 @@ from arc_precision.report.schema import (
     Settings,
     Verdict,
 )
-from arc_precision.report.text import difference_text, enumeration, percent, range_text, size_text, value_text
+from arc_precision.report.text import difference_text, enumeration, number, percent, range_text, size_text, value_text
 
 SAME_SIZE = (0.8, 1.25)  # a ratio of mean |d| within these counts as no change
 
@@ -147,15 +147,12 @@ def _mismatch(settings: Settings, arms: list[ArmRow]) -> list[str]:
         if name == settings.baseline_arm:
             continue
         ratio = baseline / value
-        numbers = f"mean |d| is {value:.2g} nats in {name} and {baseline:.2g} in {settings.baseline_arm}"
+        numbers = f"mean |d| is {number(value)} nats in {name} and {number(baseline)} in {settings.baseline_arm}"
         if SAME_SIZE[0] <= ratio <= SAME_SIZE[1]:
             sentences.append(f"Precision changed nothing about the training-inference mismatch: {numbers}.")
         else:
-            more = (
-                f"{ratio:.2g} times larger in {settings.baseline_arm}"
-                if ratio > 1
-                else f"{1 / ratio:.2g} times larger in {name}"
-            )
+            larger = settings.baseline_arm if ratio > 1 else name
+            more = f"{number(max(ratio, 1 / ratio))} times larger in {larger}"
             sentences.append(f"The training-inference mismatch is {more}: {numbers}.")
     return sentences
 
