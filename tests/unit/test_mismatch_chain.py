@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from arc_precision.mismatch.chain import (
     Setting,
     available_orders,
@@ -10,10 +11,10 @@ from arc_precision.mismatch.chain import (
     chain_steps,
     counterfactual_table,
     observed_causes,
-    processed_logprobs,
     settings_along,
     shares_of_variance,
 )
+from arc_precision.mismatch.processing import processed_logprobs
 
 SHAPE = (16, 50)
 VOCABULARY = 64

@@ -40,6 +40,15 @@ class Sampler(Protocol):
     def generate(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Completion]:
         """Draw one completion per prompt (token ids) with its own seed, in order."""
 
+    def prompt_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """Log-probs (T - 1,) of every token but the first of each sequence (T,), computed in one prefill.
+
+        They are those of the plain logits: temperature, truncation and penalties do not enter.
+        """
+
+    def load_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
+        """Replace the model's weights; names are those of the checkpoint. For engines built without adapters."""
+
     def load_adapter(self, folder: Path) -> None:
         """Sample with the PEFT adapter saved in this folder from now on."""
 
@@ -52,15 +61,20 @@ def make_sampler(
     max_prompt_tokens: int,
     lora_r: int = 0,
     gpu_memory_share: float = 0.3,
+    lora_modules: Sequence[str] | None = None,
 ) -> Sampler:
     """The configured engine over a base model in `dtype`.
 
     Args:
         lora_r: rank of the adapters that will be loaded; 0 when there will be none.
         gpu_memory_share: part of the GPU's memory that vLLM takes, 0 to 1.
+        lora_modules: layers that adapters may change; None: any. `prompt_logprobs` with an adapter needs them, as vLLM
+            cannot compute it where the LM head may carry one.
     """
     if sampling.engine == "vllm":
-        return VllmSampler(sampling, model_path, dtype, device, max_prompt_tokens, lora_r, gpu_memory_share)
+        return VllmSampler(
+            sampling, model_path, dtype, device, max_prompt_tokens, lora_r, gpu_memory_share, lora_modules
+        )
     return TransformersSampler(sampling, model_path, dtype, device)
 
 
@@ -81,6 +95,7 @@ class VllmSampler:
         max_prompt_tokens: int,
         lora_r: int,
         gpu_memory_share: float,
+        lora_modules: Sequence[str] | None,
     ) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
@@ -102,6 +117,7 @@ class VllmSampler:
                 "enable_lora": True,
                 "max_lora_rank": next(r for r in MAX_LORA_RANKS if r >= lora_r),
                 "max_loras": 1,
+                "lora_target_modules": list(lora_modules) if lora_modules else None,
             }
         if device == "cpu":
             # A prompt split over two steps rewinds its request's generator, which CPU generators cannot do.
@@ -152,10 +168,7 @@ class VllmSampler:
         return completions
 
     def prompt_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """Log-probs (T - 1,) of every token but the first of each sequence (T,), computed in one prefill.
-
-        vLLM computes these from the plain logits: temperature, truncation and penalties do not enter.
-        """
+        """See `Sampler.prompt_logprobs`."""
         params = self._params(temperature=1.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
         requests = [{"prompt_token_ids": list(sequence)} for sequence in sequences]
         outputs = self.llm.generate(requests, params, use_tqdm=False, lora_request=self._adapter)
@@ -167,7 +180,7 @@ class VllmSampler:
         ]
 
     def load_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
-        """Replace the model's weights; names are those of the checkpoint. For engines built without adapters."""
+        """See `Sampler.load_weights`."""
         self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
         self.llm.reset_prefix_cache()
 
@@ -224,6 +237,23 @@ class TransformersSampler:
             length = tokens.index(self._tokenizer.eos_token_id) + 1 if ended else len(tokens)
             completions.append(Completion(tokens[:length], values[:length], not ended))
         return completions
+
+    def prompt_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """See `Sampler.prompt_logprobs`."""
+        width = max(len(sequence) for sequence in sequences)
+        pad = self._tokenizer.pad_token_id
+        ids = torch.tensor([list(s) + [pad] * (width - len(s)) for s in sequences], device=self._device)
+        mask = torch.tensor([[1] * len(s) + [0] * (width - len(s)) for s in sequences], device=self._device)
+        with torch.inference_mode():
+            logits = self._model(input_ids=ids, attention_mask=mask).logits
+            return [
+                row[: len(s) - 1].float().log_softmax(-1).gather(-1, tokens[1 : len(s), None])[:, 0].cpu().numpy()
+                for s, row, tokens in zip(sequences, logits, ids, strict=True)
+            ]
+
+    def load_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
+        """See `Sampler.load_weights`."""
+        self._model.load_state_dict(dict(weights))
 
     def load_adapter(self, folder: Path) -> None:
         """See `Sampler.load_adapter`."""

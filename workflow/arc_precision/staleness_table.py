@@ -47,6 +47,7 @@ VALUES: dict[str, Any] = {
 }
 # Keys that need more than themselves to be changed.
 TOGETHER: dict[str, dict[str, Any]] = {
+    "sampling.temperature": {"sampling": {"temperature": 0.5}, "audit": {"every": 40}},
     "training.lr_scheduler_type": {"training": {"lr_scheduler_type": "linear", "schedule_steps": 1000}},
 }
 # Not edited: other files would have to exist.

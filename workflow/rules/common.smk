@@ -9,6 +9,7 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from arc_precision import staleness
+from arc_precision.config.audit import audit_engines
 from arc_precision.config.base import settings
 from arc_precision.config.experiment import ConfigError, load_experiment
 from arc_precision.model_files import weight_files, tokenizer_files
@@ -49,6 +50,7 @@ wildcard_constraints:
     stop=r"\d+",
     set=r"[A-Za-z0-9_-]+",
     dtype="float32|float16|bfloat16",
+    adapter="applied|merged",
 
 
 def refuse_full_disk():
@@ -271,7 +273,7 @@ def report_inputs():
         f"{RESULTS}/scores/{run}/step-{step}/{name}.{dtype}.parquet"
         for run, step, name, dtype in evaluated()
     ]
-    return files
+    return files + audits()
 
 
 def audits():
@@ -282,6 +284,47 @@ def audits():
         for run in runs()
         for step in range(every, experiment.max_steps + 1, every)
     ]
+
+
+def audited_adapter(wildcards):
+    """The checkpoint that is audited."""
+    return checkpoint_files(wildcards.run, wildcards.step)
+
+
+def audit_scored(wildcards):
+    """What a checkpoint's audit joins: the completions, and their log-probs under every other engine setting."""
+    arm = arm_of(wildcards.run)
+    dtypes = experiment.arms[arm].trainer_dtype, experiment.arms[arm].sampler_dtype
+    merged = experiment.training_of(arm).sync == "merge"
+    folder = f"{RESULTS}/audit/{wildcards.run}/step-{wildcards.step}"
+    return [
+        f"{folder}/{name}.parquet"
+        for name in ("draw", *audit_engines(*dtypes, merged=merged))
+    ]
+
+
+def audit_draw_cfg(wildcards):
+    """The slice of a checkpoint's audited completions."""
+    return settings(experiment.audit_draw_slice(arm_of(wildcards.run)))
+
+
+def audit_trainer_cfg(wildcards):
+    """The slice of the trainer's log-probs in one dtype."""
+    arm = arm_of(wildcards.run)
+    return settings(experiment.audit_trainer_slice(arm, wildcards.dtype))
+
+
+def audit_sampler_cfg(wildcards):
+    """The slice of one sampler engine's log-probs."""
+    arm = arm_of(wildcards.run)
+    return settings(
+        experiment.audit_sampler_slice(arm, wildcards.dtype, wildcards.adapter)
+    )
+
+
+def audit_join_cfg(wildcards):
+    """The slice of a checkpoint's chain."""
+    return settings(experiment.audit_join_slice(arm_of(wildcards.run)))
 
 
 def report_template():

@@ -7,7 +7,15 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from arc_precision.collapse import CollapseConfig
-from arc_precision.config.audit import AuditConfig, AuditJoinSlice, AuditSlice
+from arc_precision.config.audit import (
+    Adapter,
+    AuditConfig,
+    AuditDrawSlice,
+    AuditJoinSlice,
+    AuditSamplerSlice,
+    AuditTrainerSlice,
+    Processing,
+)
 from arc_precision.config.base import Device, Dtype, Section, lay_over
 from arc_precision.config.data import (
     DEFAULT_EVALUATION_SETS,
@@ -115,6 +123,25 @@ class ExperimentConfig(Section):
             _multiple("audit.every", self.audit.every, segment, f"segment_steps {segment}" + _of(arm, self.arms))
         return self
 
+    @model_validator(mode="after")
+    def _auditable(self):
+        if self.audit.every > self.max_steps:
+            return self
+        none = f"audit.every: {2 * self.max_steps} for no audit"
+        for arm in self.run_arms:
+            temperature = self.sampling_of(arm).temperature
+            if temperature != 1:
+                raise ValueError(
+                    f"sampling.temperature: {temperature} of arm {arm} cannot be audited, as the sampler's prompt "
+                    f"log-probs know no temperature; write 1.0, or {none}"
+                )
+            if "lm_head" in self.training_of(arm).lora.target_modules:
+                raise ValueError(
+                    f"training.lora.target_modules: lm_head of arm {arm} cannot be audited, as the sampler's prompt "
+                    f"log-probs leave an adapter there out; remove it, or write {none}"
+                )
+        return self
+
     def training_of(self, arm: str) -> TrainingConfig:
         """The section `training` with an arm's changes."""
         return _override(self, arm, "training", TrainingConfig)
@@ -183,18 +210,35 @@ class ExperimentConfig(Section):
         """For `score`."""
         return ScoreSlice(reward=self.training.reward, sandbox=self.sandbox)
 
-    def audit_slice(self, arm: str, dtype: Dtype) -> AuditSlice:
-        """For `audit` of one engine setting."""
-        training = self.training_of(arm)
-        return AuditSlice(
+    def audit_draw_slice(self, arm: str) -> AuditDrawSlice:
+        """For `audit_draw`."""
+        return AuditDrawSlice(
             device=self.device,
-            load_in_4bit=self.model.load_in_4bit,
-            dtype=dtype,
+            dtype=self.arms[arm].sampler_dtype,
+            merged=self.training_of(arm).sync == "merge",
             sampling=self.sampling_of(arm),
-            lora=training.lora,
-            audit=self.audit,
-            max_prompt_tokens=self.evaluation_sets[self.audit.set].max_prompt_tokens,
-            sync=training.sync,
+            **self.audit.model_dump(include={"n_prompts", "n_samples", "seed", "batch_sizes"}),
+        )
+
+    def audit_trainer_slice(self, arm: str, dtype: Dtype) -> AuditTrainerSlice:
+        """For `audit_trainer`. What processing does to logits is computed from those in float32 alone."""
+        return AuditTrainerSlice(
+            device=self.device,
+            dtype=dtype,
+            load_in_4bit=self.model.load_in_4bit,
+            shared_prompt=self.training_of(arm).shared_prompt,
+            batch_sizes=self.audit.batch_sizes,
+            processings=(Processing(), *self._processings(arm)) if dtype == "float32" else (),
+        )
+
+    def audit_sampler_slice(self, arm: str, dtype: Dtype, adapter: Adapter) -> AuditSamplerSlice:
+        """For `audit_sampler`."""
+        return AuditSamplerSlice(
+            device=self.device,
+            dtype=dtype,
+            adapter=adapter,
+            sampling=self.sampling_of(arm),
+            batch_size=self.audit.batch_sizes[0],
         )
 
     def audit_join_slice(self, arm: str) -> AuditJoinSlice:
@@ -202,9 +246,23 @@ class ExperimentConfig(Section):
         return AuditJoinSlice(
             trainer_dtype=self.arms[arm].trainer_dtype,
             sampler_dtype=self.arms[arm].sampler_dtype,
-            sync=self.training_of(arm).sync,
-            audit=self.audit,
+            merged=self.training_of(arm).sync == "merge",
+            other_batch_size=self.audit.batch_sizes[1],
+            processings=self._processings(arm),
+            in_effect=self._processing_of(arm),
         )
+
+    def _processing_of(self, arm: str) -> Processing:
+        return Processing(**self.sampling_of(arm).model_dump(include=set(Processing.model_fields)))
+
+    def _processings(self, arm: str) -> tuple[Processing, ...]:
+        """What the audit tries on an arm's logits: the counterfactual ones, and the arm's own."""
+        tried = [
+            Processing(top_p=self.audit.counterfactual_top_p),
+            Processing(repetition_penalty=self.audit.counterfactual_repetition_penalty),
+            self._processing_of(arm),
+        ]
+        return tuple(tried[i] for i in range(len(tried)) if tried[i] not in (Processing(), *tried[:i]))
 
     def report_slice(self) -> ReportSlice:
         """For `report_data`."""

@@ -1,4 +1,29 @@
-"""audit/**/<engine>.parquet: log-probs of the audited tokens under one engine setting; chain.json joins them."""
+"""What the audit of a checkpoint writes into `audit/<arm>/seed-<s>/step-<n>/`.
+
+`draw.parquet`, `trainer.<dtype>.parquet` and `sampler.<dtype>.<applied|merged>.parquet` hold the log-probs of the same
+completions, one file per engine, in the columns of `AUDIT`. `chain.json` joins them. Its keys:
+
+    schema_version          CHAIN_SCHEMA_VERSION
+    trainer_dtype, sampler_dtype, merged     the arm, as audited
+    sampling                what the sampler did to the logits: {repetition_penalty, top_k, top_p}
+    metrics                 {every key of mismatch.metrics.METRICS: number or null}, trainer as it trains against the
+                            sampler as it sampled
+    causes                  list, one row per observed cause in the stated order, then `total`, which is d itself:
+                            cause, mean, mean_abs, share, share_reversed, share_lowest, share_highest, order_count,
+                            token_count, nonfinite_count            (mismatch.chain.cause_table)
+    orders                  list of lists of cause names: the stated order first, the one called reversed last
+    counterfactuals         list, one row per change of the sampler:
+                            name, in_effect, shift_mean, shift_abs_mean, shift_abs_max, share, token_count,
+                            never_drawn_count                       (mismatch.chain.counterfactual_table)
+                            Names: `merged adapter` (not where the run merges), `batch size <n>`, and such as
+                            `top_p 0.95`. `in_effect` is true where this arm samples so; the row then says what it has
+                            added to d, the others what they would add to a d without any such processing.
+    noise_floor             {keys as in metrics}, the trainer against itself with the other batch size
+    by_position             list of rows of mismatch.metrics.by_position
+    by_probability_decile   list of rows of mismatch.metrics.by_probability_decile
+
+Numbers that are undefined are null.
+"""
 
 import pyarrow as pa
 
@@ -9,8 +34,21 @@ AUDIT = contract(
     {
         "row_id": (pa.string(), "Row of the task file."),
         "sample": (pa.int32(), "Number of the completion."),
-        "setting": (pa.string(), "Engine setting, such as trainer/float16 or sampler/float16/prefill."),
+        "setting": (pa.string(), "engine/dtype/adapter/phase, such as sampler/float16/applied/prefill."),
+        "variant": (pa.string(), "Empty; or what else was changed, such as `batch size 3` or `top_p 0.95`."),
         "token_ids": (pa.list_(pa.int32()), "The completion's tokens."),
         "logprobs": (pa.list_(pa.float64()), "Log-probability of each token under the setting, in nats."),
     },
 )
+
+CHAIN_SCHEMA_VERSION = 1
+
+
+def setting_name(engine: str, dtype: str, adapter: str = "applied", phase: str = "prefill") -> str:
+    """How a `mismatch.chain.Setting` is written in the column `setting`."""
+    return "/".join((engine, dtype, adapter, phase))
+
+
+def batch_variant(batch_size: int) -> str:
+    """How scoring with another batch size is written in the column `variant`."""
+    return f"batch size {batch_size}"

@@ -17,7 +17,7 @@ on.) If the shares move little, the attribution is sound; if they move, the caus
 how much.
 
 *Counterfactual causes* were not in effect, or stand outside the chain: what they would add to d is measured by itself
-(`counterfactual_table`), for truncation and penalties from full float32 logits (`processed_logprobs`).
+(`counterfactual_table`), for truncation and penalties from full float32 logits (`processing.processed_logprobs`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -178,50 +178,3 @@ def counterfactual_table(
             "never_drawn_count": (~drawn).sum(),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def processed_logprobs(
-    logits: np.ndarray,
-    token_ids: np.ndarray,
-    context_ids: np.ndarray,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    top_k: int = 0,
-    repetition_penalty: float = 1.0,
-) -> np.ndarray:
-    """The log-probs (T,) with which a vLLM sampler with these settings draws `token_ids`, from full logits.
-
-    `logits` (T, V) are the raw ones, float32, before each of the T completion tokens `token_ids`; `context_ids` (P,) is
-    the prompt. The order is vLLM's: repetition penalty (positive logits of tokens in prompt or completion so far are
-    divided by it, negative ones multiplied), temperature, top_k (0 is off), top_p among what is left. A token that this
-    removes has log-prob -inf. Computed in float64, so a token exactly at the edge of a nucleus may fall on the other
-    side than in vLLM's float32.
-
-    Raises ValueError if temperature is not above 0 (greedy decoding has no log-probs to speak of).
-    """
-    if not temperature > 0:
-        raise ValueError(f"temperature: {temperature} has no distribution; write a number above 0.")
-    seen = np.zeros(logits.shape[1], dtype=bool)
-    seen[context_ids] = True
-    processed = np.empty(len(token_ids))
-    for t, token in enumerate(token_ids):
-        row = logits[t].astype(np.float64)
-        penalised = np.where(row > 0, row / repetition_penalty, row * repetition_penalty)
-        row = np.where(seen, penalised, row) / temperature
-        kept = _truncated(row, top_k, top_p)
-        log_normaliser = kept[-1] + np.log(np.exp(kept - kept[-1]).sum())
-        processed[t] = row[token] - log_normaliser if row[token] >= kept[0] else -np.inf
-        seen[token] = True
-    return processed
-
-
-def _truncated(row: np.ndarray, top_k: int, top_p: float) -> np.ndarray:
-    """The logits of a row (V,) that top_k and top_p keep, ascending."""
-    kept = np.sort(row)
-    if top_k > 0:
-        kept = kept[kept >= kept[-min(top_k, kept.size)]]
-    if top_p < 1:
-        probabilities = np.exp(kept - kept[-1])
-        removed = np.cumsum(probabilities) <= (1 - top_p) * probabilities.sum()
-        kept = kept[min(removed.sum(), kept.size - 1) :]
-    return kept

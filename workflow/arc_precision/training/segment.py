@@ -21,7 +21,7 @@ from accelerate.utils import set_seed
 from datasets import Dataset
 from peft import LoraConfig
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+from transformers import AutoTokenizer, PrinterCallback, TrainerCallback
 
 from arc_precision.collapse.detection import detect
 from arc_precision.config.training import TrainSlice
@@ -30,6 +30,7 @@ from arc_precision.contracts.steps import SCHEMA_VERSION
 from arc_precision.contracts.tasks import TASKS, task_of_row
 from arc_precision.sampling import make_sampler
 from arc_precision.training.facts import check_precision, observe
+from arc_precision.training.policy import load_base
 from arc_precision.training.scoring import Scorer
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b_facts, step_mismatch
 
@@ -90,6 +91,7 @@ def run_segment(
         config.max_prompt_tokens,
         lora_r=config.training.lora.r if config.training.sync == "adapter" else 0,
         gpu_memory_share=gpu_memory_share,
+        lora_modules=config.training.lora.target_modules,
     )
     scorer = Scorer({row["row_id"]: task_of_row(row) for row in rows}, config.training.reward, config.sandbox, workers)
     order = row_order(len(rows), seed, _prompts(config, stop))
@@ -99,7 +101,7 @@ def run_segment(
             seed,
             sampler,
             scorer.start,
-            model=load_base(config, files.model),
+            model=load_base(files.model, config.trainer_dtype, config.load_in_4bit),
             args=grpo_config(config, seed, stop, scratch),
             train_dataset=Dataset.from_dict({key: [rows[i][key] for i in order] for key in ("prompt", "row_id")}),
             processing_class=tokenizer,
@@ -137,20 +139,6 @@ def pass_on(files: SegmentFiles, before: dict[str, Any]) -> None:
     files.steps.write_text("")
     files.timing.write_text("")
     files.facts.write_text(json.dumps(before, indent=1, sort_keys=True) + "\n")
-
-
-def load_base(config: TrainSlice, path: Path) -> torch.nn.Module:
-    """The frozen base model in the trainer's dtype, or in 4 bits."""
-    quantization = None
-    if config.load_in_4bit:
-        from transformers import BitsAndBytesConfig
-
-        quantization = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, config.trainer_dtype)
-        )
-    return AutoModelForCausalLM.from_pretrained(
-        path, dtype=getattr(torch, config.trainer_dtype), quantization_config=quantization
-    )
 
 
 def lora_config(config: TrainSlice) -> LoraConfig:

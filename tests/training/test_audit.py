@@ -1,0 +1,100 @@
+"""The audit's jobs with the real sampler, one process each, on an arm that samples with top_p 0.95 in float32.
+
+In float32 nothing but the truncation can make a difference, so whatever else shows is a fault of the audit.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from peft import get_peft_model
+from transformers import AutoModelForCausalLM
+
+from arc_precision.config.base import Section, lay_over, settings
+from arc_precision.config.experiment import ExperimentConfig, load_experiment
+from arc_precision.contracts.parquet import write_rows
+from arc_precision.contracts.tasks import TASKS
+from arc_precision.tasks.generator import generate_task
+from arc_precision.tasks.tokenizer import count_prompt_tokens, render_prompt
+from arc_precision.training.segment import lora_config
+
+ROOT = Path(__file__).parents[2]
+MODEL = ROOT / "resources" / "tiny-arc"
+
+
+def job(name: str, config: Section, *arguments: object) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "OMP_NUM_THREADS": "1"}
+    script = ROOT / "workflow" / "scripts" / f"{name}.py"
+    command = [sys.executable, script, "--cfg", *settings(config), *arguments]
+    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def write_tasks(path: Path, n_rows: int) -> None:
+    tasks = [generate_task(7, index).task for index in range(4 * n_rows)]
+    short = [task for task in tasks if count_prompt_tokens(task, 0) <= 192][:n_rows]
+    empty = dict.fromkeys(TASKS.names)
+    rows = [empty | {"row_id": task.task_id, "prompt": render_prompt(task, 0)} for task in short]
+    write_rows(path, TASKS, [rows])
+
+
+def write_adapter(folder: Path, config: ExperimentConfig) -> None:
+    """An adapter that changes log-probs by much more than rounding does."""
+    torch.manual_seed(1)
+    base = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32)
+    model = get_peft_model(base, lora_config(config.train_slice("float32")))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.01)
+    model.save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("audit")
+    changes = {
+        "run_arms": ["float32"],
+        "arms": {"float32": {"sampling": {"top_p": 0.95}}},
+        "audit": {"n_prompts": 12},
+        "report": {"baseline_arm": "float32"},
+    }
+    config = load_experiment(lay_over(ExperimentConfig().model_dump(mode="json"), changes))
+    write_tasks(folder / "rows.parquet", 12)
+    write_adapter(folder / "adapter", config)
+    files = [folder / "adapter" / name for name in ("adapter_model.safetensors", "adapter_config.json")]
+    common = ["--model", MODEL, "--rows", folder / "rows.parquet", "--adapter", *files, "--output"]
+    draw, trainer, merged, joined = (
+        folder / name
+        for name in ("draw.parquet", "trainer.float32.parquet", "sampler.float32.merged.parquet", "chain.json")
+    )
+    job("audit_draw", config.audit_draw_slice("float32"), *common, draw)
+    job("audit_trainer", config.audit_trainer_slice("float32", "float32"), "--drawn", draw, *common, trainer)
+    job("audit_sampler", config.audit_sampler_slice("float32", "float32", "merged"), "--drawn", draw, *common, merged)
+    job("audit_join", config.audit_join_slice("float32"), "--output", joined, "--", draw, trainer, merged)
+    return json.loads(joined.read_text())
+
+
+def test_engines_adapters_and_batches_agree_in_float32(chain):
+    causes = {row["cause"]: row for row in chain["causes"]}
+    assert causes["total"]["token_count"] > 150 and causes["total"]["nonfinite_count"] == 0
+    assert causes["trainer_rounding"]["mean_abs"] == causes["sampler_rounding"]["mean_abs"] == 0
+    assert causes["engine"]["mean_abs"] < 2e-5
+    rows = {row["name"]: row for row in chain["counterfactuals"]}
+    assert rows["merged adapter"]["shift_abs_max"] < 1e-3
+    assert rows["batch size 3"]["shift_abs_max"] < 1e-3
+    assert chain["noise_floor"]["logp_diff_abs_mean"] < 2e-5
+
+
+def test_top_p_shows_in_the_observed_d_and_in_the_counterfactuals(chain):
+    causes = {row["cause"]: row for row in chain["causes"]}
+    assert -0.0513 <= causes["decode"]["mean"] < -1e-3
+    assert causes["decode"]["share"] > 0.99
+    assert causes["total"]["mean"] == pytest.approx(causes["decode"]["mean"], abs=2e-5)
+    row = next(row for row in chain["counterfactuals"] if row["name"] == "top_p 0.95")
+    assert row["in_effect"]
+    assert row["shift_mean"] == pytest.approx(causes["total"]["mean"], abs=1e-4)
+    assert 0.03 < row["shift_abs_max"] <= 0.0513

@@ -1,0 +1,49 @@
+"""The sampler's side of the audit."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from peft import PeftConfig, PeftModel
+from transformers import AutoModelForCausalLM
+
+from arc_precision.audit.completions import Audited, batches
+from arc_precision.config.sampling import SamplingConfig
+from arc_precision.sampling import Sampler, make_sampler, merged_weights
+
+
+def make_engine(
+    sampling: SamplingConfig,
+    model: Path,
+    adapter: Path,
+    merged: bool,
+    dtype: str,
+    device: str,
+    max_prompt_tokens: int,
+    gpu_memory_share: float,
+) -> Sampler:
+    """The sampler of a checkpoint, its adapter beside the base model or merged into the base's weights in `dtype`.
+
+    `max_prompt_tokens` is that of the audited prompts; see `arc_precision.sampling.make_sampler` for the rest.
+    """
+    # One more than a completion at the limit: for prompt log-probs the engine must be free to draw a token.
+    limit = max_prompt_tokens + 1
+    if merged:
+        sampler = make_sampler(sampling, str(model), dtype, device, limit, gpu_memory_share=gpu_memory_share)
+        stored = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
+        sampler.load_weights(merged_weights(PeftModel.from_pretrained(stored, adapter), sampler.dtype))
+    else:
+        lora = PeftConfig.from_pretrained(adapter)
+        modules = sorted(lora.target_modules)
+        sampler = make_sampler(sampling, str(model), dtype, device, limit, lora.r, gpu_memory_share, modules)
+        sampler.load_adapter(adapter)
+    return sampler
+
+
+def prefill_logprobs(sampler: Sampler, completions: Sequence[Audited], batch_size: int) -> list[np.ndarray]:
+    """The sampler's log-probs (T,) of each completion, `batch_size` sequences computed at once."""
+    logprobs = []
+    for batch in batches(completions, batch_size):
+        scored = sampler.prompt_logprobs([c.prompt_ids + c.token_ids for c in batch])
+        logprobs += [values[-len(c.token_ids) :] for c, values in zip(batch, scored, strict=True)]
+    return logprobs

@@ -1,0 +1,49 @@
+"""Score the audited completions with a sampler's engine in one dtype, the adapter applied beside the base or merged.
+
+In float32 the adapter is always merged: vLLM's adapter kernels on GPUs know half precision only, and in float32 merging
+rounds no more than computing does. Not covered: drawing (`audit_draw.py`).
+"""
+
+import argparse
+from pathlib import Path
+
+from transformers import AutoTokenizer
+
+from arc_precision.audit.completions import read_completions, scored_rows
+from arc_precision.audit.engines import make_engine, prefill_logprobs
+from arc_precision.cli import run
+from arc_precision.config.audit import AuditSamplerSlice
+from arc_precision.config.base import from_settings
+from arc_precision.contracts.audit import AUDIT, setting_name
+from arc_precision.contracts.parquet import write_rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cfg", nargs="+", required=True, help="AuditSamplerSlice as key=value")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
+    parser.add_argument("--rows", type=Path, required=True, help="task file")
+    parser.add_argument("--drawn", type=Path, required=True, help="audited completions")
+    parser.add_argument("--adapter", type=Path, nargs="+", required=True, help="files of the adapter")
+    parser.add_argument("--gpu-memory-percent", type=int, default=85, help="share of the GPU's memory for vLLM")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    cfg = from_settings(AuditSamplerSlice, args.cfg)
+
+    completions = read_completions(args.drawn, args.rows, AutoTokenizer.from_pretrained(args.model))
+    sampler = make_engine(
+        cfg.sampling,
+        args.model,
+        args.adapter[0].parent,
+        cfg.adapter == "merged" or cfg.dtype == "float32",
+        cfg.dtype,
+        cfg.device,
+        max(len(c.prompt_ids) for c in completions),
+        args.gpu_memory_percent / 100,
+    )
+    logprobs = prefill_logprobs(sampler, completions, cfg.batch_size)
+    setting = setting_name("sampler", cfg.dtype, cfg.adapter)
+    write_rows(args.output, AUDIT, [scored_rows(completions, setting, "", logprobs)])
+
+
+run(main)
