@@ -88,7 +88,7 @@ class _Server:
         }
         os.chmod(config["empty_root"], 0o755)  # the server may be another user by the time it goes there
         self._process = subprocess.Popen(
-            [sys.executable, "-S", "-B", "-s", str(_HERE / "server"), json.dumps(config)],
+            [sys.executable, "-S", "-s", str(_HERE / "server"), json.dumps(config)],
             env={"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"} | dict.fromkeys(_THREAD_COUNTS, "1"),
             cwd="/",
             stdin=subprocess.DEVNULL,

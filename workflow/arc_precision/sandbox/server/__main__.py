@@ -67,14 +67,11 @@ def load_libraries(paths: dict[str, str]) -> None:
     sys.path_importer_cache.clear()
 
 
-def filter_holds() -> bool:
-    """Try the filter of system calls, and the limit on processes that belongs to it, in a process of its own."""
+def refused_after(step, *arguments, what) -> bool:
+    """Whether `what` is refused to a process, one made for this, that has taken an isolation step."""
     pid, pidfd = isolation.fork()
     if pid == 0:
-        isolation.set_limit(resource.RLIMIT_NPROC, 0)
-        refused = granted(isolation.filter_system_calls)
-        refused = refused and not granted(os.open, "/", os.O_RDONLY) and not granted(isolation.fork)
-        os._exit(0 if refused else 1)
+        os._exit(0 if granted(step, *arguments) and not granted(what) else 1)
     os.close(pidfd)
     return os.waitpid(pid, 0)[1] == 0
 
@@ -91,6 +88,8 @@ def launch(config: dict, caller: int, namespaces: bool, empty_root: int, null: i
         # The first process of a namespace sees a parent outside as number 0.
         isolation.die_with_parent(0 if namespaces else me)
         init(config, namespaces, empty_root, null)
+    for job_fd in config["job_fds"]:  # or the end of a worker would go unnoticed
+        os.close(job_fd)
     while os.getppid() == caller and os.waitpid(pid, os.WNOHANG)[0] == 0:
         time.sleep(0.2)
 
@@ -110,12 +109,17 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int) -> None:
     granted(isolation.drop_capabilities)
     isolation.forbid_new_privileges()
     landlock = granted(isolation.restrict_with_landlock)
-    filtered = filter_holds()
+    filtered = refused_after(isolation.filter_system_calls, what=isolation.enter_namespaces)
+    limit_holds = refused_after(isolation.set_limit, resource.RLIMIT_NPROC, 0, what=isolation.fork)
+    limits = config["limits"] | {
+        "own_memory_bytes": own_memory_bytes,
+        "forbid_forks": filtered and not limit_holds,
+    }
     level = "rlimit"
     if filtered:
         level = ("namespaces", "full")[landlock] if namespaces else ("seccomp", "landlock")[landlock]
 
-    determinism.replace_clocks(config["limits"]["wall_s"], program.overslept)
+    determinism.replace_clocks(limits["wall_s"], program.overslept)
     program.rehearse()
     for kind, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, DESCRIPTORS)):
         isolation.set_limit(kind, value)
@@ -139,7 +143,7 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int) -> None:
             if filtered:
                 isolation.filter_system_calls()
             try:
-                worker.serve(job_fd, started, config["limits"], own_memory_bytes)
+                worker.serve(job_fd, started, limits)
             finally:
                 os._exit(0)
         os.close(pidfd)

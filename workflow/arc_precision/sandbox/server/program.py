@@ -149,9 +149,7 @@ def rehearse() -> None:
     os.close(write_fd)
 
 
-def main(
-    worker: int, job_fd: int, started_fd: int, area: mmap.mmap, limits: dict, own_memory_bytes: int
-) -> None:
+def main(worker: int, job_fd: int, started_fd: int, area: mmap.mmap, limits: dict) -> None:
     """All that happens in a program's process, from before it has a job. Ends the process."""
     global _area
     _area = area
@@ -161,7 +159,9 @@ def main(
     isolation.set_limit(resource.RLIMIT_NPROC, 0)
     # The worker stops it first, by a finer clock, unless something stopped the worker.
     isolation.set_limit(resource.RLIMIT_CPU, math.ceil(limits["cpu_s"] * (1 + protocol.CPU_MARGIN)) + 1)
-    isolation.set_limit(resource.RLIMIT_AS, own_memory_bytes + (limits["memory_mb"] << 20))
+    isolation.set_limit(resource.RLIMIT_AS, limits["own_memory_bytes"] + (limits["memory_mb"] << 20))
+    if limits["forbid_forks"]:
+        isolation.forbid_forks()
     gc.enable()
     program, grids = read_job(job_fd)
     os.write(started_fd, b"!")

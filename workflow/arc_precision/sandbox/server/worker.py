@@ -70,7 +70,7 @@ def _write_all(fd: int, data: bytes) -> None:
         data = data[os.write(fd, data) :]
 
 
-def serve(job_fd: int, started: tuple[int, int], limits: dict, own_memory_bytes: int) -> None:
+def serve(job_fd: int, started: tuple[int, int], limits: dict) -> None:
     """Work until the caller hangs up, then raise HangUp. `started`: a pipe, whose reads do not block."""
     started_read, started_write = started
     area = mmap.mmap(-1, protocol.AREA_BYTES)
@@ -81,7 +81,7 @@ def serve(job_fd: int, started: tuple[int, int], limits: dict, own_memory_bytes:
         pid, pidfd = isolation.fork()
         if pid == 0:
             os.close(started_read)
-            program.main(me, job_fd, started_write, area, limits, own_memory_bytes)
+            program.main(me, job_fd, started_write, area, limits)
         outcome, status, cpu_s = _watch(pid, pidfd, job_fd, started_read, limits)
         os.close(pidfd)
         (size,) = protocol.LENGTH.unpack_from(area)

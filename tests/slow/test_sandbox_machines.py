@@ -1,0 +1,203 @@
+"""The pool where things go wrong, and on machines that offer less isolation than this one."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arc_precision.sandbox import Limits, Sandbox, isolation_level, pool
+
+GRID = np.arange(6, dtype=np.int8).reshape(2, 3)
+WORKFLOW = Path(pool.__file__).parents[2]
+
+needs_everything = pytest.mark.skipif(isolation_level() != "full", reason="this machine does not offer every layer")
+
+
+def below(root: int) -> set[int]:
+    """All processes below one."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    found = {root}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {root}
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def assert_gone(pids: set[int]) -> None:
+    assert len(pids) >= 4  # launcher, init, worker, program
+    for _ in range(600):
+        if not any(is_alive(pid) for pid in pids):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"still there: {[pid for pid in pids if is_alive(pid)]}")
+
+
+CALLER = """
+import os, sys, time
+import numpy as np
+from arc_precision.sandbox import Limits, Sandbox
+sandbox = Sandbox(Limits(cpu_s=60, wall_s=60))
+if sys.argv[1] == "fork" and os.fork() == 0:
+    time.sleep(60)
+programs = ["def transform(grid): return grid", "while True: pass"]
+for verdict in sandbox.run(programs, [[np.zeros((2, 2))]] * 2):
+    print(verdict.status, flush=True)
+    if sys.argv[1] == "exit":
+        sys.stdin.readline()
+        sys.exit()
+"""
+
+
+@pytest.mark.parametrize("end", ["fork", "exit"])
+def test_nothing_is_left_when_the_caller_ends(end):
+    """Killed, with a process it forked holding on to its sockets; or without having closed the pool."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CALLER, end], env={"PYTHONPATH": str(WORKFLOW)}, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as caller:  # fmt: skip
+        assert caller.stdout.readline() == "ok\n"
+        processes = below(caller.pid)
+        forked = {pid for pid in processes if b"import os, sys" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+        if end == "fork":
+            caller.kill()
+        else:
+            print(file=caller.stdin, flush=True)
+        assert_gone(processes - forked)
+        assert len(forked) == (end == "fork")
+        for pid in forked:
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("victim", ["launcher", "init", "first worker", "second worker"])
+def test_pool_survives_the_death_of_its_processes(victim):
+    programs = [f"def transform(grid):\n    return [[{i % 10}]]" for i in range(60)]
+    with Sandbox(Limits(), workers=2) as sandbox:
+        results = sandbox.run(programs, [[GRID]] * 60)
+        outputs = [next(results).outputs[0].item()]
+        [launcher] = children(os.getpid())
+        [init] = children(launcher)
+        first, second = sorted(children(init))
+        os.kill({"launcher": launcher, "init": init, "first worker": first, "second worker": second}[victim], 9)
+        outputs += [verdict.outputs[0].item() for verdict in results]
+        assert outputs == [i % 10 for i in range(60)]
+        assert_gone({launcher, init, first, second})
+
+
+def test_program_killed_from_outside_runs_again_alone():
+    def kill_one():
+        while True:
+            for pid in below(os.getpid()):
+                user_ticks = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11])
+                if not children(pid) and user_ticks > 30:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+                    return
+            time.sleep(0.02)
+
+    killed = []
+    with Sandbox(Limits(cpu_s=2.0)) as sandbox:
+        killer = threading.Thread(target=kill_one)
+        killer.start()
+        [verdict] = sandbox.run(["while True: pass"], [[GRID]])
+        killer.join()
+    assert killed
+    assert (verdict.status, verdict.rechecked) == ("timeout", True)
+
+
+# On a lesser machine: a filter of system calls stands in for a kernel that lacks a layer.
+
+LESSER = """
+import ctypes, struct, sys
+import numpy as np
+
+def without(calls):
+    steps = [struct.pack("<HBBI", 0x20, 0, 0, 0)]
+    for call in calls:
+        steps += [struct.pack("<HBBI", 0x15, 0, 1, call), struct.pack("<HBBI", 6, 0, 0, 0x50001)]
+    steps = b"".join([*steps, struct.pack("<HBBI", 6, 0, 0, 0x7FFF0000)])
+    class Program(ctypes.Structure):
+        _fields_ = [("steps", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(38, 1, 0, 0, 0) == 0
+    assert libc.syscall(317, 1, 0, ctypes.byref(Program(len(steps) // 8, steps))) == 0
+
+without([int(call) for call in sys.argv[1].split(",") if call])
+
+from arc_precision.sandbox import Limits, Sandbox
+try:
+    Sandbox(Limits(), min_level="full")
+except ValueError as error:
+    print(error)
+good = "def transform(grid): return grid"
+programs = [
+    good, "while True: pass", "x = bytearray(1 << 30)", "1 / 0", "import os\\nos.fork()", "open('/etc/passwd')",
+    "import time\\ntime.sleep(9)", "import os\\nos.kill(os.getpid(), 9)", good,
+]
+with Sandbox(Limits(cpu_s=0.2, wall_s=0.5, memory_mb=256)) as sandbox:
+    print(sandbox.level)
+    print(*(verdict.status for verdict in sandbox.run(programs, [[np.zeros((2, 2))]] * len(programs))))
+"""
+UNSHARE, SECCOMP, LANDLOCK = 272, 317, 444
+USUAL = "ok timeout memory exception forbidden forbidden timeout forbidden ok"
+
+
+def on_lesser_machine(*missing: int, prefix: tuple[str, ...] = ()) -> tuple[str, str, str]:
+    calls = ",".join(map(str, missing))
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", LESSER, calls], env={"PYTHONPATH": str(WORKFLOW)}, text=True, check=True,
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    *refusal, level, verdicts = done.stdout.strip().split("\n")
+    return "".join(refusal), level, verdicts
+
+
+@needs_everything
+@pytest.mark.parametrize(
+    ("missing", "expected"),
+    [((UNSHARE,), "landlock"), ((LANDLOCK,), "namespaces"), ((UNSHARE, LANDLOCK), "seccomp")],
+)
+def test_verdicts_are_the_same_at_every_level_that_filters_system_calls(missing, expected):
+    refusal, level, verdicts = on_lesser_machine(*missing)
+    assert (level, verdicts) == (expected, USUAL)
+    assert "'full' cannot be had" in refusal and repr(expected) in refusal
+
+
+@needs_everything
+def test_without_a_filter_limits_still_hold():
+    """But files can be read, and a program that kills itself looks like one killed from outside: no verdict on it."""
+    _, level, verdicts = on_lesser_machine(UNSHARE, LANDLOCK, SECCOMP)
+    assert level == "rlimit"
+    assert verdicts == "ok timeout memory exception exception exception timeout sandbox_error ok"
+
+
+@needs_everything
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [(["--map-user=65534"], "landlock"), (["--map-user=65534", "--map-group=65534"], "full")],
+    ids=["without a group", "with a group"],
+)
+def test_callers_in_user_namespaces(options, expected):
+    """As on pools that run every job as nobody. Without a group of its own the kernel allows no further namespace."""
+    _, level, verdicts = on_lesser_machine(prefix=("unshare", "--user", *options))
+    assert (level, verdicts) == (expected, USUAL)

@@ -1,0 +1,150 @@
+"""The pool itself: its life and its end."""
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arc_precision.sandbox import LEVELS, Limits, Sandbox, SandboxFault, isolation_level, pool
+
+GRID = np.arange(6, dtype=np.int8).reshape(2, 3)
+GOOD = "def transform(grid):\n    return grid"
+WORKFLOW = Path(pool.__file__).parents[2]
+
+
+def statuses(sandbox, *programs):
+    return [verdict.status for verdict in sandbox.run(programs, [[GRID]] * len(programs))]
+
+
+def below(root: int) -> set[int]:
+    """All processes below one."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    found = {root}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {root}
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def assert_gone(pids: set[int]) -> None:
+    assert len(pids) >= 4  # launcher, init, worker, program
+    for _ in range(600):
+        if not any(is_alive(pid) for pid in pids):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"still there: {[pid for pid in pids if is_alive(pid)]}")
+
+
+def test_nothing_is_left_when_the_pool_closes():
+    earlier = below(os.getpid())
+    with Sandbox(Limits(), workers=2) as sandbox:
+        assert statuses(sandbox, GOOD) == ["ok"]
+        processes = below(os.getpid()) - earlier
+    assert_gone(processes)
+
+
+def test_one_pool_serves_many_calls():
+    with Sandbox(Limits(), workers=2) as sandbox:
+        for _ in range(20):
+            assert statuses(sandbox, GOOD, None, "1 / 0") == ["ok", "no_program", "exception"]
+
+
+def test_pools_do_not_meet():
+    with Sandbox(Limits(max_side=2)) as small, Sandbox(Limits()) as large:
+        a = small.run([GOOD] * 3, [[GRID]] * 3)
+        b = large.run([GOOD] * 3, [[GRID]] * 3)
+        assert [(x.status, y.status) for x, y in zip(a, b, strict=True)] == [("invalid_output", "ok")] * 3
+        small.close()
+        assert statuses(large, GOOD) == ["ok"]
+
+
+def test_pool_outlives_the_thread_that_made_it():
+    made = []
+    thread = threading.Thread(target=lambda: made.append(Sandbox(Limits())))
+    thread.start()
+    thread.join()
+    with made[0] as sandbox:
+        assert statuses(sandbox, GOOD) == ["ok"]
+        time.sleep(0.5)
+        assert statuses(sandbox, GOOD) == ["ok"]
+
+
+CALLER = """
+import numpy as np
+from arc_precision.sandbox import Limits, Sandbox
+sandbox = Sandbox(Limits(cpu_s=60, wall_s=60))
+for verdict in sandbox.run(["def transform(grid): return grid", "while True: pass"], [[np.zeros((2, 2))]] * 2):
+    print(verdict.status, flush=True)
+"""
+
+
+def test_nothing_is_left_when_the_caller_is_killed():
+    with subprocess.Popen(
+        [sys.executable, "-c", CALLER], env={"PYTHONPATH": str(WORKFLOW)}, stdout=subprocess.PIPE, text=True
+    ) as caller:
+        assert caller.stdout.readline() == "ok\n"
+        processes = below(caller.pid)
+        caller.kill()
+    assert_gone(processes)
+
+
+def test_faults_that_go_on_are_raised_not_scored(monkeypatch):
+    def die(self):
+        raise ConnectionError("a worker died")
+        yield
+
+    with Sandbox(Limits()) as sandbox:
+        monkeypatch.setattr(pool._Server, "reports", die)
+        with pytest.raises(SandboxFault, match="3 times in a row"):
+            statuses(sandbox, GOOD)
+        monkeypatch.undo()
+        assert statuses(sandbox, GOOD) == ["ok"]
+
+
+def test_server_that_does_not_start_is_a_fault(monkeypatch):
+    monkeypatch.setattr(pool.sys, "executable", shutil.which("false"))
+    with pytest.raises(SandboxFault, match="could not be started"):
+        Sandbox(Limits())
+
+
+def test_unknown_level_is_refused():
+    with pytest.raises(ValueError, match="'docker' is unknown; write one of none, rlimit, seccomp"):
+        Sandbox(Limits(), min_level="docker")
+
+
+def test_workers_are_one_or_more():
+    with pytest.raises(ValueError, match="workers is 0"):
+        Sandbox(Limits(), workers=0)
+
+
+def test_level_that_is_offered_is_accepted():
+    assert isolation_level() in LEVELS
+    with Sandbox(Limits(), min_level=isolation_level()) as sandbox:
+        assert sandbox.level == isolation_level()
+
+
+def test_filter_is_built_for_the_kernels_structure():
+    """Eight bytes a step, the last of which refuses."""
+    from arc_precision.sandbox.server import isolation
+
+    steps = isolation._filter()
+    assert len(steps) % 8 == 0
+    assert struct.unpack("<HBBI", steps[-8:]) == (6, 0, 0, 0x50001)
