@@ -1,6 +1,7 @@
 """The page in a real browser, opened from disk with the network off.
 
-Needs Chromium (Debian: chromium) and Node, and once `npm ci --prefix tests/browser`; without them the tests are skipped.
+Needs Chromium (Debian: chromium) and Node, and once `npm ci --prefix tests/browser`; without them the tests are
+skipped.
 """
 
 import json

@@ -22,7 +22,7 @@ def over_seeds(values: np.ndarray, confidence: float, bounds: Bounds = UNBOUNDED
 
     The half-width is t(seeds - 1) times the standard error of the seeds' means, and z times the standard error that is
     due to tasks, in quadrature; the second is the variance component of tasks in a two-way layout without replication.
-    With fewer than two seeds or tasks the ends are missing. The mean cannot lie outside of `bounds`, so neither do they.
+    With fewer than two seeds or tasks the ends are missing. The mean cannot lie outside of `bounds`, nor do the ends.
     """
     values = complete(values)
     n_seeds, n_tasks = values.shape
