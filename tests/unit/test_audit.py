@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from datasets import Dataset
 from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file
@@ -31,7 +32,9 @@ from arc_precision.tasks.tokenizer import VOCABULARY_SIZE, save_tokenizer
 from arc_precision.training.segment import lora_config
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
-SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "workflow" / "scripts"
+EXPERIMENTS = ROOT / "experiments"
 DTYPES = ("float16", "bfloat16", "float32")
 
 
@@ -427,3 +430,33 @@ def test_completions_are_read_back_in_the_order_they_were_drawn(tmp_path, model,
 
 def test_batches_are_full_but_the_last(completions):
     assert [len(batch) for batch in batches(completions, 4)] == [4, 2]
+
+
+# --- experiments -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arm", yaml.safe_load((EXPERIMENTS / "sanity.yaml").read_text())["run_arms"])
+def test_algorithms_reach_trl_as_the_presets_say(arm, tmp_path):
+    changes = yaml.safe_load((EXPERIMENTS / "sanity.yaml").read_text()) | {"device": "cpu"}
+    config = experiment(**changes).train_slice(arm)
+    dtype, algorithm = arm.split("-", 1)
+    assert config.trainer_dtype == config.sampler_dtype == dtype
+    args = grpo_config(config, 0, 1, str(tmp_path))
+    correction = args.vllm_importance_sampling_mode if args.vllm_importance_sampling_correction else None
+    assert correction == {
+        "token-tis": "token_truncate",
+        "sequence-mis": "sequence_mask",
+        "is-pg": "sequence_truncate",
+    }.get(algorithm)
+    normalised = algorithm in ("grpo", "gspo")
+    assert (args.loss_type, args.scale_rewards) == (("grpo", "group") if normalised else ("dr_grpo", "none"))
+    assert (args.importance_sampling_level == "sequence") == (algorithm == "gspo")
+    # All but the plain policy gradient use a batch in several updates.
+    assert (args.steps_per_generation == 1) == (algorithm == "is-pg")
+
+
+def test_the_grid_has_every_pair_of_dtypes_once():
+    grid = experiment(**yaml.safe_load((EXPERIMENTS / "precision-grid.yaml").read_text()))
+    pairs = {(grid.arms[arm].trainer_dtype, grid.arms[arm].sampler_dtype) for arm in grid.run_arms}
+    assert pairs == {(a, b) for a in DTYPES for b in DTYPES}
+    assert len(grid.run_arms) == 9

@@ -35,19 +35,25 @@ def processed_logprobs(
         penalised = np.where(row > 0, row / repetition_penalty, row * repetition_penalty)
         row = np.where(seen, penalised, row) / temperature
         kept = _truncated(row, top_k, top_p)
-        log_normaliser = kept[-1] + np.log(np.exp(kept - kept[-1]).sum())
-        processed[t] = row[token] - log_normaliser if row[token] >= kept[0] else -np.inf
+        largest = kept.max()
+        log_normaliser = largest + np.log(np.exp(kept - largest).sum())
+        processed[t] = row[token] - log_normaliser if row[token] >= kept.min() else -np.inf
         seen[token] = True
     return processed
 
 
 def _truncated(row: np.ndarray, top_k: int, top_p: float) -> np.ndarray:
-    """The logits of a row (V,) that top_k and top_p keep, ascending."""
-    kept = np.sort(row)
+    """The logits of a row (V,) that top_k and top_p keep, in any order."""
+    kept = row
     if top_k > 0:
-        kept = kept[kept >= kept[-min(top_k, kept.size)]]
+        kept = row[row >= np.partition(row, -min(top_k, row.size))[-min(top_k, row.size)]]
     if top_p < 1:
-        probabilities = np.exp(kept - kept[-1])
-        removed = np.cumsum(probabilities) <= (1 - top_p) * probabilities.sum()
-        kept = kept[min(removed.sum(), kept.size - 1) :]
+        probabilities = np.exp(kept - kept.max())
+        limit = (1 - top_p) * probabilities.sum()
+        # All V tokens below a V-th of the limit go, whatever their order; only the few others need sorting.
+        candidates = probabilities >= limit / kept.size
+        order = np.argsort(probabilities[candidates])
+        sums = probabilities[~candidates].sum() + np.cumsum(probabilities[candidates][order])
+        removed = min((sums <= limit).sum(), order.size - 1)
+        kept = kept[candidates][order[removed:]]
     return kept
