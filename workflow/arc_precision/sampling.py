@@ -108,6 +108,10 @@ class VllmSampler:
         from vllm import LLM, SamplingParams
         from vllm.lora.request import LoRARequest
 
+        if device == "cpu":
+            pass
+
+            use_one_adapter()
         self._params, self._request = SamplingParams, LoRARequest
         self._sampling = sampling
         max_model_tokens = max_prompt_tokens + sampling.max_completion_tokens

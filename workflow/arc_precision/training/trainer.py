@@ -8,6 +8,7 @@ importance-sampling correction included.
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from trl import GRPOConfig, GRPOTrainer
 from arc_precision.config.training import TrainSlice
 from arc_precision.mismatch.metrics import mismatch_metrics
 from arc_precision.sampling import AdapterHandover, MergedHandover, Sampler, completion_seed
+from arc_precision.training.half_products import Float32Products
 from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
 
 # float16 below this is subnormal: fewer significant bits than bfloat16 has.
@@ -61,6 +63,9 @@ class PrecisionTrainer(GRPOTrainer):
         self.use_vllm = True
         self.vllm_generation = self
         self._last_loaded_step = -1
+        self._products = nullcontext()
+        if config.trainer_dtype == "float16" and config.device == "cpu":
+            self._products = Float32Products()
         if config.trainer_dtype == "float16":
             # accelerate makes no scaler on a CPU, and its own cannot be given an interval there.
             self.accelerator.native_amp = True
@@ -148,6 +153,10 @@ class PrecisionTrainer(GRPOTrainer):
         return loss
 
     def training_step(self, model, inputs, num_items_in_batch):
+        with self._products:
+            return self._timed_step(model, inputs, num_items_in_batch)
+
+    def _timed_step(self, model, inputs, num_items_in_batch):
         start, before = time.perf_counter(), sum(self.seconds.values())
         loss = super().training_step(model, inputs, num_items_in_batch)
         # Everything inside a training step that no other phase has claimed is the backward pass.
