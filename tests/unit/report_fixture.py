@@ -20,7 +20,13 @@ from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.scores import SCORES
 from arc_precision.contracts.steps import STEP
 from arc_precision.contracts.tasks import TASKS
-from arc_precision.mismatch.chain import cause_table, counterfactual_table, observed_causes, settings_along
+from arc_precision.mismatch.chain import (
+    available_orders,
+    cause_table,
+    counterfactual_table,
+    observed_causes,
+    settings_along,
+)
 from arc_precision.mismatch.metrics import METRICS, by_position, by_probability_decile, mismatch_metrics
 
 DTYPES = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24}
@@ -380,12 +386,18 @@ def _write_chain(root: Path, arm: str, seed: int, step: int) -> None:
         {
             "schema_version": 1,
             "causes": _records(cause_table(scored, start, causes, mask).rename_axis("cause").reset_index()),
-            "counterfactuals": _records(counterfactuals.rename_axis("name").reset_index()),
-            "noise_floor": {"logp_diff_abs_mean": ulp},
+            "orders": [[cause.name for cause in order] for order in available_orders(scored, start, causes)],
+            "counterfactuals": _records(counterfactuals.assign(in_effect=False).rename_axis("name").reset_index()),
+            "metrics": _finite_metrics(mismatch_metrics(trainer, sampler, mask)),
+            "noise_floor": _finite_metrics(mismatch_metrics(trainer, trainer + rng.normal(0, ulp, shape), mask)),
             "by_position": _records(by_position(trainer, sampler, mask)),
             "by_probability_decile": _records(by_probability_decile(trainer, sampler, mask)),
         },
     )
+
+
+def _finite_metrics(metrics: dict[str, float]) -> dict[str, float | None]:
+    return {key: _finite(value) for key, value in metrics.items()}
 
 
 def _records(table) -> list[dict]:

@@ -240,7 +240,7 @@ function causes() {
     ];
   });
   const option = frame({
-    xAxis: { type: "category", data: names.map((name) => name.replaceAll("_", "\n")), axisLabel: { interval: 0 } },
+    xAxis: { type: "category", data: names.map((name) => name.replaceAll("_", "\n")), axisLabel: { interval: 0, lineHeight: 15 } },
     yAxis: { type: "value", axisLabel: { formatter: asShare } },
     series,
   });
@@ -256,7 +256,7 @@ function causeSizes() {
   const audited = auditedNow();
   const names = unique(audited.flatMap((row) => row.causes.map((cause) => cause.cause)));
   const option = frame({
-    xAxis: { type: "category", data: names.map((name) => name.replaceAll("_", "\n")), axisLabel: { interval: 0 } },
+    xAxis: { type: "category", data: names.map((name) => name.replaceAll("_", "\n")), axisLabel: { interval: 0, lineHeight: 15 } },
     yAxis: { type: "log", name: "nats", axisLabel: { formatter: plain } },
     series: audited.map((row) => ({
       type: "scatter", name: row.arm, symbol: armSymbol(row.arm), symbolSize: 11, itemStyle: { color: armColour(row.arm) },

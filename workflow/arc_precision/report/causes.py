@@ -8,11 +8,15 @@ from arc_precision.report.results import BASE, Checkpoint, Results, read_json
 from arc_precision.report.schema import AuditedStep, CauseRow, CounterfactualRow, ProfileRow
 
 _SUMS = ("token_count", "never_drawn_count")
-_EXTREMES: dict[str, Callable] = {"share_lowest": pd.Series.min, "share_highest": pd.Series.max}
+_EXTREMES: dict[str, Callable] = {
+    "share_lowest": pd.Series.min,
+    "share_highest": pd.Series.max,
+    "in_effect": pd.Series.any,
+}
 
 
 def audited_steps(results: Results, arms: list[str]) -> list[AuditedStep]:
-    """Every audited step of every arm, its seeds together, from the chain.json of each."""
+    """Every audited step of every arm, its seeds together, from the chain.json of each (contracts.audit)."""
     chains = {checkpoint: read_json(path) for checkpoint, path in results.chains.items()}
     order = [BASE, *arms]
     steps = sorted(
@@ -31,10 +35,16 @@ def _audited_step(arm: str, step: int, chains: dict[Checkpoint, dict]) -> Audite
         counterfactuals=[
             CounterfactualRow(**row) for row in _together(ours, "counterfactuals", "name", CounterfactualRow)
         ],
-        noise_floor=pd.DataFrame([chain["noise_floor"] for chain in ours]).mean().to_dict(),
+        orders=ours[0]["orders"],
+        metrics=_means(ours, "metrics"),
+        noise_floor=_means(ours, "noise_floor"),
         by_position=_profile(ours, "by_position", "position"),
         by_probability=_profile(ours, "by_probability_decile", "probability"),
     )
+
+
+def _means(chains: list[dict], key: str) -> dict[str, float]:
+    return pd.DataFrame([chain[key] for chain in chains], dtype=float).mean().to_dict()
 
 
 def _together(chains: list[dict], table: str, key: str, model) -> list[dict]:

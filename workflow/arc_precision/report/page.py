@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from arc_precision.report.text import difference_text, percent, value_text
+from arc_precision.report.text import difference_text, number, percent, value_text
 
 NOTHING = Markup('<span class="none">–</span>')
 
@@ -26,7 +26,7 @@ def render(report: dict[str, Any], template_dir: Path) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "number": lambda value, digits=3: _data(value, lambda v: f"{v:.{digits}g}".replace("-", "\u2212")),
+        "number": lambda value, digits=3: _data(value, lambda v: number(v, digits).replace("-", "\u2212")),
         "count": lambda value: _data(value, lambda v: f"{v:,.0f}".replace(",", "\u202f")),
         "share": lambda value: _data(value, percent),
         "metric": lambda value, name: _data(value, lambda v: value_text(v, name)),

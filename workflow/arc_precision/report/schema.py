@@ -208,6 +208,7 @@ class CounterfactualRow(Part):
     """What a change of the sampler would add to d."""
 
     name: str
+    in_effect: bool = Field(description="The arm samples so: the row says what it has added to d, not what it would.")
     shift_mean: Number
     shift_abs_mean: Number
     shift_abs_max: Number
@@ -238,7 +239,9 @@ class AuditedStep(Part):
     n_seeds: int
     causes: list[CauseRow]
     counterfactuals: list[CounterfactualRow]
-    noise_floor: dict[str, Number] = Field(description="The trainer against itself with another batch size.")
+    orders: list[list[str]] = Field(description="Orders of the causes that could be computed, the stated one first.")
+    metrics: dict[str, Number] = Field(description="Trainer against sampler; keys as in docs/metrics.md.")
+    noise_floor: dict[str, Number] = Field(description="The trainer against itself with another batch size; same keys.")
     by_position: list[ProfileRow]
     by_probability: list[ProfileRow]
 
