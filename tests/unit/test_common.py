@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from arc_precision.sandbox import common
 from arc_precision.sandbox.common import Color
 

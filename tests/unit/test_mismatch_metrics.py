@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from arc_precision.mismatch import metrics as module
 from arc_precision.mismatch.metrics import METRICS, by_position, by_probability_decile, mismatch_metrics
 

@@ -49,7 +49,8 @@ def test_pins_are_those_of_imports_and_one_digest_of_what_they_need(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import yaml, first\n")
     requirements = tmp_path / "requirements.txt"
-    text = "first==1.0\npyyaml==6\nsecond==2.0\n    # via first\nthird==3\n    # via\n    #   second\n    #   other\nplot==9\n"
+    text = "first==1.0\npyyaml==6\nsecond==2.0\n    # via first\n"
+    text += "third==3\n    # via\n    #   second\n    #   other\nplot==9\n"
     requirements.write_text(text)
     lines = pin_lines(script, requirements)
     assert lines[:2] == ["first==1.0", "pyyaml==6"] and len(lines) == 3

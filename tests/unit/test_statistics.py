@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_ind
+from statsmodels.duration.survfunc import SurvfuncRight
+
 from arc_precision.statistics import (
     cliffs_delta,
     hedges_g,
@@ -11,8 +14,6 @@ from arc_precision.statistics import (
     paired_difference,
     seeds_needed,
 )
-from scipy.stats import ttest_ind
-from statsmodels.duration.survfunc import SurvfuncRight
 
 # --- intervals -------------------------------------------------------------------------------------------------------
 

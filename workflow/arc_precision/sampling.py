@@ -109,7 +109,7 @@ class VllmSampler:
         from vllm.lora.request import LoRARequest
 
         if device == "cpu":
-            pass
+            from arc_precision.one_adapter import use_one_adapter
 
             use_one_adapter()
         self._params, self._request = SamplingParams, LoRARequest

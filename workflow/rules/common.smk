@@ -35,7 +35,9 @@ ENVIRONMENT = str(ROOT / "envs" / f"{STACK}.yaml")
 REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
 HASHES = staleness.Hashes(Path(".snakemake/arc-precision/sha256.json"))
 
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={ROOT / 'workflow'}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
+shell.prefix(
+    f"set -euo pipefail; export PYTHONPATH={ROOT / 'workflow'}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
+)
 
 
 pathvars:

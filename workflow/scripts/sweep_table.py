@@ -2,7 +2,7 @@
 
     sweep_table.py results/sweep [--window 20] [--output sweep.json]
 
-The choice is by the mean over both dtypes of the reward at the end; a setting that skips updates or loses entropy shows.
+The choice is by the mean over both dtypes of the reward at the end.
 """
 
 import argparse

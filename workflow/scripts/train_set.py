@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+
 from arc_precision.cli import run
 from arc_precision.config.base import from_settings
 from arc_precision.config.data import PerfectibleSlice
