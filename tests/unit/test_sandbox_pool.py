@@ -45,7 +45,7 @@ def is_alive(pid: int) -> bool:
 
 
 def assert_gone(pids: set[int]) -> None:
-    assert len(pids) >= 4  # launcher, init, worker, program
+    assert len(pids) >= 3  # launcher, init, worker; a process for the next program may be on its way
     for _ in range(600):
         if not any(is_alive(pid) for pid in pids):
             return
@@ -108,7 +108,7 @@ def test_nothing_is_left_when_the_caller_is_killed():
 
 def test_faults_that_go_on_are_raised_not_scored(monkeypatch):
     def die(self):
-        raise ConnectionError("a worker died")
+        raise ConnectionError
         yield
 
     with Sandbox(Limits()) as sandbox:

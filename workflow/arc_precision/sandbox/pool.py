@@ -5,6 +5,7 @@ import functools
 import itertools
 import json
 import os
+import platform
 import selectors
 import signal
 import socket
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,7 +40,8 @@ class _Job:
     frame: bytes
     n_grids: int
     alone: bool = False  # it runs again, with nothing beside it
-    kills: int = 0
+    kills: int = 0  # of its process, from outside
+    faults: int = 0  # of the worker it was with
 
 
 @dataclass
@@ -65,7 +67,15 @@ class _Queue:
     waiting: deque[_Job] = field(default_factory=deque)
     alone: deque[_Job] = field(default_factory=deque)
     verdicts: dict[int, Verdict] = field(default_factory=dict)  # by index, until it is their turn
-    faults: int = 0  # since the last report
+    faults: int = 0  # since the last verdict
+
+
+def _receive(connection: socket.socket) -> bytes:
+    """What has arrived; nothing when the other end is closed, in whatever way."""
+    try:
+        return connection.recv(1 << 20)
+    except ConnectionResetError:
+        return b""
 
 
 class _Server:
@@ -73,39 +83,34 @@ class _Server:
 
     def __init__(self, limits: Limits, workers: int):
         pairs = [socket.socketpair() for _ in range(workers)]
-        fds = [theirs.fileno() for _, theirs in pairs]
-        config = {
-            "job_fds": fds,
-            "limits": {
-                "cpu_s": limits.cpu_s,
-                "wall_s": limits.wall_s,
-                "memory_mb": limits.memory_mb,
-                "max_side": limits.max_side,
-            },
-            "libraries": {name: str(path) for name, path in _LIBRARIES.items()},
-            "python_path": [path for path in sys.path if path],
-            "empty_root": tempfile.mkdtemp(),
-        }
-        os.chmod(config["empty_root"], 0o755)  # the server may be another user by the time it goes there
-        self._process = subprocess.Popen(
-            [sys.executable, "-S", "-s", str(_HERE / "server"), json.dumps(config)],
-            env={"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"} | dict.fromkeys(_THREAD_COUNTS, "1"),
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=fds,
-            start_new_session=True,  # Ctrl-C is for the caller, who then closes the sandbox
-        )
-        for _, theirs in pairs:
-            theirs.close()
         self.workers = [_Worker(ours) for ours, _ in pairs]
+        fds = [theirs.fileno() for _, theirs in pairs]
+        with tempfile.TemporaryDirectory() as empty_root:
+            os.chmod(empty_root, 0o755)  # the server may be another user by the time it goes there
+            config = {
+                "job_fds": fds,
+                "limits": dataclasses.asdict(limits),
+                "libraries": {name: str(path) for name, path in _LIBRARIES.items()},
+                "python_path": [path for path in sys.path if path],
+                "empty_root": empty_root,
+            }
+            self._process = subprocess.Popen(
+                [sys.executable, "-S", "-s", str(_HERE / "server"), json.dumps(config)],
+                env={"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"} | dict.fromkeys(_THREAD_COUNTS, "1"),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=fds,
+                start_new_session=True,  # Ctrl-C is for the caller, who then closes the sandbox
+            )
+            for _, theirs in pairs:
+                theirs.close()
+            hello = self._process.stdout.readline()
         self._selector = selectors.DefaultSelector()
         for worker in self.workers:
             worker.socket.setblocking(False)
             self._selector.register(worker.socket, selectors.EVENT_READ, worker)
-        hello = self._process.stdout.readline()
-        os.rmdir(config["empty_root"])
         if not hello:
             error = self._process.stderr.read().decode(errors="replace").strip()
             self.close()
@@ -128,16 +133,19 @@ class _Server:
             self._selector.modify(worker.socket, events, worker)
 
     def reports(self) -> Iterator[tuple[_Job, _Report]]:
-        """Wait until something happens; the jobs that are over. Raises ConnectionError when a worker is gone."""
+        """Wait until something happens; the jobs that are over. Raises ConnectionError when a worker is gone: the
+        first of its jobs, if any, was with it."""
         for key, events in self._selector.select():
             worker = key.data
             if events & selectors.EVENT_WRITE:
                 self._flush(worker)
             if not events & selectors.EVENT_READ:
                 continue
-            received = worker.socket.recv(1 << 20)
+            received = _receive(worker.socket)
             if not received:
-                raise ConnectionError("a worker died")
+                if worker.jobs:
+                    worker.jobs[0].faults += 1
+                raise ConnectionError
             worker.inbox += received
             while len(worker.inbox) >= protocol.REPORT.size:
                 outcome, status, cpu_ns, size = protocol.REPORT.unpack_from(worker.inbox)
@@ -175,6 +183,8 @@ class Sandbox:
             raise ValueError(f"sandbox level {min_level!r} is unknown; write one of {', '.join(LEVELS)}")
         if workers < 1:
             raise ValueError(f"sandbox workers is {workers}; write 1 or more")
+        if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+            raise SandboxFault(f"the sandbox needs Linux on x86-64; this is {sys.platform} on {platform.machine()}")
         self._limits, self._n_workers = limits, workers
         self._server: _Server | None = _Server(limits, workers)
         self.level = self._server.level
@@ -204,7 +214,9 @@ class Sandbox:
         Both are read as they are needed. `progress` shows a bar. Raises SandboxFault when the sandbox keeps failing.
         """
         verdicts = self._run(zip(programs, grids, strict=True))
-        return tqdm(verdicts, unit=" programs") if progress else verdicts
+        if not progress:
+            return verdicts
+        return tqdm(verdicts, unit=" programs", total=len(programs) if isinstance(programs, Sized) else None)
 
     def _run(self, inputs: Iterator[tuple[str | None, Sequence[np.ndarray]]]) -> Iterator[Verdict]:
         queue = _Queue()
@@ -219,12 +231,12 @@ class Sandbox:
                         frame = job_frame(program, grids, self._limits)
                         queue.waiting.append(_Job(n_read, frame, len(grids)))
                     n_read += 1
-                self._dispatch(queue)
+                self._proceed(self._dispatch, queue)
                 while n_given in queue.verdicts:
                     yield queue.verdicts.pop(n_given)
                     n_given += 1
                 if n_given < n_read:
-                    self._collect(queue)
+                    self._proceed(self._collect, queue)
                 elif n_read < window_end:  # else a whole window without a program; there may be more
                     return
         finally:
@@ -245,15 +257,19 @@ class Sandbox:
             self._server.send(workers[0], queue.alone.popleft())
 
     def _collect(self, queue: "_Queue") -> None:
+        for job, report in self._server.reports():
+            self._judge(job, report, queue)
+
+    def _proceed(self, step: Callable[["_Queue"], None], queue: "_Queue") -> None:
+        """Take a step; when the server fails in it, put all jobs back that were there, to go to a new one."""
         try:
-            for job, report in self._server.reports():
-                self._judge(job, report, queue)
+            step(queue)
         except ConnectionError as error:
-            queue.faults += 1
-            if queue.faults == _MAX_ATTEMPTS:
-                raise SandboxFault(f"the sandbox failed {queue.faults} times in a row: {error}") from error
             jobs = [job for worker in self._server.workers for job in worker.jobs]
             self.close()
+            queue.faults += 1
+            if max([queue.faults, *(job.faults for job in jobs)]) >= _MAX_ATTEMPTS:
+                raise SandboxFault(f"the sandbox failed {_MAX_ATTEMPTS} times in a row, or with one program") from error
             for job in sorted(jobs, key=lambda job: job.index, reverse=True):
                 (queue.alone if job.alone else queue.waiting).appendleft(job)
 

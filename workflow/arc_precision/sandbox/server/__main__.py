@@ -67,11 +67,12 @@ def load_libraries(paths: dict[str, str]) -> None:
     sys.path_importer_cache.clear()
 
 
-def refused_after(step, *arguments, what) -> bool:
-    """Whether `what` is refused to a process, one made for this, that has taken an isolation step."""
+def holds(step, *arguments, against=None) -> bool:
+    """Whether an isolation step is allowed, and does not allow what it is `against`; tried in a process of its own."""
     pid, pidfd = isolation.fork()
     if pid == 0:
-        os._exit(0 if granted(step, *arguments) and not granted(what) else 1)
+        held = granted(step, *arguments) and not (against is not None and granted(against))
+        os._exit(0 if held else 1)
     os.close(pidfd)
     return os.waitpid(pid, 0)[1] == 0
 
@@ -109,8 +110,8 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int) -> None:
     granted(isolation.drop_capabilities)
     isolation.forbid_new_privileges()
     landlock = granted(isolation.restrict_with_landlock)
-    filtered = refused_after(isolation.filter_system_calls, what=isolation.enter_namespaces)
-    limit_holds = refused_after(isolation.set_limit, resource.RLIMIT_NPROC, 0, what=isolation.fork)
+    filtered = holds(isolation.filter_system_calls, against=isolation.enter_namespaces)
+    limit_holds = holds(isolation.set_limit, resource.RLIMIT_NPROC, 0, against=isolation.fork)
     limits = config["limits"] | {
         "own_memory_bytes": own_memory_bytes,
         "forbid_forks": filtered and not limit_holds,
@@ -171,7 +172,7 @@ def main() -> None:
     empty_root = os.open(config["empty_root"], os.O_RDONLY)
     if os.getuid() == 0:
         granted(isolation.become_nobody)
-    namespaces = granted(isolation.enter_namespaces)
+    namespaces = holds(isolation.enter_namespaces) and granted(isolation.enter_namespaces)
     launch(config, caller, namespaces, empty_root, null)
 
 
