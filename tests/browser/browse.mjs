@@ -33,13 +33,17 @@ async function faults(where = "html") {
 
 await page.goto(pathToFileURL(file).href);
 await drawn();
+// A figure is drawn if its canvas has a colour that is neither grey nor see-through: axes and labels are grey, data are not.
 seen.figures = await page.evaluate(() => [...document.querySelectorAll("[data-figure]")].map((figure) => {
-  const painted = [...figure.querySelectorAll("canvas")].reduce((count, canvas) => {
+  const coloured = [...figure.querySelectorAll("canvas")].reduce((count, canvas) => {
     const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-    for (let i = 3; i < pixels.length; i += 4) count += pixels[i] > 0;
+    for (let i = 0; i < pixels.length; i += 4) {
+      const [red, green, blue, opacity] = pixels.subarray(i, i + 4);
+      count += opacity > 200 && Math.max(red, green, blue) - Math.min(red, green, blue) > 60;
+    }
     return count;
   }, 0);
-  return { kind: figure.dataset.figure, key: figure.dataset.key, painted };
+  return { kind: figure.dataset.figure, key: figure.dataset.key, coloured };
 }));
 seen.faultsLight = await faults();
 await page.getByRole("button", { name: "Dark" }).click();
