@@ -7,6 +7,7 @@ the plugin keeps to itself, so it accepts exactly that version. With a later plu
   A dry run prints them.
 * `htcondor_submit_X` sets submit command X to what is written; the plugin puts strings in quotes, which few commands
   accept.
+* Arguments with blanks or quotes reach the job as they are (`--config "key={a: 1}"`); the plugin drops quotes.
 * A failed job's report ends with HTCondor's reason and the file that holds the job's messages.
 * HTCondor's signal to end reaches the rule (`job.sh`).
 * A failed submission is tried once more when the schedd answers again, and then fails that job alone; the plugin ends
@@ -23,6 +24,7 @@ the plugin keeps to itself, so it accepts exactly that version. With a later plu
 import itertools
 import os
 import re
+import shlex
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -129,8 +131,11 @@ class Executor(plugin.Executor):
                 submit[key.removeprefix("htcondor_submit_").replace("__", ".")] = value
 
     def _get_base_exec_and_args(self, job: JobExecutorInterface) -> tuple[str, str]:
-        executable, arguments = super()._get_base_exec_and_args(job)
-        return str(JOB_SCRIPT), f"{executable} {arguments}"
+        executable, command_line = super()._get_base_exec_and_args(job)
+        return str(JOB_SCRIPT), submit_arguments([executable, *shlex.split(command_line)])
+
+    def _sanitize_job_args(self, job_args: str) -> str:
+        return job_args
 
     @property
     def cores(self) -> str:
@@ -278,6 +283,12 @@ def requests(job: JobExecutorInterface) -> dict[str, Any]:
     if any(requirements):
         submit["requirements"] = " && ".join(f"({requirement})" for requirement in requirements if requirement)
     return submit
+
+
+def submit_arguments(arguments: list[str]) -> str:
+    """HTCondor's "new syntax": each argument in single quotes, all in double quotes, a quote within written twice."""
+    line = " ".join("'" + argument.replace("'", "''") + "'" for argument in arguments)
+    return '"' + line.replace('"', '""') + '"'
 
 
 def as_if_free(machine: classad2.ClassAd) -> classad2.ClassAd:

@@ -34,7 +34,7 @@ def wait_until(condition: Callable[[], object], what: str) -> object:
 
 
 class Pool:
-    """Two machines, `gpu1.example.com` and `gpu2.example.com`, with 2 CPUs, 8 GB and one simulated GPU each.
+    """Two machines, `gpu1.example.com` and `gpu2.example.com`, with 2 CPUs, 64 GB and one simulated GPU each.
 
     `environment` is what a client needs to find the pool; every client's command starts with `UNPRIVILEGED`.
     """
@@ -58,7 +58,8 @@ class Pool:
             "XDG_CACHE_HOME": str(folder / "home" / "cache"),
             "OMP_NUM_THREADS": "1",
         }
-        self.command("condor_master", "-pidfile", str(folder / "run" / "master.pid"))
+        # It ends by itself after an hour, should the tests be killed.
+        self.command("condor_master", "-runfor", "60", "-pidfile", str(folder / "run" / "master.pid"))
         wait_until(self._is_up, f"the pool in {folder} is up")
 
     def _is_up(self) -> bool:

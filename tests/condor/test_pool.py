@@ -2,7 +2,7 @@
 
 from pool import HERE, MACHINES, Pool, Project
 
-GPU_RULES = {"train_set", "train", "sample", "audit", "pretrain"}
+GPU_RULES = {"train_set", "train", "sample", "audit_draw", "pretrain"}
 
 
 def rule_of(job: dict) -> str:
@@ -10,7 +10,8 @@ def rule_of(job: dict) -> str:
 
 
 def test_only_gpu_rules_ask_for_gpus(pool: Pool, project: Project):
-    assert project.run() == 0
+    assert project.run("--config", 'label=two "quoted" words') == 0
+    assert (project.folder / "out/train_float16.label").read_text() == 'two "quoted" words\n'
     jobs = pool.history(project.jobs_here)
     assert len(jobs) == 13
     for job in jobs:
