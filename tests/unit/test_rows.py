@@ -1,8 +1,11 @@
+import contextlib
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +157,48 @@ def test_killed_run_goes_on_with_the_parts_it_left(tmp_path, barc_source, monkey
     assert output.read_bytes() == (tmp_path / "expected.parquet").read_bytes()
     assert later == list(range(2, max(later) + 1))
     assert not (tmp_path / "rows.parquet.parts").exists()
+
+
+_ENDLESS = """
+import sys
+from pathlib import Path
+from arc_precision.config.data import CandidatesSlice, DataConfig, GeneratedSource
+from arc_precision.prompts import DslPrompts
+from arc_precision.tasks.rows import write_candidates
+source = GeneratedSource(kind="generated", n_tasks=10**9, seed=0)
+data = DataConfig(train_on=("endless",), max_prompt_tokens=10**6)
+settings = CandidatesSlice(prompt="dsl", sources={"endless": source}, data=data)
+folder = Path(sys.argv[1])
+write_candidates(settings, DslPrompts(10**6), folder / "rows.parquet", folder / "parts" / "key", workers=2)
+"""
+
+
+def test_killed_run_leaves_no_process_behind(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}
+    command = [sys.executable, "-c", _ENDLESS, str(tmp_path)]
+    run = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        while not list(tmp_path.glob("parts/*/*/*.arrow")):
+            assert run.poll() is None
+            time.sleep(0.1)
+        run.kill()
+        run.wait()
+        for _ in range(1000):  # a worker that waits for work does so for ever
+            if not _running_in_session(run.pid):
+                return
+            time.sleep(0.1)
+        pytest.fail(f"still running: {_running_in_session(run.pid)}")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+
+
+def _running_in_session(leader):
+    stats = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            stats.append(file.read_text().rpartition(")")[2].split())
+    return [stat for stat in stats if int(stat[3]) == leader and stat[0] != "Z"]
 
 
 def test_parts_of_other_settings_or_files_are_not_used(tmp_path, barc_source):
