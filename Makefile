@@ -16,7 +16,7 @@ TORCH := $(shell grep ^torch== envs/requirements-cpu.txt)
 CONFIG ?=
 CONFIGFILE := $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: run env dev-env test test-slow test-condor lint lock config rulegraph why status report-now staleness
+.PHONY: run env dev-env test test-browser test-slow screenshot test-condor lint lock config rulegraph why status report-now staleness
 
 run: env  ## the default experiment: two CPU cores, minutes
 	$(SNAKEMAKE)
@@ -44,6 +44,11 @@ test: dev-env  ## unit tests and one small end-to-end run, under 10 minutes
 test-condor: dev-env  ## a real HTCondor pool on this machine, under 5 minutes
 	pytest tests/condor
 
+test-browser: dev-env  ## the report in a real browser, offline (installs Debian's chromium when it is missing)
+	command -v chromium > /dev/null || (apt-get -qq update && apt-get -qq -y install chromium)
+	npm ci --silent --prefix tests/browser
+	pytest tests/browser
+
 test-slow: dev-env  ## kills, faults, 100,000 programs
 	pytest tests/slow
 
@@ -68,6 +73,10 @@ config: dev-env  ## regenerate config.yaml's comments and the schema
 
 staleness: dev-env  ## regenerate the table of docs/staleness.md
 	python tests/pipeline/write_table.py
+
+screenshot: dev-env  ## the pictures of the report in docs/
+	npm ci --silent --prefix tests/browser
+	python docs/screenshot.py
 
 rulegraph: env  ## docs/rulegraph.svg (needs graphviz)
 	$(SNAKEMAKE) --rulegraph | dot -Tsvg > docs/rulegraph.svg
