@@ -1,4 +1,4 @@
-"""The sandbox's own process tree, started by `pool.Server` as `python -S <this folder> <config in JSON>`.
+"""The sandbox's own process tree, started by pool.py as `python -S <this folder> <config in JSON>`.
 
     launcher      waits; ends everything when the caller is gone
       init        has numpy and the program libraries loaded; the first process of its namespace where there is one
@@ -6,7 +6,7 @@
           program one per job: see program.py
 
 The caller's process holds models and engines and is never forked; this tree is all there is of the sandbox. Nothing
-here is imported by the library.
+here but the protocol is imported by the library.
 """
 
 import gc
@@ -56,10 +56,9 @@ def load_libraries(paths: dict[str, str]) -> None:
         del sys.modules[name]
     sys.modules["numpy"].random.seed(0)
     for name, path in paths.items():
-        if os.path.exists(path):
-            spec = importlib.util.spec_from_file_location(name, path)
-            module = sys.modules[name] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
     import memory  # noqa: F401
     import worker  # noqa: F401
 
