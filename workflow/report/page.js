@@ -296,7 +296,10 @@ function evaluationByStep() {
   const arms = unique(rows.map((row) => row.arm)).filter((arm) => arm !== "base");
   const series = arms.flatMap((arm) => {
     const points = [base, ...rows.filter((row) => row.arm === arm)].filter(Boolean).map((row) => ({ x: row.step, ...row.metrics[metric] }));
-    return [meanLine(arm, arm, points.map((point) => [point.x, point.value])), errorBars(arm, arm, points.filter((point) => point.x > 0 || !base))];
+    const ends = points.length > 10 // many bars would hide one another
+      ? band(arm, ...["x", "low", "high"].map((end) => points.map((point) => point[end])))
+      : errorBars(arm, arm, points.filter((point) => point.x > 0 || !base));
+    return [meanLine(arm, arm, points.map((point) => [point.x, point.value])), ends];
   });
   if (base) series.push(errorBars("base", "base", [{ x: base.step, ...base.metrics[metric] }]), { ...meanLine("base", "base", [[base.step, base.metrics[metric].value]]), symbolSize: 9 });
   const option = frame({ ...zoomable, xAxis: { ...stepAxis }, yAxis: { type: "value", scale: true, name: metric, nameTextStyle: { align: "left" }, axisLabel: { formatter: write } }, series });
@@ -437,6 +440,7 @@ function draw(figure) {
   const built = KINDS[figure.dataset.figure](figure.dataset.key);
   const held = charts.get(figure);
   if (built.rows) {
+    figure.classList.toggle("wide", figure.classList.contains("wide") || built.rows > 12);
     figure.querySelector(".plot").style.height = `max(16rem, ${built.rows * 14 + 110}px)`;
     held.chart.resize();
   }
