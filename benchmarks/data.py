@@ -46,12 +46,14 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--baseline-tasks", type=int, default=4_000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--inputs", type=Path, help="folder for the files made up; those already there are taken")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()), help="folder with room for 5 GB")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     args = parser.parse_args()
 
     with tempfile.TemporaryDirectory(dir=args.scratch) as folder:
-        large, small = Path(folder, "large.json.gz"), Path(folder, "small.json.gz")
+        inputs = args.inputs or Path(folder)
+        large, small = (inputs / f"barc-{n_tasks}.json.gz" for n_tasks in (args.tasks, args.baseline_tasks))
         cells = _make_input(Path(folder), {large: args.tasks, small: args.baseline_tasks})
         rule = _rule(Path(folder), large, args.workers)
         print("measuring the rule", file=sys.stderr)
@@ -105,7 +107,7 @@ def main() -> None:
 
 
 def _make_input(folder: Path, n_tasks: dict[Path, int]) -> float:
-    """Write BARC files and the tokenizer; return the mean number of cells of a task."""
+    """Write BARC files that are not there yet and the tokenizer; return the mean number of cells of a task."""
     from synthetic import chat_tokenizer, random_task, write_barc_file
 
     from arc_precision.prompts import PREFILL, SYSTEM, barc_question
@@ -114,6 +116,8 @@ def _make_input(folder: Path, n_tasks: dict[Path, int]) -> float:
     tasks = [random_task(rng, min_side=10) for _ in range(50)]
     chat_tokenizer([SYSTEM + PREFILL] + [barc_question(task, 0) for task in tasks]).save_pretrained(folder)
     for path, n in n_tasks.items():
+        if path.exists():
+            continue
         print(f"writing {n} tasks", file=sys.stderr)
         write_barc_file(path, n, seed=0)
     return float(np.mean([sum(pair.input.size + pair.output.size for pair in task.pairs) for task in tasks]))

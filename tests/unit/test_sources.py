@@ -85,6 +85,10 @@ def test_faults_of_arc_json_are_one_sentence(tmp_path):
     assert "my_challenges.json: its solutions are missing; put my_solutions.json beside it" in message(challenges)
     _write(tmp_path / "my_solutions.json", {"x": []})
     assert "my_solutions.json: task x: 0 solutions for 1 test inputs" in message(challenges)
+    _write(tmp_path / "my_solutions.json", {"x": 7})
+    assert "my_solutions.json: task x: no solutions for 1 test inputs" in message(challenges)
+    _write(challenges, {"x": {"train": TASK["train"]}})
+    assert "my_challenges.json: task x: no test pairs" in message(challenges)
     assert "task.json: task x: test pair 1: no output grid" in message(_write(tmp_path / "task.json", {"x": CHALLENGE}))
     wide = {"train": [{"input": [[0] * 31], "output": [[0]]}], "test": TASK["test"]}
     assert "wide.json: task wide: train pair 1: input: 1 rows of 31" in message(_write(tmp_path / "wide.json", wide))

@@ -169,7 +169,7 @@ def _parse_plain(text: bytes) -> list[Task] | None:
             parts.append(tuple(pairs))
             if after != (b"}]," if part == b"train" else b"}]},") and (part, after) != (b"test", b"}]}"):
                 return None
-        tasks.append(Task(name.decode(), *parts))
+        tasks.append(Task(name.decode(errors="replace"), *parts))
     return tasks
 
 

@@ -158,7 +158,7 @@ def write_evaluation_set(
 def scratch_folder(output: Path, settings: Sequence[str], sources: Iterable[Source], write_prompt: WritePrompt) -> Path:
     """The folder beside `output` for parts that depend on all this; those left over from anything else are removed."""
     hashed = hashlib.sha256(pickle.dumps((list(settings), write_prompt)))
-    for file in sorted(Path(__file__).parents[1].rglob("*.py")):
+    for file in [*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parents[1] / "prompts.py"]:
         hashed.update(file.read_bytes())
     for file in [file for source in sources for file in source_files(source)]:
         hashed.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())

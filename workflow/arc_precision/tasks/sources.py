@@ -165,14 +165,19 @@ def _tasks_of(file: Path) -> dict[str, Any]:
     return {task_id: _with_outputs(file, task_id, task, solutions) for task_id, task in content.items()}
 
 
-def _with_outputs(file: Path, task_id: str, task: dict[str, Any], solutions: dict[str, Any]) -> dict[str, Any]:
-    outputs = solutions.get(task_id, [])
-    if len(outputs) != len(task["test"]):
-        raise ValueError(
-            f"{_solutions_of(file)}: task {task_id}: {len(outputs)} solutions for {len(task['test'])} test inputs"
-        )
-    test = [{**pair, "output": output} for pair, output in zip(task["test"], outputs, strict=True)]
-    return {**task, "test": test}
+def _with_outputs(file: Path, task_id: str, task: Any, solutions: dict[str, Any]) -> Any:
+    """The task with its solutions for outputs; what is no task stays as it is, to be refused as any other."""
+    match task:
+        case {"test": [*test]} if all(isinstance(pair, dict) for pair in test):
+            outputs = solutions.get(task_id, [])
+            if not isinstance(outputs, list) or len(outputs) != len(test):
+                n_outputs = len(outputs) if isinstance(outputs, list) else "no"
+                raise ValueError(
+                    f"{_solutions_of(file)}: task {task_id}: {n_outputs} solutions for {len(test)} test inputs"
+                )
+            pairs = zip(test, outputs, strict=True)
+            return {**task, "test": [{**pair, "output": output} for pair, output in pairs]}
+    return task
 
 
 def _read_json(file: Path) -> dict[str, Any]:
