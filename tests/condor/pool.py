@@ -151,9 +151,9 @@ class Project:
         self.controllers.append(controller)
         return controller
 
-    def run(self, *arguments: str, limit_s: int = LIMIT_S) -> int:
+    def run(self, *arguments: str) -> int:
         """Exit status of a whole run."""
-        return self.start(*arguments).wait(limit_s)
+        return self.start(*arguments).wait(LIMIT_S)
 
     def end(self) -> None:
         """Takes away the controllers and jobs that a failed test has left."""
