@@ -74,9 +74,9 @@ config: dev-env  ## regenerate config.yaml's comments and the schema
 staleness: dev-env  ## regenerate the table of docs/staleness.md
 	python tests/pipeline/write_table.py
 
-screenshot: dev-env  ## the pictures of the report in docs/
+screenshot: run  ## the pictures of the report in docs/
 	npm ci --silent --prefix tests/browser
-	python docs/screenshot.py
+	node tests/browser/screenshot.mjs results/tiny/report/report.html docs/report
 
 rulegraph: env  ## docs/rulegraph.svg (needs graphviz)
 	$(SNAKEMAKE) --rulegraph | dot -Tsvg > docs/rulegraph.svg

@@ -275,6 +275,13 @@ def report_inputs():
         f"{RESULTS}/scores/{run}/step-{step}/{name}.{dtype}.parquet"
         for run, step, name, dtype in evaluated()
     ]
+    # Completions around a collapse are shown from the primary set.
+    files += [
+        f"{RESULTS}/samples/{run}/step-{step}/{name}.{dtype}.parquet"
+        for run, step, name, dtype in evaluated()
+        if name == experiment.report.primary_set
+        and dtype == experiment.evaluation.common_dtype
+    ]
     return files + audits()
 
 

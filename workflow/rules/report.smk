@@ -4,7 +4,13 @@ rule report_data:
         results=report_inputs(),
     output:
         report="<results>/report/report.json",
-        tables=directory("<results>/report/report_data"),
+        tables=report(
+            directory("<results>/report/report_data"),
+            patterns=["{table}.csv"],
+            caption="../report/tables.rst",
+            category="Numbers",
+            labels={"table": "{table}"},
+        ),
     log:
         "<results>/logs/report_data.log",
     benchmark:
@@ -34,7 +40,15 @@ rule report_page:
         template=report_template(),
         report="<results>/report/report.json",
     output:
-        "<results>/report/report.html",
+        report(
+            "<results>/report/report.html",
+            caption="../report/report.rst",
+            category="Comparison",
+            labels={
+                "experiment": experiment.experiment,
+                "arms": ", ".join(experiment.run_arms),
+            },
+        ),
     log:
         "<results>/logs/report_page.log",
     conda:

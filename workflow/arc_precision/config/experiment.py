@@ -1,6 +1,7 @@
 """The root of the configuration: reads it, checks it, and cuts a slice for each rule."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -97,6 +98,10 @@ class ExperimentConfig(Section):
         for key, values in (("run_arms", self.run_arms), ("seeds", self.seeds), ("evaluate_on", self.evaluate_on)):
             if len(set(values)) < len(values):
                 raise ValueError(f"{key}: {list(values)} names something twice; write each once")
+        for key, names in (("arms", self.arms), ("evaluation_sets", self.evaluation_sets), ("sources", self.sources)):
+            for name in names:
+                if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+                    raise ValueError(f"{key}: '{name}' is not possible; write letters, digits, - and _")
         if not self.run_arms:
             raise ValueError("run_arms: the list is empty; write at least one arm, such as [float16, bfloat16]")
         if not self.seeds:
