@@ -48,6 +48,7 @@ VALUES: dict[str, Any] = {
 # Keys that need more than themselves to be changed.
 TOGETHER: dict[str, dict[str, Any]] = {
     "sampling.temperature": {"sampling": {"temperature": 0.5}, "audit": {"every": 40}},
+    "model.load_in_4bit": {"model": {"load_in_4bit": True}, "device": "cuda"},
     "training.lr_scheduler_type": {"training": {"lr_scheduler_type": "linear", "schedule_steps": 1000}},
 }
 # Not edited: other files would have to exist.
