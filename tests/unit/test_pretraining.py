@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from arc_precision import pretraining
-from arc_precision.pretrain_config import PretrainConfig
+from arc_precision.config.pretrain import PretrainConfig
 from arc_precision.pretraining import (
     IN_OUTPUT,
     IN_PROGRAM,

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from arc_precision.config.data import ArckitSource
-from arc_precision.pretrain_config import PretrainConfig
+from arc_precision.config.pretrain import PretrainConfig
 from arc_precision.tasks import tokenizer as tiny
 from arc_precision.tasks.generator import generate_task
 from arc_precision.tasks.grids import Task

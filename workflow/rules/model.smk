@@ -20,3 +20,37 @@ rule model_manifest:
         "python workflow/scripts/model_manifest.py --path {resources.path:q} --model-files {params.model:q}"
         " --tokenizer-files {params.tokenizer:q} --output-model {output.model} --output-tokenizer {output.tokenizer}"
         " 2>&1 | tee {log}"
+
+
+# The recipe of resources/tiny-arc. No other rule asks for it: model.path names a folder that is there.
+rule pretrain:
+    output:
+        model="<results>/pretrain/model.safetensors",
+        config="<results>/pretrain/config.json",
+        generation="<results>/pretrain/generation_config.json",
+        tokenizer="<results>/pretrain/tokenizer.json",
+        tokenizer_config="<results>/pretrain/tokenizer_config.json",
+        metrics="<results>/pretrain/metrics.json",
+        sums="<results>/pretrain/SHA256SUMS",
+        history="<results>/pretrain/log.jsonl",
+    log:
+        "<results>/logs/pretrain.log",
+    benchmark:
+        "<results>/benchmarks/pretrain.tsv"
+    conda:
+        ENVIRONMENT
+    threads: experiment.resources.pretrain.threads
+    resources:
+        mem_mb=experiment.resources.pretrain.mem_mb,
+        disk_mb=experiment.resources.pretrain.disk_mb,
+        runtime=experiment.resources.pretrain.runtime,
+        gpu=gpus(experiment.resources.pretrain),
+    params:
+        cfg=settings(experiment.pretrain),
+        code=code("pretrain"),
+        pins=pins("pretrain"),
+    message:
+        "Training the tiny base model from scratch"
+    shell:
+        "python workflow/scripts/pretrain.py --cfg {params.cfg:q} --workers $(({threads} - 1))"
+        " --output-dir $(dirname {output.model}) --log-jsonl {output.history} 2>&1 | tee {log}"

@@ -31,6 +31,7 @@ from arc_precision.config.data import (
 )
 from arc_precision.config.evaluation import EvaluationConfig, SampleSlice, ScoreSlice
 from arc_precision.config.model import ModelConfig
+from arc_precision.config.pretrain import PretrainConfig
 from arc_precision.config.report import ReportConfig, ReportSlice
 from arc_precision.config.resources import Resources
 from arc_precision.config.retention import RetentionConfig
@@ -82,6 +83,9 @@ class ExperimentConfig(Section):
     audit: AuditConfig = Field(default_factory=AuditConfig, description="Why trainer and sampler disagree.")
     collapse: CollapseConfig = Field(default_factory=CollapseConfig, description="When a run counts as collapsed.")
     report: ReportConfig = Field(default_factory=ReportConfig, description="The comparison report.")
+    pretrain: PretrainConfig = Field(
+        default_factory=PretrainConfig, description="How the embedded model was made (`snakemake pretrain`)."
+    )
     retention: RetentionConfig = Field(default_factory=RetentionConfig, description="What stays on disk.")
     resources: Resources = Field(
         default_factory=Resources, description="What jobs ask for; changing it reruns nothing."
