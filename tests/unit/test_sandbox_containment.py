@@ -204,6 +204,11 @@ def test_lowering_the_limits_of_others(sandbox):
     assert run(sandbox, body) == FORBIDDEN
 
 
+def test_moving_others_to_another_core(sandbox):
+    body = "for pid in (1, os.getppid()):\n    os.sched_setaffinity(pid, {0})"
+    assert run(sandbox, body) == FORBIDDEN
+
+
 # Memory and the stack
 
 

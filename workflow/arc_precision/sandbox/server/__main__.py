@@ -59,7 +59,7 @@ def load_libraries(paths: dict[str, str]) -> None:
         spec = importlib.util.spec_from_file_location(name, path)
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-    import memory  # noqa: F401
+    import forks  # noqa: F401
     import worker  # noqa: F401
 
     sys.path.clear()
@@ -97,13 +97,13 @@ def launch(config: dict, caller: int, namespaces: bool, empty_root: int, null: i
 def init(config: dict, namespaces: bool, empty_root: int, null: int) -> None:
     """Give up what this process and all that it forks will not need, fork the workers, and wait for their end."""
     import determinism
-    import memory
+    import forks
     import program
     import worker
 
     with open("/proc/self/statm") as file:
         own_memory_bytes = int(file.read().split()[0]) * resource.getpagesize()
-    pieces = memory.private_pieces()
+    pieces = forks.private_pieces()
     namespaces = namespaces and granted(isolation.enter_empty_root, empty_root)
     os.close(empty_root)
     granted(isolation.drop_capabilities)
@@ -113,6 +113,7 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int) -> None:
     limit_holds = holds(isolation.set_limit, resource.RLIMIT_NPROC, 0, against=isolation.fork)
     limits = config["limits"] | {
         "own_memory_bytes": own_memory_bytes,
+        "cores": os.sched_getaffinity(0),
         "forbid_forks": filtered and not limit_holds,
     }
     level = "rlimit"
@@ -138,7 +139,7 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int) -> None:
             for other in config["job_fds"]:
                 if other != job_fd:
                     os.close(other)
-            memory.collapse(pieces)
+            forks.collapse(pieces)
             started = os.pipe2(os.O_NONBLOCK)
             if filtered:
                 isolation.filter_system_calls()

@@ -110,9 +110,9 @@ _ALLOWED = {
     "getpid": 39, "exit": 60, "wait4": 61, "gettimeofday": 96, "getrlimit": 97, "getrusage": 98, "times": 100,
     "getuid": 102, "getgid": 104, "geteuid": 107, "getegid": 108, "setpgid": 109, "getppid": 110, "sigaltstack": 131,
     "setrlimit": 160, "gettid": 186, "futex": 202, "clock_gettime": 228, "clock_getres": 229, "exit_group": 231,
-    "seccomp": 317, "pidfd_send_signal": 424,
+    "getcpu": 309, "seccomp": 317, "pidfd_send_signal": 424,
 }  # fmt: skip
-_MMAP, _MPROTECT, _PRCTL, _PRLIMIT = 9, 10, 157, 302
+_MMAP, _MPROTECT, _PRCTL, _SCHED_SETAFFINITY, _PRLIMIT = 9, 10, 157, 203, 302
 _PROT_EXEC = 4
 _AUDIT_ARCH_X86_64 = 0xC000003E
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
@@ -131,8 +131,10 @@ def _filter() -> bytes:
         steps += [_step(_EQUAL, number, 0, 1), allow]
     for number in (_MMAP, _MPROTECT):  # never of memory that can be executed
         steps += [_step(_EQUAL, number, 0, 4), _step(_LOAD, 32), _step(_ANY_BIT, _PROT_EXEC, 0, 1), fail, allow]
-    # Only as fork() and die_with_parent() call them; only a process's own limits.
-    for number, first_argument in ((_SYS_CLONE, _CLONE_PIDFD | _SIGCHLD), (_PRCTL, _PR_SET_PDEATHSIG), (_PRLIMIT, 0)):
+    # Only as fork() and die_with_parent() call them; only for the calling process, which is 0.
+    for number, first_argument in (
+        (_SYS_CLONE, _CLONE_PIDFD | _SIGCHLD), (_PRCTL, _PR_SET_PDEATHSIG), (_SCHED_SETAFFINITY, 0), (_PRLIMIT, 0),
+    ):  # fmt: skip
         steps += [_step(_EQUAL, number, 0, 4), _step(_LOAD, 16), _step(_EQUAL, first_argument, 0, 1), allow, fail]
     return b"".join([*steps, fail])
 

@@ -6,6 +6,7 @@ import select
 import signal
 from time import clock_gettime, monotonic  # before programs get clocks of their own
 
+import forks
 import isolation
 import program
 import protocol
@@ -78,10 +79,12 @@ def serve(job_fd: int, started: tuple[int, int], limits: dict) -> None:
     while True:
         # The process is there before its job, so that a job starts at once. It reads the job itself: a worker that
         # has never seen one has none to leave to the next program.
+        os.sched_setaffinity(0, {forks.current_core()})  # a process that starts on another core finds nothing cached
         pid, pidfd = isolation.fork()
         if pid == 0:
             os.close(started_read)
             program.main(me, job_fd, started_write, area, limits)
+        os.sched_setaffinity(0, limits["cores"])
         outcome, status, cpu_s = _watch(pid, pidfd, job_fd, started_read, limits)
         os.close(pidfd)
         (size,) = protocol.LENGTH.unpack_from(area)
