@@ -31,6 +31,7 @@ _LIBRARIES = {"common": _HERE / "common.py", "dsl": _HERE.parent / "tasks" / "ds
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _MAX_ATTEMPTS = 3
 _AHEAD = 2  # jobs a worker holds: one that runs, one that waits
+_READ_AHEAD = 4  # programs per worker that are read before they can be sent
 _WINDOW = 1000  # programs per worker that may be done or under way while the verdict of an earlier one is missing
 
 
@@ -220,11 +221,15 @@ class Sandbox:
 
     def _run(self, inputs: Iterator[tuple[str | None, Sequence[np.ndarray]]]) -> Iterator[Verdict]:
         queue = _Queue()
-        n_read = n_given = 0
+        n_read, n_given, exhausted = 0, 0, False
         try:
-            while True:
-                window_end = n_given + _WINDOW * self._n_workers
-                for program, grids in itertools.islice(inputs, window_end - n_read):
+            while not exhausted or n_given < n_read:
+                wanted = min(
+                    _READ_AHEAD * self._n_workers - len(queue.waiting), _WINDOW * self._n_workers - (n_read - n_given)
+                )
+                taken = list(itertools.islice(inputs, max(0, wanted)))
+                exhausted |= len(taken) < wanted
+                for program, grids in taken:
                     if program is None:
                         queue.verdicts[n_read] = Verdict("no_program")
                     else:
@@ -237,8 +242,6 @@ class Sandbox:
                     n_given += 1
                 if n_given < n_read:
                     self._proceed(self._collect, queue)
-                elif n_read < window_end:  # else a whole window without a program; there may be more
-                    return
         finally:
             if n_given < n_read:  # the caller left early, or a fault: these programs are of no interest any more
                 self.close()
