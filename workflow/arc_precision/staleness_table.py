@@ -44,11 +44,16 @@ VALUES: dict[str, Any] = {
     "sandbox.max_side": 20,
     "sandbox.min_level": "none",
     "collapse.recovery_share": 0.9,
+    "pretrain.hidden_size": 512,
+    "pretrain.heads": 4,
+    "pretrain.context_tokens": 1024,
 }
+ON_A_GPU = {"device": "cuda", "evaluation": {"common_dtype": "float16"}}
 # Keys that need more than themselves to be changed.
 TOGETHER: dict[str, dict[str, Any]] = {
     "sampling.temperature": {"sampling": {"temperature": 0.5}, "audit": {"every": 40}},
-    "model.load_in_4bit": {"model": {"load_in_4bit": True}, "device": "cuda"},
+    "device": ON_A_GPU,
+    "model.load_in_4bit": {"model": {"load_in_4bit": True}, **ON_A_GPU},
     "training.lr_scheduler_type": {"training": {"lr_scheduler_type": "linear", "schedule_steps": 1000}},
 }
 # Not edited: other files would have to exist.

@@ -117,8 +117,23 @@ class ExperimentConfig(Section):
         for arm in self.run_arms:
             if self.training_of(arm).sync == "merge" and self.sampling_of(arm).engine != "vllm":
                 raise ValueError(f"arms.{arm}: training.sync merge needs sampling.engine vllm; write sync: adapter")
+            adapter = self.training_of(arm).sync == "adapter"
+            if self.device == "cuda" and self.arms[arm].sampler_dtype == "float32" and adapter:
+                raise ValueError(
+                    f"arms.{arm}.sampler_dtype: float32 on a GPU is not possible, vLLM's adapter kernels are in half "
+                    "precision; write float16 or bfloat16, or training.sync: merge"
+                )
             if self.model.load_in_4bit and self.device != "cuda":
                 raise ValueError("model.load_in_4bit: true needs device: cuda; write load_in_4bit: false")
+        return self
+
+    @model_validator(mode="after")
+    def _common_dtype(self):
+        if self.device == "cuda" and self.evaluation.common_dtype == "float32":
+            raise ValueError(
+                "evaluation.common_dtype: float32 on a GPU is not possible, vLLM's adapter kernels are in half "
+                "precision; write float16"
+            )
         return self
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from arc_precision.report.results import Results, Run, read_json
 from arc_precision.report.runs import RunRecord
 from arc_precision.report.schema import Command, PhaseTime, Provenance, RuleTime, RunOrigin
 
-GPU_RULES = ("train", "sample", "audit", "train_set")
+GPU_RULES = ("train", "sample", "audit_draw", "audit_trainer", "audit_sampler", "train_set")
 PHASES = ("generate_s", "sync_s", "reward_s", "logps_s", "loss_s", "backward_s", "other_s")
 
 
