@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -74,7 +75,7 @@ def chat_prompt(question: str, tokenizer: "PreTrainedTokenizerBase") -> str:
 
 def barc_question(task: Task, test_index: int) -> str:
     """The user's turn of BARC's chat."""
-    return _question([_text(_words(grid)) for grid in _shown_grids(task, test_index)])
+    return _question(_texts(_words(_shown_grids(task, test_index))))
 
 
 def _shown_grids(task: Task, test_index: int) -> list[Grid]:
@@ -93,20 +94,32 @@ def _question(grids: list[str]) -> str:
 
 
 # A grid's text is a sequence of words, one per cell: the name of its colour after the end of a row, for a row's first
-# cell, or after a space. Eight bytes hold every word, so numpy looks up all words of a grid at once.
-_WORDS = np.array([f"{sign}{name}".encode() for sign in " \n" for name in COLOR_NAMES], dtype="S8").view(np.uint64)
+# cell, or after a space. Eight bytes hold every word, so numpy looks up all words of all grids at once.
+_ROW_START = N_COLORS
+_GRID_END = 2 * N_COLORS
+_GRID_END_TEXT = "\f"
+_WORDS = np.array([f"{sign}{name}".encode() for sign in " \n" for name in COLOR_NAMES] + [_GRID_END_TEXT], dtype="S8")
 
 
-def _words(grid: Grid) -> np.ndarray:
-    """Indices into `_WORDS`, of the grid's shape."""
-    words = grid.astype(np.intp)
-    words[:, 0] += N_COLORS
-    return words
+def _words(grids: list[Grid]) -> np.ndarray:
+    """The grids as indices into `_WORDS`, a grid's end after each: uint8 (cells + grids,)."""
+    end = bytes([_GRID_END])
+    cells = np.frombuffer(b"".join([grid.tobytes() + end for grid in grids]), dtype=np.uint8)
+    return cells + np.concatenate([_row_starts(*grid.shape) for grid in grids])
 
 
-def _text(words: np.ndarray) -> str:
-    """Colour names, cells separated by spaces and rows by newlines."""
-    return _WORDS.take(words).tobytes().translate(None, b"\0")[1:].decode()
+@cache
+def _row_starts(height: int, width: int) -> np.ndarray:
+    """What is added to the first cell of each row; uint8 (height * width + 1,)."""
+    starts = np.zeros(height * width + 1, dtype=np.uint8)
+    starts[: height * width : width] = _ROW_START
+    return starts
+
+
+def _texts(words: np.ndarray) -> list[str]:
+    """Each grid in colour names, cells separated by spaces and rows by newlines."""
+    text = _WORDS.view(np.uint64).take(words).tobytes().translate(None, b"\0").decode()
+    return [grid[1:] for grid in text.split(_GRID_END_TEXT)[:-1]]
 
 
 # ------------------------------------------------------------------------------------------------ text and length
@@ -207,7 +220,7 @@ class CountedChat:
     after: str
     """What it puts after."""
     word_tokens: np.ndarray
-    """Tokens of each of `_WORDS`: int64 (20,)."""
+    """Tokens of each of `_WORDS`: int64 (21,)."""
     other_tokens: tuple[int, ...]
     """Tokens of all but the grids' words, by number of train pairs."""
 
@@ -220,9 +233,9 @@ class CountedChat:
         n_pairs = len(task.train)
         if n_pairs > MAX_CHAT_PAIRS:
             raise ValueError(f"task {task.task_id}: {n_pairs} train pairs; a prompt holds {MAX_CHAT_PAIRS} at most")
-        words = [_words(grid) for grid in _shown_grids(task, test_index)]
-        n_tokens = self.other_tokens[n_pairs] + sum([int(self.word_tokens.take(one).sum()) for one in words])
-        return self.before + _question([_text(one) for one in words]) + self.after, n_tokens
+        words = _words(_shown_grids(task, test_index))
+        n_tokens = self.other_tokens[n_pairs] + int(self.word_tokens.take(words).sum())
+        return self.before + _question(_texts(words)) + self.after, n_tokens
 
     @classmethod
     def measure(cls, exact: TokenizedPrompts) -> "CountedChat | None":
@@ -242,7 +255,7 @@ class CountedChat:
         # A grid of one black cell counts as black after the end of a row; what is too much in that is taken off here.
         others = [tokens([0], n_pairs=n) - (2 * n + 1) * after_row[0] for n in range(MAX_CHAT_PAIRS + 1)]
         before, _, after = chat_prompt(_MARK, exact.tokenizer).partition(_MARK)
-        return cls(before, after, np.array(after_space + after_row), tuple(others))
+        return cls(before, after, np.array([*after_space, *after_row, 0]), tuple(others))
 
 
 _MARK = "(question)"

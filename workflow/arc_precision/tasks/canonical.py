@@ -58,6 +58,7 @@ class _Batch:
         n_pairs = [len(pairs) for pairs in pairs_of_task]
         self.first_pair = np.cumsum([0, *n_pairs])[:-1]
         self.pair_task = np.repeat(np.arange(len(n_pairs)), n_pairs)
+        self.grid_task = np.repeat(self.pair_task, 2).tolist()
         sizes = [grid.size for grid in self.grids]
         self.first_cell = np.cumsum([0, *sizes])[:-1]
         self.cell_grid = np.repeat(np.arange(len(self.grids)), sizes)
@@ -98,7 +99,9 @@ class _Batch:
 
     def texts(self, ranks: np.ndarray) -> list[bytes]:
         """The least text of each task over its candidate symmetries, colours written as ranks (tasks, 10)."""
-        labels = ranks[self.pair_task[self.cell_grid // 2], self.cells]
+        tables = [row.tobytes().ljust(256, b"\0") for row in ranks]
+        cells = [grid.tobytes().translate(tables[task]) for grid, task in zip(self.grids, self.grid_task, strict=True)]
+        labels = np.frombuffer(b"".join(cells), dtype=np.uint8)
         labelled = [labels[a : a + g.size].reshape(g.shape) for a, g in zip(self.first_cell, self.grids, strict=True)]
         candidates = self._symmetry_candidates(labels)
         texts = []

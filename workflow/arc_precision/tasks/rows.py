@@ -39,8 +39,8 @@ SCHEMA_VERSION = 1
 """Of the manifests beside the Parquet files."""
 
 ROW_GROUP_ROWS = 500
-CHUNKS_AHEAD = 8
-"""How far reading may run ahead of the row that is written next; each chunk held is a few MB."""
+CHUNKS_AHEAD = 2
+"""Chunks per process that may be read before their rows are written; each is a few MB."""
 
 WritePrompt = Callable[[Task, int], tuple[str, int]]
 """A task and the index of a test pair to the prompt's text and its length in tokens."""
@@ -101,7 +101,7 @@ def write_candidates(
     recipe = Recipe(write_prompt, data.max_prompt_tokens, data.augment, data.augmentations, data.seed)
     with _pool(recipe, workers) as pool, _Writer(output) as writer:
         for name in data.train_on:
-            parts = _make_parts(name, settings.sources[name], recipe, scratch / name, pool)
+            parts = _make_parts(name, settings.sources[name], recipe, scratch / name, pool, workers)
             writer.write_source(name, parts, data.n_tasks, data.seed)
         writer.refuse_empty("data.max_prompt_tokens", data.max_prompt_tokens)
     shutil.rmtree(scratch.parent)
@@ -142,7 +142,7 @@ def write_evaluation_set(
         return labelled.filter(pc.invert(seen)) if chosen.held_out else labelled
 
     with _pool(recipe, workers) as pool, _Writer(output) as writer:
-        parts = _make_parts(chosen.source, settings.source, recipe, scratch, pool)
+        parts = _make_parts(chosen.source, settings.source, recipe, scratch, pool, workers)
         writer.write_source(chosen.source, parts, chosen.n_tasks, chosen.seed, label)
         counts = writer.counts[chosen.source]
         if counts.tasks_in_training and not writer.n_rows:
@@ -208,7 +208,7 @@ def _make_held_part(name: str, chunk: Chunk, path: Path) -> None:
 
 
 def _make_parts(
-    name: str, source: Source, recipe: Recipe, scratch: Path, pool: ProcessPoolExecutor | None
+    name: str, source: Source, recipe: Recipe, scratch: Path, pool: ProcessPoolExecutor | None, workers: int
 ) -> Iterator[Path]:
     """The parts of a source in order, each as soon as it and those before it are there."""
     scratch.mkdir(parents=True, exist_ok=True)
@@ -219,7 +219,7 @@ def _make_parts(
             _make_part(name, chunk, recipe, path)
         running = None if path.exists() else pool.submit(_make_held_part, name, chunk, path)
         ahead.append((running, path))
-        if len(ahead) > CHUNKS_AHEAD:
+        if len(ahead) > CHUNKS_AHEAD * workers:
             yield _finished(*ahead.popleft())
     while ahead:
         yield _finished(*ahead.popleft())
