@@ -73,7 +73,7 @@ def main() -> None:
         "max_steps": last,
         "training": {
             "segment_steps": segment,
-            "learning_rate": 0.02,
+            "learning_rate": 0.005,
             "max_grad_norm": 1.0,
             "per_device_train_batch_size": 8,
         },
