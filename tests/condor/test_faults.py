@@ -39,6 +39,7 @@ def test_a_held_job_is_reported_with_its_reason_and_leaves_the_queue(pool: Pool,
     assert pool.queue(project.jobs_here) == []
 
 
+@pytest.mark.slow
 def test_a_released_job_goes_on(pool: Pool, project: Project):
     controller = start_blocked(project, "--retries", "0")
     pool.command("condor_hold", "-constraint", project.jobs_here)

@@ -44,15 +44,16 @@ def test_every_key_of_the_notebooks_submit_description_can_be_said(pool: Pool, p
     assert any(variable.startswith("PATH=") for variable in variables), "getenv"
 
 
-def test_requirements_choose_the_machine_of_gpu_jobs_alone(pool: Pool, project: Project):
-    for machine in sorted(MACHINES):
-        choice = f'(TARGET.Machine == "{machine}")'
-        rules = ("pretrain", "train_candidates")
-        (project.folder / "site").mkdir(exist_ok=True)
-        lines = "".join(f"  {rule}:\n    gpu_requirements: {choice}\n" for rule in rules)
-        (project.folder / "site" / "profile.yaml").write_text(f"set-resources:\n{lines}")
-        project.profiles = ["condor", "site"]
-        assert project.run("--forceall", *(f"out/{rule}" for rule in rules)) == 0
-        cpu_job, gpu_job = sorted(pool.history(project.jobs_here)[-2:], key=lambda job: "RequestGPUs" in job)
-        assert gpu_job["LastRemoteHost"].endswith(f"@{machine}")
-        assert "TARGET.Machine" not in cpu_job["Requirements"]
+def test_requirements_choose_the_machine_and_gpu_requirements_only_that_of_gpu_jobs(pool: Pool, project: Project):
+    first, second = (f'(TARGET.Machine == "{machine}")' for machine in sorted(MACHINES))
+    chosen = {"pretrain": f"gpu_requirements: {second}", "evaluation_set": f"requirements: {first}"}
+    chosen["model_manifest"] = f"gpu_requirements: {second}"
+    (project.folder / "site").mkdir()
+    lines = "".join(f"  {rule}:\n    {setting}\n" for rule, setting in chosen.items())
+    (project.folder / "site" / "profile.yaml").write_text(f"set-resources:\n{lines}")
+    project.profiles.append("site")
+    assert project.run(*(f"out/{rule}" for rule in chosen)) == 0
+    jobs = {rule_of(job): job for job in pool.history(project.jobs_here)}
+    assert jobs["pretrain"]["LastRemoteHost"].endswith("@gpu2.example.com")
+    assert jobs["evaluation_set"]["LastRemoteHost"].endswith("@gpu1.example.com")
+    assert [rule for rule in chosen if "TARGET.Machine" in jobs[rule]["Requirements"]] == ["pretrain", "evaluation_set"]
