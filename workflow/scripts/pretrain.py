@@ -16,9 +16,7 @@ from arc_precision.pretraining import pretrain
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--cfg", nargs="*", default=[], help="PretrainConfig as key=value"
-    )
+    parser.add_argument("--cfg", nargs="*", default=[], help="PretrainConfig as key=value")
     parser.add_argument("--workers", type=int, default=0, help="processes that make tasks; 0: the trainer does")
     parser.add_argument("--output-dir", type=Path, required=True, help="folder for the model")
     parser.add_argument("--log-jsonl", type=Path, required=True, help="file for the log, a JSON object per line")
