@@ -16,11 +16,15 @@ TORCH := $(shell grep ^torch== envs/requirements-cpu.txt)
 CONFIG ?=
 CONFIGFILE := $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: run env dev-env test test-browser test-slow screenshot test-condor lint lock config rulegraph why status report-now staleness
+.PHONY: run condor env dev-env test test-browser test-slow screenshot test-condor lint lock config rulegraph why status report-now staleness
 
 run: env  ## the default experiment: two CPU cores, minutes
 	$(SNAKEMAKE)
 	@echo "Report: results/tiny/report/report.html"
+
+condor: env  ## the controller as a job of the HTCondor access point, so that it outlives this shell
+	mkdir -p .snakemake
+	condor_submit condor/controller.sub options="$(CONFIGFILE)"
 
 env: $(VENV)/installed-cpu  ## the pinned CPU environment in .venv
 dev-env: $(VENV)/installed-dev
@@ -42,7 +46,7 @@ test: dev-env  ## unit tests and one small end-to-end run, under 10 minutes
 	pytest tests/unit tests/pipeline tests/training tests/end_to_end
 
 test-condor: dev-env  ## a real HTCondor pool on this machine, under 5 minutes
-	pytest tests/condor
+	pytest tests/condor -m "not slow"
 
 test-browser: dev-env  ## the report in a real browser, offline (installs Debian's chromium when it is missing)
 	command -v chromium > /dev/null || (apt-get -qq update && apt-get -qq -y install chromium)
@@ -51,6 +55,7 @@ test-browser: dev-env  ## the report in a real browser, offline (installs Debian
 
 test-slow: dev-env  ## kills, faults, 100,000 programs
 	pytest tests/slow
+	pytest tests/condor -m slow
 
 lint: dev-env  ## Snakemake's linter, formatters, and generated files in step
 	ruff check .

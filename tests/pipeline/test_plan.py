@@ -108,7 +108,8 @@ def test_other_weights_rerun_everything_that_uses_the_model(finished):
 
 REPORT = {"report_data", "report_page"}
 SCORED = {"sample", "score"} | REPORT
-TRAINED = {"train"} | SCORED
+AUDITED = {"audit_draw", "audit_trainer", "audit_sampler", "audit_join"}
+TRAINED = {"train"} | AUDITED | SCORED
 ALL_DATA = {"train_candidates", "evaluation_set", "train_set"} | TRAINED
 EDITS = {
     "rewards.py": {"train_set"} | TRAINED,

@@ -33,18 +33,18 @@ def _watch(pid: int, pidfd: int, job_fd: int, started_fd: int, limits: dict) -> 
     outcome, started = protocol.LEFT_RECORD, False
     cpu_s, earlier_cpu_s, since_s = 0.0, 0.0, monotonic()
     while True:
-        events = dict(poller.poll(1000 * min(cpu_stop_s - cpu_s, wall_s) + 1))
+        events = dict(poller.poll(1000 * min(max(0.0, cpu_stop_s - cpu_s), wall_s) + 1))
         if pidfd in events:
             break
         cpu_s, now_s = clock_gettime(cpu_clock), monotonic()
         if job_fd in events:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             raise HangUp
-        if not started:
+        if cpu_s >= cpu_stop_s:
+            outcome = protocol.STOPPED_BY_CPU
+        elif not started:
             started = _has_started(started_fd)
             since_s = now_s
-        elif cpu_s >= cpu_stop_s:
-            outcome = protocol.STOPPED_BY_CPU
         elif now_s - since_s >= wall_s:
             if cpu_s - earlier_cpu_s < IDLE_SHARE * limits["cpu_s"]:
                 outcome = protocol.STOPPED_BY_WALL
