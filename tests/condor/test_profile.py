@@ -30,7 +30,7 @@ def requests(project: Path, *arguments: str) -> dict[str, list[dict[str, str]]]:
     """Rule -> what each of its jobs requests, as a dry run with the profile prints it."""
     command = [sys.executable, "-m", "snakemake", "-n", "--profile", "condor", *arguments]
     dry_run = subprocess.run(command, cwd=project, capture_output=True, text=True)
-    assert dry_run.returncode == 0, dry_run.stderr
+    assert dry_run.returncode == 0, dry_run.stdout + dry_run.stderr
     found = {}
     for rule, commands in re.findall(r"^    (\w+) requests: (.*)$", dry_run.stdout + dry_run.stderr, re.MULTILINE):
         found.setdefault(rule, []).append(dict(pair.split("=", 1) for pair in commands.split(", ")))
@@ -57,8 +57,8 @@ def test_a_dry_run_prints_what_each_rule_requests(tmp_path: Path):
 
 def test_only_gpu_rules_of_the_pipeline_request_gpus(tmp_path: Path):
     """In the GPU environment; nothing of it is needed to plan."""
-    smoke = ("--configfile", "experiments/smoke.yaml")
-    found = requests(real_pipeline(tmp_path / "real"), *smoke, "--config", "device=cuda")
+    smoke = ("--configfile", "experiments/smoke.yaml", "--config", "device=cuda", "evaluation={common_dtype: float16}")
+    found = requests(real_pipeline(tmp_path / "real"), *smoke)
     gpu_rules = {rule for rule, jobs in found.items() for job in jobs if "request_gpus" in job}
     cpu_rules = {rule for rule, jobs in found.items() for job in jobs if "request_gpus" not in job}
     assert (gpu_rules, cpu_rules) == (GPU_RULES, CPU_RULES)
