@@ -164,6 +164,7 @@ def main(worker: int, job_fd: int, started_fd: int, area: mmap.mmap, limits: dic
         isolation.forbid_forks()
     gc.enable()
     program, grids = read_job(job_fd)
+    os.sched_setaffinity(0, limits["cores"])  # from here on, where there is room
     os.write(started_fd, b"!")
     os.close(started_fd)
     os.close(job_fd)

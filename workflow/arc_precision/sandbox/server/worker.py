@@ -79,7 +79,7 @@ def serve(job_fd: int, started: tuple[int, int], limits: dict) -> None:
     while True:
         # The process is there before its job, so that a job starts at once. It reads the job itself: a worker that
         # has never seen one has none to leave to the next program.
-        os.sched_setaffinity(0, {forks.current_core()})  # a process that starts on another core finds nothing cached
+        os.sched_setaffinity(0, {forks.current_core()})  # to start elsewhere is to find nothing cached
         pid, pidfd = isolation.fork()
         if pid == 0:
             os.close(started_read)
