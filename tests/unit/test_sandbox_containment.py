@@ -195,8 +195,21 @@ def test_deadlock_with_itself(sandbox):
 
 
 def test_raising_its_own_limits(sandbox):
-    body = "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (1000, 1000))"
-    assert run(sandbox, body)[0] == "exception"
+    body = "import resource\nfor kind in (resource.RLIMIT_AS, resource.RLIMIT_NPROC):\n    try:\n"
+    body += "        resource.setrlimit(kind, (-1, -1))\n    except (OSError, ValueError):\n        continue\n"
+    body += "    return None\nos.fork()"
+    assert run(sandbox, body) == FORBIDDEN
+
+
+def test_having_the_kernel_kill_it(sandbox):
+    """A limit on its own CPU time would make it look like a program that was killed from outside."""
+    body = "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (0, 0))"
+    assert run(sandbox, body) == ("exception", "ValueError")
+    assert run(sandbox, "assert libc.syscall(160, 0, (ctypes.c_long * 2)()) == -1\nreturn grid") == ("ok", None)
+
+
+def test_outliving_its_worker(sandbox):
+    assert run(sandbox, "assert libc.prctl(1, 0, 0, 0, 0) == -1\nreturn grid") == ("ok", None)
 
 
 def test_lowering_the_limits_of_others(sandbox):

@@ -281,7 +281,7 @@ class Sandbox:
         limit_s = self._limits.cpu_s
         queue.faults = 0
         killed = report.outcome == protocol.ENDED_WITHOUT_RECORD and report.wait_status == signal.SIGKILL
-        if report.outcome == protocol.STOPPED_BY_CPU or (killed and report.cpu_s > limit_s):
+        if report.outcome == protocol.STOPPED_BY_CPU:
             verdict = Verdict("timeout", message="over the CPU limit")
         elif report.outcome == protocol.STOPPED_BY_WALL:
             verdict = Verdict("timeout", message="idle beyond the wall limit")

@@ -15,6 +15,7 @@ _SYS_CLONE, _SYS_SECCOMP = 56, 317
 _SYS_LANDLOCK_CREATE_RULESET, _SYS_LANDLOCK_RESTRICT_SELF = 444, 446
 _CLONE_PIDFD, _SIGCHLD = 0x1000, 17
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+_SIGKILL = 9
 _ADDR_NO_RANDOMIZE = 0x0040000
 _NOBODY = 65534
 
@@ -39,7 +40,7 @@ def fork() -> tuple[int, int]:
 
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when `parent`, the process that forked it, dies."""
-    _checked(_libc.prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0))
+    _checked(_libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0))
     if os.getppid() != parent:  # it died before
         os._exit(1)
 
@@ -109,7 +110,7 @@ _ALLOWED = {
     "rt_sigprocmask": 14, "rt_sigreturn": 15, "writev": 20, "sched_yield": 24, "mremap": 25, "madvise": 28,
     "getpid": 39, "exit": 60, "wait4": 61, "gettimeofday": 96, "getrlimit": 97, "getrusage": 98, "times": 100,
     "getuid": 102, "getgid": 104, "geteuid": 107, "getegid": 108, "setpgid": 109, "getppid": 110, "sigaltstack": 131,
-    "setrlimit": 160, "gettid": 186, "futex": 202, "clock_gettime": 228, "clock_getres": 229, "exit_group": 231,
+    "gettid": 186, "futex": 202, "clock_gettime": 228, "clock_getres": 229, "exit_group": 231,
     "getcpu": 309, "seccomp": 317, "pidfd_send_signal": 424,
 }  # fmt: skip
 _MMAP, _MPROTECT, _PRCTL, _SCHED_SETAFFINITY, _PRLIMIT = 9, 10, 157, 203, 302
@@ -131,11 +132,20 @@ def _filter() -> bytes:
         steps += [_step(_EQUAL, number, 0, 1), allow]
     for number in (_MMAP, _MPROTECT):  # never of memory that can be executed
         steps += [_step(_EQUAL, number, 0, 4), _step(_LOAD, 32), _step(_ANY_BIT, _PROT_EXEC, 0, 1), fail, allow]
-    # Only as fork() and die_with_parent() call them; only for the calling process, which is 0.
-    for number, first_argument in (
-        (_SYS_CLONE, _CLONE_PIDFD | _SIGCHLD), (_PRCTL, _PR_SET_PDEATHSIG), (_SCHED_SETAFFINITY, 0), (_PRLIMIT, 0),
-    ):  # fmt: skip
-        steps += [_step(_EQUAL, number, 0, 4), _step(_LOAD, 16), _step(_EQUAL, first_argument, 0, 1), allow, fail]
+    # Only as fork() and die_with_parent() call them; only for the calling process, which is 0. Of its limits none on
+    # CPU time: the kernel enforces that by SIGKILL, and a program could seem to have been killed from outside.
+    for number, *arguments in (
+        (_SYS_CLONE, _CLONE_PIDFD | _SIGCHLD),
+        (_PRCTL, _PR_SET_PDEATHSIG, _SIGKILL),
+        (_SCHED_SETAFFINITY, 0),
+        (_PRLIMIT, 0, resource.RLIMIT_NPROC),
+        (_PRLIMIT, 0, resource.RLIMIT_AS),
+    ):
+        checks = [_step(_EQUAL, number, 0, 2 * len(arguments) + 1)]
+        for n, value in enumerate(arguments):
+            remaining = 2 * (len(arguments) - n - 1) + 1
+            checks += [_step(_LOAD, 16 + 8 * n), _step(_EQUAL, value, 0, remaining)]
+        steps += [*checks, allow, _step(_LOAD, 0)]
     return b"".join([*steps, fail])
 
 

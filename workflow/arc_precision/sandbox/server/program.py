@@ -1,7 +1,6 @@
 """Runs one program in the process forked for it, and leaves a record of what came of it."""
 
 import gc
-import math
 import mmap
 import os
 import resource
@@ -157,8 +156,6 @@ def main(worker: int, job_fd: int, started_fd: int, area: mmap.mmap, limits: dic
     os.setpgid(0, 0)
     reserve = mmap.mmap(-1, RESERVE_BYTES)
     isolation.set_limit(resource.RLIMIT_NPROC, 0)
-    # The worker stops it first, by a finer clock, unless something stopped the worker.
-    isolation.set_limit(resource.RLIMIT_CPU, math.ceil(limits["cpu_s"] * (1 + protocol.CPU_MARGIN)) + 1)
     isolation.set_limit(resource.RLIMIT_AS, limits["own_memory_bytes"] + (limits["memory_mb"] << 20))
     if limits["forbid_forks"]:
         isolation.forbid_forks()
