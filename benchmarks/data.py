@@ -12,7 +12,8 @@ Llama 3's whose chat template is Llama 3's. Four things are measured in one run,
                       Dataset.from_generator, filter, to_parquet
 
 Memory is the most that all processes of a measurement held together (proportional set size, sampled), and the highest
-peak of any single process (VmHWM). CPU time tells more than wall time on a machine that others use too.
+peak of any single process (VmHWM). On a machine that others use too, a measurement gets less than its cores:
+`cores_used` is CPU time over wall time, and `tasks_per_core_s`, tasks over CPU time, hangs less on the others.
 """
 
 import argparse
@@ -84,13 +85,14 @@ def main() -> None:
         same = _same_rows(Path(folder, "candidates.parquet"), Path(folder, "baseline.parquet"))
     for result in results.values():
         result["tasks_per_s"] = result["tasks"] / result["wall_s"]
-        result["cpu_us_per_task"] = 1e6 * result["cpu_s"] / result["tasks"]
+        result["cores_used"] = result["cpu_s"] / result["wall_s"]
+        result["tasks_per_core_s"] = result["tasks"] / result["cpu_s"]
     print(_table(results))
     record = {
         "schema_version": 1,
         "command": f"python benchmarks/data.py {' '.join(sys.argv[1:])}",
         "date": datetime.date.today().isoformat(),
-        "machine": {"cpu": _cpu_model(), "cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()},
+        "machine": {"cpu": _cpu_model(), "cores": len(os.sched_getaffinity(0))},
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in ("numpy", "pyarrow", "transformers", "datasets")},
@@ -256,9 +258,11 @@ def _digest(folder: Path) -> str:
 
 
 def _table(results: dict[str, dict]) -> str:
-    columns = ["tasks", "tasks_per_s", "cpu_us_per_task", "peak_together_mb", "peak_process_mb"]
+    columns = ["tasks", "tasks_per_s", "cores_used", "tasks_per_core_s", "peak_together_mb", "peak_process_mb"]
     lines = [["", *columns], ["---"] * (len(columns) + 1)]
-    lines += [[name, *(f"{result[column]:.0f}" for column in columns)] for name, result in results.items()]
+    for name, result in results.items():
+        numbers = [result[column] for column in columns]
+        lines.append([name, *(f"{number:,.0f}" if number >= 10 else f"{number:.2f}" for number in numbers)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
