@@ -162,6 +162,9 @@ class Executor(plugin.Executor):
                     self._reasons[cluster] = event["HoldReason"]
                     if event["HoldReasonCode"] in FINAL_HOLDS:
                         self._final_holds.add(cluster)
+                elif event.type == htcondor2.JobEventType.JOB_RELEASED:
+                    self._reasons.pop(cluster, None)
+                    self._final_holds.discard(cluster)
                 elif event.type == htcondor2.JobEventType.JOB_ABORTED and "Reason" in event:
                     self._reasons[cluster] = event["Reason"]
 
