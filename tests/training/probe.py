@@ -2,11 +2,15 @@
 
     probe.py FOLDER SEED FIRST LAST SEGMENT [FAULT]
 
-FAULT is `no_sync` (the sampler never sees an update) or `reused_id` (every adapter comes under one id).
+FAULT is `no_sync` (the sampler never sees an update) or `reused_id` (every adapter comes under one id). Started as
+several processes, they share the batch.
 """
 
+import os
 import sys
 from pathlib import Path
+
+from accelerate import PartialState
 
 from arc_precision import sampling
 from arc_precision.config.base import lay_over
@@ -69,13 +73,16 @@ def main() -> None:
             load(self, path)
 
         sampling.VllmSampler.load_adapter = load_under_one_id
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
     changes = {
         "max_steps": last,
         "training": {
             "segment_steps": segment,
             "learning_rate": 0.005,
             "max_grad_norm": 1.0,
-            "per_device_train_batch_size": 8,
+            "loss_type": "grpo",  # does not depend on how a batch is split
+            "per_device_train_batch_size": 8 // processes,
+            "processes": processes,
         },
         "sampling": {"max_completion_tokens": 16},
         "data": {"max_prompt_tokens": 192},
@@ -84,7 +91,9 @@ def main() -> None:
     }
     config = load_experiment(lay_over(ExperimentConfig().model_dump(mode="json"), changes)).train_slice("float32")
     rows = folder / "rows.parquet"
-    write_rows(rows, TASKS, [task_rows(12)])
+    if os.environ.get("RANK", "0") == "0":
+        write_rows(rows, TASKS, [task_rows(12)])
+    PartialState(cpu=True).wait_for_everyone()
     for start in range(first, last, segment):
         stop = start + segment
         files = SegmentFiles(
@@ -98,7 +107,7 @@ def main() -> None:
             timing=folder / f"timing-{stop}.jsonl",
             facts=folder / f"facts-{stop}.json",
         )
-        run_segment(config, seed, start, stop, files, workers=1, gpu_memory_share=0.3, provenance={})
+        run_segment(config, seed, start, stop, files, workers=1, gpu_memory_share=0.3, kept={})
 
 
 main()

@@ -15,10 +15,14 @@ PROBE = Path(__file__).parent / "probe.py"
 WORKFLOW = Path(__file__).parents[2] / "workflow"
 
 
-def probe(folder: Path, *arguments: object) -> Path:
+def probe(folder: Path, *arguments: object, processes: int = 1) -> Path:
     environment = os.environ | {"PYTHONPATH": str(WORKFLOW), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(PROBE), str(folder), *map(str, arguments)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+    launcher = [sys.executable]
+    if processes > 1:
+        options = ("--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", 0)
+        launcher = ["accelerate", "launch", "--cpu", "--num_processes", processes, *options]
+    command = [*launcher, PROBE, folder, *arguments]
+    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
@@ -66,3 +70,13 @@ def test_seeds_draw_different_completions_and_one_seed_the_same(whole, tmp_path)
     assert rows(again)[0] == first
     keys = ("completion_tokens_mean", "unique_token_share", "entropy")
     assert [rows(other)[0][key] for key in keys] != [first[key] for key in keys]
+
+
+def test_two_processes_share_a_batch(whole, tmp_path):
+    probe(tmp_path, 0, 0, 4, 4, processes=2)
+    assert max(differences(tmp_path)) < 1e-5
+    both, one = rows(tmp_path)[0], rows(whole)[0]
+    for key in ("reward_mean", "verdicts", "completion_tokens_mean", "truncated_share", "mismatch/token_count"):
+        assert both[key] == one[key]
+    for key in ("loss", "entropy", "grad_norm"):
+        assert both[key] == pytest.approx(one[key], rel=1e-4, abs=1e-6)

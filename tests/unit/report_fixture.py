@@ -14,7 +14,7 @@ import numpy as np
 
 from arc_precision.config.base import from_settings, settings
 from arc_precision.config.experiment import load_experiment
-from arc_precision.config.report import ReportSlice
+from arc_precision.config.report import ReportSlice, declared
 from arc_precision.contracts.parquet import write_rows
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.scores import SCORES
@@ -61,6 +61,7 @@ class Plan:
     overrides: dict[str, dict] = field(default_factory=dict)  # arm: changes of its training section
     isolation: dict[str, str] = field(default_factory=dict)
     dirty: bool = False
+    declared: dict | None = None  # before the runs; None: what the report uses
 
 
 def make_results(root: Path, plan: Plan) -> ReportSlice:
@@ -240,6 +241,7 @@ def _write_run(root: Path, plan: Plan, cfg: ReportSlice, arm: str, seed: int, la
                 "status": status,
                 "stopped_at": None,
                 "warnings": [],
+                "declared": plan.declared or declared(cfg),
             },
         )
 

@@ -29,6 +29,17 @@ def test_every_experiment_is_valid_and_has_its_own_folder(path):
     assert experiment.experiment == path.stem
 
 
+def test_the_corrections_lie_over_the_notebooks_experiment():
+    notebook, corrected = (
+        yaml.safe_load((ROOT / f"experiments/arc25-{name}.yaml").read_text()) for name in ("iteration35", "corrected")
+    )
+    before = load_experiment(lay_over(DEFAULT, notebook))
+    after = load_experiment(lay_over(lay_over(DEFAULT, notebook), corrected))
+    assert after.model == before.model and after.data == before.data
+    assert (before.training.prompts_per_generation, after.training.prompts_per_generation) == (1, 8)
+    assert (before.sampling.top_p, after.sampling.top_p) == (0.95, 1.0)
+
+
 FAULTS = {
     "unknown key": (
         {"training": {"lerning_rate": 1e-4}},

@@ -93,6 +93,18 @@ def test_no_difference(tmp_path):
     assert report.comparisons[0].over_seeds.low < 0 < report.comparisons[0].over_seeds.high
 
 
+def test_an_outcome_changed_after_the_run_is_named(tmp_path):
+    before = {"report": {"primary_set": "another", "primary_metric": "pass@1"}, "collapse": {"patience_steps": 7}}
+    found = texts(built(tmp_path, declared=before).warnings)
+    assert "report.primary_set was another when float16, seed 0, float16, seed 1" in found
+    assert "collapse.patience_steps was 7 when" in found and "and is 50 now" in found
+    assert "primary_metric was" not in found
+
+
+def test_an_outcome_that_was_not_changed_is_not(win):
+    assert "explores and does not confirm" not in texts(win.warnings)
+
+
 def test_one_seed(tmp_path):
     report = built(tmp_path, seeds=(0,), gain={"float16": 0.4, "bfloat16": 0.0})
     assert report.verdict.outcome == "inconclusive"

@@ -128,6 +128,9 @@ class VllmSampler:
             hardware = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, max_model_tokens)}
         else:
             hardware = {"gpu_memory_utilization": gpu_memory_share}
+        if torch.distributed.is_initialized():
+            # Data-parallel training: an engine per process, inside the process group that is there.
+            hardware["distributed_executor_backend"] = "external_launcher"
         self.llm = LLM(
             model=model_path,
             dtype=dtype,

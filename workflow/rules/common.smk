@@ -12,6 +12,7 @@ from arc_precision import staleness
 from arc_precision.config.audit import audit_engines
 from arc_precision.config.base import settings
 from arc_precision.config.experiment import ConfigError, load_experiment
+from arc_precision.config.report import declared
 from arc_precision.model_files import weight_files, tokenizer_files
 from arc_precision.retention import check_disk, tidy
 from arc_precision.tasks.sources import source_files

@@ -28,6 +28,7 @@ rule train:
         gpu_memory_percent=experiment.resources.train.gpu_memory_percent,
         model=experiment.model.path,
         launcher=train_launcher,
+        declared=json.dumps(declared(experiment.report_slice()), sort_keys=True),
     params:
         cfg=train_cfg,
         code=code("train"),
@@ -36,5 +37,5 @@ rule train:
         "Training {wildcards.arm}, seed {wildcards.seed}, to step {wildcards.stop}"
     shell:
         "{resources.launcher} workflow/scripts/train.py --cfg {params.cfg:q} --seed {wildcards.seed} --stop {wildcards.stop}"
-        " --model {resources.model:q} --train {input.rows} --run-dir $(dirname {output.steps})"
+        " --model {resources.model:q} --declared {resources.declared:q} --train {input.rows} --run-dir $(dirname {output.steps})"
         " --workers {threads} --gpu-memory-percent {resources.gpu_memory_percent} 2>&1 | tee {log}"

@@ -5,6 +5,7 @@ optimizer step, its times, and the facts in effect. Not covered: where segments 
 """
 
 import argparse
+import json
 from pathlib import Path
 
 from arc_precision.cli import run
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--train", type=Path, required=True, help="training rows")
     parser.add_argument("--run-dir", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--declared", type=json.loads, required=True, help="primary outcome and collapse rule, kept")
     parser.add_argument("--workers", type=int, default=1, help="programs that run at once")
     parser.add_argument("--gpu-memory-percent", type=int, default=30, help="share of the GPU's memory for vLLM")
     args = parser.parse_args()
@@ -40,7 +42,8 @@ def main() -> None:
         timing=args.run_dir / f"timing-{args.stop}.jsonl",
         facts=args.run_dir / f"facts-{args.stop}.json",
     )
-    run_segment(cfg, args.seed, start, args.stop, files, args.workers, args.gpu_memory_percent / 100, provenance())
+    kept = {"declared": args.declared, **provenance()}
+    run_segment(cfg, args.seed, start, args.stop, files, args.workers, args.gpu_memory_percent / 100, kept)
 
 
 run(main)

@@ -31,3 +31,9 @@ class ReportSlice(Section):
     evaluate_on: tuple[str, ...]
     max_steps: int
     arms: dict[str, Any]
+
+
+def declared(cfg: ReportSlice) -> dict[str, Any]:
+    """What has to stand before a run: the primary outcome and the rule by which a run counts as collapsed."""
+    outcome = {"primary_set", "primary_metric", "baseline_arm"}
+    return {"report": cfg.report.model_dump(mode="json", include=outcome), "collapse": cfg.collapse}

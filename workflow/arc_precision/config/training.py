@@ -90,7 +90,7 @@ class TrainingConfig(Section):
         description="TRL's importance-sampling correction of the mismatch. It partly hides the effect under study; "
         "the mismatch is always measured before it.",
     )
-    correction_max: float = Field(3.0, gt=0, description="Largest ratio of the correction.")
+    correction_max: float | None = Field(3.0, gt=0, description="Largest ratio of the correction; null: no limit.")
     sync: Literal["adapter", "merge"] = Field(
         "adapter",
         description="How the sampler gets the weights: as a LoRA adapter, or merged into the sampler's copy of the "

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from arc_precision.collapse import CollapseConfig
-from arc_precision.config.report import ReportSlice
+from arc_precision.config.report import ReportSlice, declared
 from arc_precision.report import intervals
 from arc_precision.report.cards import tasks_section
 from arc_precision.report.causes import audited_steps
@@ -74,7 +74,7 @@ def build_report(cfg: ReportSlice, root: Path, files: list[Path] | None = None) 
         title=cfg.report.title,
         settings=settings,
         verdict=verdict(settings, arm_rows, run_rows, comparisons, differing, tables.rows, collapse),
-        warnings=warnings(settings, configs, records, tables.rows, collapse),
+        warnings=warnings(settings, configs, records, tables.rows, collapse, declared(cfg)),
         missing=missing(settings, records, results),
         arms=arm_rows,
         runs=run_rows,

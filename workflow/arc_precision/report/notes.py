@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from arc_precision.report.results import Results, Run
-from arc_precision.report.runs import RunRecord
+from arc_precision.report.runs import RunRecord, flatten
 from arc_precision.report.schema import Collapse, EvaluationRow, Note, Settings
 
 
@@ -14,9 +14,11 @@ def warnings(
     records: dict[Run, RunRecord],
     evaluation: list[EvaluationRow],
     collapse: Collapse,
+    declared: dict[str, Any],
 ) -> list[Note]:
-    """What a reader must know before believing the verdict."""
+    """What a reader must know before believing the verdict. `declared`: the outcome and rules that are used now."""
     notes = [
+        *_about_declared(list(records.values()), declared),
         *_about_design(settings, configs, collapse),
         *_about_facts(list(records.values())),
         *_about_steps(list(records.values())),
@@ -74,6 +76,22 @@ def _about_design(settings: Settings, configs: dict[str, dict[str, Any]], collap
         if config["load_in_4bit"]:
             notes.append(_note(f"{arm}: the trainer's base weights are in 4 bits, the sampler's are not."))
     return notes
+
+
+def _about_declared(records: list[RunRecord], declared: dict[str, Any]) -> list[Note]:
+    """Primary outcome or collapse rule changed after a run was begun: the verdict is then exploratory."""
+    now, changed = flatten(declared), {}
+    for record in records:
+        for key, before in flatten(record.declared or {}).items():
+            if before != now[key]:
+                changed.setdefault((key, str(before)), []).append(_name(record.run))
+    return [
+        _serious(
+            f"{key} was {before} when {_some(names)} began and is {now[key]} now: changed after the fact, the verdict "
+            "explores and does not confirm."
+        )
+        for (key, before), names in changed.items()
+    ]
 
 
 def _about_facts(records: list[RunRecord]) -> list[Note]:

@@ -19,6 +19,7 @@ class RunRecord:
     steps: pd.DataFrame = field(default_factory=pd.DataFrame)
     facts: dict[str, Any] | None = None  # of the latest segment that has them
     max_steps: int = 0
+    declared: dict[str, Any] | None = None  # primary outcome and collapse rule when its first segment was trained
 
     @property
     def n_steps(self) -> int:
@@ -70,8 +71,10 @@ def _read_run(results: Results, run: Run, max_steps: int) -> RunRecord:
     timing = read_jsonl(results.timing.get(run, []))
     if len(steps) and len(timing):
         steps = steps.merge(timing.drop(columns="schema_version"), on="step", how="left")
-    facts = read_json(results.facts[run][-1]) if run in results.facts else None
-    return RunRecord(run, steps, facts, max_steps)
+    if run not in results.facts:
+        return RunRecord(run, steps, max_steps=max_steps)
+    first, *_, last = map(read_json, (results.facts[run][0], results.facts[run][-1]))
+    return RunRecord(run, steps, last, max_steps, first["declared"])
 
 
 def differences(arms: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ import math
 import tarfile
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast_object_list, gather_object, set_seed
 from datasets import Dataset
 from peft import LoraConfig
 from tqdm import tqdm
@@ -36,6 +37,8 @@ from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b
 
 STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "trainer_state.json")
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+# What each process of a data-parallel run measures of its own share of a batch; the mismatch is gathered by the trainer.
+OWN_SHARE = ("loss", "completion_tokens", "prompt_tokens", "truncated", "unique_token_share")
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,14 @@ def run_segment(
     files: SegmentFiles,
     workers: int,
     gpu_memory_share: float,
-    provenance: dict[str, Any],
+    kept: dict[str, Any],
 ) -> None:
     """Train from step `start` to step `stop` and write the segment's files.
 
     Args:
         workers: programs that run at once.
         gpu_memory_share: part of the GPU's memory that vLLM takes.
-        provenance: commit and the like, stored with the facts; it changes nothing.
+        kept: what was declared before the run, commit and versions, stored with the facts; it changes nothing.
 
     Raises:
         ValueError: the precision in effect is not the one that was asked for.
@@ -81,6 +84,8 @@ def run_segment(
         pass_on(files, before)
         return
 
+    # The process group of a data-parallel run, before vLLM would make one of its own.
+    processes = PartialState(cpu=config.device == "cpu")
     rows = list(read_rows(files.train, TASKS))
     tokenizer = AutoTokenizer.from_pretrained(files.model)
     sampler = make_sampler(
@@ -95,7 +100,8 @@ def run_segment(
     )
     scorer = Scorer({row["row_id"]: task_of_row(row) for row in rows}, config.training.reward, config.sandbox, workers)
     order = row_order(len(rows), seed, _prompts(config, stop))
-    with tempfile.TemporaryDirectory(prefix="segment-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="segment-") as own_scratch:
+        scratch = broadcast_object_list([own_scratch])[0]  # all processes save into one checkpoint
         trainer = PrecisionTrainer(
             config,
             seed,
@@ -117,7 +123,8 @@ def run_segment(
         trainer.train(resume_from_checkpoint=unpack_checkpoint(files.previous, Path(scratch), start))
         trainer.handover.close()
         scorer.close()
-        if PartialState().is_main_process:
+        processes.wait_for_everyone()
+        if processes.is_main_process:
             pack_checkpoint(Path(scratch) / f"checkpoint-{trainer.state.global_step}", files.checkpoint)
             facts = {
                 "schema_version": SCHEMA_VERSION,
@@ -126,9 +133,10 @@ def run_segment(
                 "asked": {"trainer_dtype": config.trainer_dtype, "sampler_dtype": config.sampler_dtype},
                 "observed": observed,
                 "config": config.model_dump(mode="json"),
-                **provenance,
+                **kept,
             }
             files.facts.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+        processes.wait_for_everyone()
 
 
 def pass_on(files: SegmentFiles, before: dict[str, Any]) -> None:
@@ -200,6 +208,9 @@ class StepLog(TrainerCallback):
         trainer = self._trainer
         measured, seconds = trainer.take()
         verdicts, n_solved, rewards = self._scorer.take()
+        measured |= {key: gather_object(measured[key]) for key in OWN_SHARE}
+        verdicts, n_solved = sum(gather_object([verdicts]), Counter()), sum(gather_object([n_solved]))
+        rewards = gather_object(rewards)
         skipped = trainer.accelerator.optimizer_step_was_skipped
         self._applied += not skipped
         grad_norm = logs["grad_norm"]

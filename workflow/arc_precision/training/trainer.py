@@ -5,6 +5,7 @@ reaches TRL through its own extension point, `rollout_func`. What TRL would do w
 importance-sampling correction included.
 """
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -146,7 +147,8 @@ class PrecisionTrainer(GRPOTrainer):
         self.measured["loss"].append(loss.detach().float().item())
         # TRL hides masked completions from the attention as well, so their log-probs are of another context.
         parts = [self._policy, inputs["sampling_per_token_logps"], inputs["completion_mask"]]
-        gathered = [self.accelerator.gather(part.contiguous()).cpu().numpy() for part in parts]
+        padded = [self.accelerator.pad_across_processes(part.contiguous(), dim=1) for part in parts]
+        gathered = [self.accelerator.gather(part).cpu().numpy() for part in padded]
         self.measured["mismatch"].append(gathered)
         self._policy = None
         self.seconds["loss_s"] += time.perf_counter() - start
@@ -212,7 +214,7 @@ def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str) -> GR
         mask_truncated_completions=training.mask_truncated_completions,
         vllm_importance_sampling_correction=training.correction != "off",
         vllm_importance_sampling_mode="sequence_mask" if training.correction == "off" else training.correction,
-        vllm_importance_sampling_clip_max=training.correction_max,
+        vllm_importance_sampling_clip_max=math.inf if training.correction_max is None else training.correction_max,
         max_completion_length=sampling.max_completion_tokens,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
