@@ -37,7 +37,7 @@ from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b
 
 STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "trainer_state.json")
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
-# What each process of a data-parallel run measures of its own share of a batch; the mismatch is gathered by the trainer.
+# What each process of a data-parallel run measures of its own share of a batch. The trainer gathers the mismatch.
 OWN_SHARE = ("loss", "completion_tokens", "prompt_tokens", "truncated", "unique_token_share")
 
 
