@@ -101,7 +101,6 @@ def main() -> None:
             model=MODEL,
             previous=folder / f"checkpoint-{start}" if start else None,
             previous_facts=folder / f"facts-{start}.json" if start else None,
-            history=tuple(folder / f"steps-{step}.jsonl" for step in range(segment, stop, segment)),
             checkpoint=folder / f"checkpoint-{stop}",
             steps=folder / f"steps-{stop}.jsonl",
             timing=folder / f"timing-{stop}.jsonl",

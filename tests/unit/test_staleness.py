@@ -31,17 +31,17 @@ def test_imports_inside_functions_count(tmp_path):
     script.write_text("def main():\n    from arc_precision.config import base\n    import numpy as np\n")
     files = source_files(script)
     assert ROOT / "workflow" / "arc_precision" / "config" / "base.py" in files
-    assert {"numpy", "pydantic"} <= imported_packages(script)
+    assert {"numpy", "pydantic"} <= imported_packages(files)
 
 
 def test_an_edit_changes_one_line(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import json\n")
-    assert source_lines(script, tmp_path) == source_lines(script, tmp_path)
+    assert source_lines([script], tmp_path) == source_lines([script], tmp_path)
     other = tmp_path / "other" / "script.py"
     other.parent.mkdir()
     other.write_text("import yaml\n")
-    before, after = source_lines(script, tmp_path), source_lines(other, tmp_path / "other")
+    before, after = source_lines([script], tmp_path), source_lines([other], tmp_path / "other")
     assert len(before) == len(after) == 1 and before != after
 
 
@@ -52,13 +52,13 @@ def test_pins_are_those_of_imports_and_one_digest_of_what_they_need(tmp_path):
     text = "first==1.0\npyyaml==6\nsecond==2.0\n    # via first\n"
     text += "third==3\n    # via\n    #   second\n    #   other\nplot==9\n"
     requirements.write_text(text)
-    lines = pin_lines(script, requirements)
+    lines = pin_lines([script], requirements)
     assert lines[:2] == ["first==1.0", "pyyaml==6"] and len(lines) == 3
 
     def with_changed(old, new):
         changed = tmp_path / f"changed-{new}.txt"
         changed.write_text(text.replace(old, new))
-        return pin_lines(script, changed)
+        return pin_lines([script], changed)
 
     assert with_changed("third==3", "third==4") != lines
     assert with_changed("plot==9", "plot==10") == lines
@@ -68,13 +68,13 @@ def test_a_package_without_a_pin_is_a_fault(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import nowhere\n")
     with pytest.raises(ValueError, match="no pin for nowhere"):
-        pin_lines(script, CPU)
+        pin_lines([script], CPU)
 
 
 @pytest.mark.parametrize("stack", ["cpu", "gpu"])
 @pytest.mark.parametrize("script", sorted((ROOT / "workflow" / "scripts").glob("*.py")), ids=lambda path: path.stem)
 def test_every_script_has_pins_in_both_stacks(script, stack):
-    lines = pin_lines(script, ROOT / "envs" / f"requirements-{stack}.txt")
+    lines = pin_lines(source_files(script), ROOT / "envs" / f"requirements-{stack}.txt")
     assert all("=" in line for line in lines)
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -38,25 +38,24 @@ def source_files(script: Path, library: Path = LIBRARY) -> list[Path]:
     return sorted(seen)
 
 
-def imported_packages(script: Path, library: Path = LIBRARY) -> set[str]:
-    """Top-level names of the third-party packages that the script and its library modules import."""
+def imported_packages(files: list[Path]) -> set[str]:
+    """Top-level names of the third-party packages that a script and its library modules import."""
     names = {
         name.split(".")[0]
-        for path in source_files(script, library)
+        for path in files
         for name in _imports(path.read_text())
         if not (path.parent / f"{name.split('.')[0]}.py").exists()  # its neighbour, where a folder is run as a program
     }
     return names - sys.stdlib_module_names - {PACKAGE}
 
 
-def source_lines(script: Path, root: Path, library: Path = LIBRARY) -> list[str]:
-    """`path=digest` of the script and of each library module it imports; an edit changes exactly one line."""
-    files = source_files(script, library)
+def source_lines(files: list[Path], root: Path) -> list[str]:
+    """`path=digest` of each of a stage's `source_files`; an edit changes exactly one line."""
     return [f"{path.relative_to(root)}={hashlib.sha256(path.read_bytes()).hexdigest()[:12]}" for path in files]
 
 
-def pin_lines(script: Path, requirements: Path, library: Path = LIBRARY) -> list[str]:
-    """`package==version` of each package that a script imports, and one digest of all that these need in turn.
+def pin_lines(files: list[Path], requirements: Path) -> list[str]:
+    """`package==version` of each package that a stage's `source_files` import, and a digest of all that these need.
 
     The requirements file says with `# via` comments which package needs which.
 
@@ -64,9 +63,11 @@ def pin_lines(script: Path, requirements: Path, library: Path = LIBRARY) -> list
         ValueError: an imported package has no pin.
     """
     versions, needs = _read_pins(requirements.read_text())
-    imported = {_distribution(name, versions) for name in imported_packages(script, library)}
+    imported = {_distribution(name, versions) for name in imported_packages(files)}
     if missing := imported - versions.keys():
-        raise ValueError(f"{requirements}: no pin for {', '.join(sorted(missing))}, which {script} imports")
+        raise ValueError(
+            f"{requirements}: no pin for {', '.join(sorted(missing))}; see `make lock`"
+        )
     needed, queue = set(imported), sorted(imported)
     while queue:
         for name in needs.get(queue.pop(), ()):
@@ -115,7 +116,7 @@ def digest(values: dict[str, str]) -> str:
 @cache
 def _imports(source: str) -> tuple[str, ...]:
     names = []
-    for node in ast.walk(ast.parse(source)):
+    for node in _statements(ast.parse(source)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -123,6 +124,14 @@ def _imports(source: str) -> tuple[str, ...]:
                 raise ValueError(f"relative import of {node.module}; write it in full, starting with {PACKAGE}")
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return tuple(names)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Every statement in a module, nested ones too; expressions, most of the tree, hold no import."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.stmt, ast.excepthandler, ast.match_case)):
+            yield child
+            yield from _statements(child)
 
 
 @cache

@@ -1,3 +1,4 @@
+import gc
 import json
 import sys
 from functools import cache
@@ -36,6 +37,9 @@ ENVIRONMENT = str(ROOT / "envs" / f"{STACK}.yaml")
 REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
 HASHES = staleness.Hashes(Path(".snakemake/arc-precision/sha256.json"))
 
+# A plan of thousands of jobs is live objects throughout; looking through them for garbage is an eighth of a dry run.
+gc.set_threshold(1_000_000, 50, 100)
+
 shell.prefix(
     f"set -euo pipefail; export PYTHONPATH={ROOT / 'workflow'}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
 )
@@ -64,14 +68,20 @@ def refuse_full_disk():
         raise WorkflowError(str(error)) from None
 
 
+@cache
+def sources(name):
+    """The script of a stage and every module that it imports."""
+    return staleness.source_files(SCRIPTS / f"{name}.py", LIBRARY)
+
+
 def code(name):
     """The source files of a stage, so that an edit reruns the stages that import it and no other."""
-    return staleness.source_lines(SCRIPTS / f"{name}.py", ROOT, LIBRARY)
+    return staleness.source_lines(sources(name), ROOT)
 
 
 def pins(name):
     """Versions of the packages of a stage."""
-    return staleness.pin_lines(SCRIPTS / f"{name}.py", REQUIREMENTS, LIBRARY)
+    return staleness.pin_lines(sources(name), REQUIREMENTS)
 
 
 def digest_lines(files):
@@ -116,23 +126,25 @@ def evaluated():
     every = experiment.evaluation.every
     steps = range(every, experiment.max_steps + 1, every)
     wanted = []
-    for name in experiment.evaluate_on:
-        for run in ["base", *runs()]:
-            arm = arm_of(run)
-            own = (
-                {experiment.arms[a].sampler_dtype for a in experiment.run_arms}
-                if arm is None
-                else {experiment.arms[arm].sampler_dtype}
-            )
-            dtypes = {experiment.evaluation.common_dtype} | (
-                own if experiment.evaluation.own_dtype else set()
-            )
+    for run in ["base", *runs()]:
+        arms = experiment.run_arms if run == "base" else [arm_of(run)]
+        own = {experiment.arms[arm].sampler_dtype for arm in arms}
+        for step in [0] if run == "base" else steps:
+            dtypes = {experiment.evaluation.common_dtype}
+            if evaluated_in_own_dtype(step, [0, *steps]):
+                dtypes |= own
             wanted += [
                 (run, step, name, dtype)
-                for step in ([0] if run == "base" else steps)
+                for name in experiment.evaluate_on
                 for dtype in sorted(dtypes)
             ]
     return wanted
+
+
+def evaluated_in_own_dtype(step, steps):
+    """Whether an arm's checkpoint is evaluated in the arm's own sampler dtype as well as in the common one."""
+    which = experiment.evaluation.own_dtype
+    return which == "all" or (which == "last" and step in (steps[0], steps[-1]))
 
 
 # Slices and inputs that depend on wildcards.
@@ -205,16 +217,6 @@ def previous_segment(wildcards):
         if start
         else []
     )
-
-
-def earlier_steps(wildcards):
-    """Rows of all earlier segments: collapse is judged on the whole run."""
-    segment = experiment.training_of(wildcards.arm).segment_steps
-    run = f"{RESULTS}/runs/{wildcards.arm}/seed-{wildcards.seed}"
-    return [
-        f"{run}/steps-{stop}.jsonl"
-        for stop in range(segment, int(wildcards.stop), segment)
-    ]
 
 
 def train_gpus(wildcards):

@@ -2,7 +2,6 @@
 rule sample:
     input:
         model="<results>/model/manifest.json",
-        tokenizer="<results>/model/tokenizer.json",
         rows="<results>/data/{set}.parquet",
         adapter=sampled_adapter,
     output:

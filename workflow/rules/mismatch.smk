@@ -2,7 +2,6 @@
 rule audit_draw:
     input:
         model="<results>/model/manifest.json",
-        tokenizer="<results>/model/tokenizer.json",
         rows=f"<results>/data/{experiment.audit.set}.parquet",
         adapter=audited_adapter,
     output:
@@ -36,7 +35,6 @@ rule audit_draw:
 rule audit_trainer:
     input:
         model="<results>/model/manifest.json",
-        tokenizer="<results>/model/tokenizer.json",
         rows=f"<results>/data/{experiment.audit.set}.parquet",
         drawn="<results>/audit/{run}/step-{step}/draw.parquet",
         adapter=audited_adapter,
@@ -71,7 +69,6 @@ rule audit_trainer:
 rule audit_sampler:
     input:
         model="<results>/model/manifest.json",
-        tokenizer="<results>/model/tokenizer.json",
         rows=f"<results>/data/{experiment.audit.set}.parquet",
         drawn="<results>/audit/{run}/step-{step}/draw.parquet",
         adapter=audited_adapter,

@@ -2,10 +2,8 @@
 rule train:
     input:
         model="<results>/model/manifest.json",
-        tokenizer="<results>/model/tokenizer.json",
         rows=train_rows,
         previous=previous_segment,
-        history=earlier_steps,
     output:
         adapter="<results>/runs/{arm}/seed-{seed}/checkpoint-{stop}/adapter_model.safetensors",
         adapter_config="<results>/runs/{arm}/seed-{seed}/checkpoint-{stop}/adapter_config.json",

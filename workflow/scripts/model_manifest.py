@@ -1,6 +1,6 @@
 """Describe the base model: its files by SHA-256, and the facts about its weights that precision depends on.
 
-Writes one manifest for the weights and one for the tokenizer, so that data depend on the tokenizer alone.
+Writes one manifest of the whole model and one of its tokenizer, so that data depend on the tokenizer alone.
 """
 
 import argparse
@@ -29,8 +29,9 @@ def main() -> None:
     args = parser.parse_args()
 
     weights = [path for path in weight_files(args.path) if path.suffix == ".safetensors"]
-    model = {"schema_version": SCHEMA_VERSION, "files": hashes(args.model_files), "weights": weight_facts(weights)}
     tokenizer = {"schema_version": SCHEMA_VERSION, "files": hashes(args.tokenizer_files)}
+    files = hashes(args.model_files) | tokenizer["files"]
+    model = {"schema_version": SCHEMA_VERSION, "files": files, "weights": weight_facts(weights)}
     args.output_model.write_text(json.dumps(model, indent=1, sort_keys=True) + "\n")
     args.output_tokenizer.write_text(json.dumps(tokenizer, indent=1, sort_keys=True) + "\n")
 

@@ -36,7 +36,6 @@ def main() -> None:
         model=args.model,
         previous=args.run_dir / f"checkpoint-{start}" if start else None,
         previous_facts=args.run_dir / f"facts-{start}.json" if start else None,
-        history=tuple(args.run_dir / f"steps-{stop}.jsonl" for stop in range(segment, args.stop, segment)),
         checkpoint=args.run_dir / f"checkpoint-{args.stop}",
         steps=args.run_dir / f"steps-{args.stop}.jsonl",
         timing=args.run_dir / f"timing-{args.stop}.jsonl",

@@ -1,5 +1,7 @@
 """How kept checkpoints are evaluated: completions on the GPU, verdicts on the CPU."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from arc_precision.config.base import Dtype, Section
@@ -15,7 +17,10 @@ class EvaluationConfig(Section):
     common_dtype: Dtype = Field(
         "float32", description="Sampler dtype in which all arms are compared: float32 on a CPU, float16 on a GPU."
     )
-    own_dtype: bool = Field(True, description="Evaluate each arm in its own sampler dtype as well, as a second set.")
+    own_dtype: Literal["none", "last", "all"] = Field(
+        "last",
+        description="Checkpoints of each arm that are evaluated in its own sampler dtype as well, as a second set.",
+    )
     temperature: float = Field(1.0, ge=0, description="0 is greedy decoding.")
     top_p: float = Field(1.0, gt=0, le=1, description="As in sampling, for evaluation alone.")
     seed: int = Field(0, ge=0, description="Seed of the completions, the same for every arm and checkpoint.")

@@ -10,7 +10,6 @@ import tarfile
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from arc_precision.training.policy import load_base
 from arc_precision.training.scoring import Scorer
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b_facts, step_mismatch
 
-STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "trainer_state.json")
+STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "trainer_state.json", "steps.jsonl")
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 # What each process of a data-parallel run measures of its own share of a batch. The trainer gathers the mismatch.
 OWN_SHARE = ("loss", "completion_tokens", "prompt_tokens", "truncated", "unique_token_share")
@@ -45,14 +44,14 @@ OWN_SHARE = ("loss", "completion_tokens", "prompt_tokens", "truncated", "unique_
 class SegmentFiles:
     """Where a segment reads and writes.
 
-    Checkpoint folders hold `adapter_model.safetensors`, `adapter_config.json` and `trainer_state.tar`.
+    Checkpoint folders hold `adapter_model.safetensors`, `adapter_config.json` and `trainer_state.tar`; the last also
+    has the rows of all steps so far, as collapse is judged on the whole run.
     """
 
     train: Path
     model: Path
     previous: Path | None  # checkpoint folder of the segment before
     previous_facts: Path | None
-    history: tuple[Path, ...]  # steps files of the segments before
     checkpoint: Path
     steps: Path
     timing: Path
@@ -115,17 +114,20 @@ def run_segment(
         )
         observed = observe(trainer, sampler, scorer)
         check_precision(config, observed)
-        log = StepLog(config, trainer, scorer, files, start, stop)
+        before = unpack_checkpoint(files.previous, Path(scratch), start) if files.previous else None
+        log = StepLog(config, trainer, scorer, files, start, stop, _read_steps(before))
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(log)
         # vLLM's engine resets the process's random generators when it starts.
         set_seed(seed, device_specific=True)
-        trainer.train(resume_from_checkpoint=unpack_checkpoint(files.previous, Path(scratch), start))
+        trainer.train(resume_from_checkpoint=before and str(before))
         trainer.handover.close()
         scorer.close()
         processes.wait_for_everyone()
         if processes.is_main_process:
-            pack_checkpoint(Path(scratch) / f"checkpoint-{trainer.state.global_step}", files.checkpoint)
+            saved = Path(scratch) / f"checkpoint-{trainer.state.global_step}"
+            (saved / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log.rows))
+            pack_checkpoint(saved, files.checkpoint)
             facts = {
                 "schema_version": SCHEMA_VERSION,
                 "status": log.status,
@@ -182,14 +184,21 @@ class StepLog(TrainerCallback):
     """Writes a row per optimizer step, shows progress, and ends the segment at its last step or when the run stops."""
 
     def __init__(
-        self, config: TrainSlice, trainer: PrecisionTrainer, scorer: Scorer, files: SegmentFiles, start: int, stop: int
+        self,
+        config: TrainSlice,
+        trainer: PrecisionTrainer,
+        scorer: Scorer,
+        files: SegmentFiles,
+        start: int,
+        stop: int,
+        before: list[dict[str, Any]],
     ) -> None:
         self._config = config
         self._trainer = trainer
         self._scorer = scorer
         self._stop = stop
-        self._history = list(_read_steps(files.history))
-        self._applied = self._history[-1]["applied_steps"] if self._history else 0
+        self.rows = before
+        self._applied = self.rows[-1]["applied_steps"] if self.rows else 0
         self._main = trainer.accelerator.is_main_process
         self._steps = open(files.steps, "w") if self._main else None
         self._timing = open(files.timing, "w") if self._main else None
@@ -243,7 +252,7 @@ class StepLog(TrainerCallback):
             **{f"mismatch/{name}": value for name, value in step_mismatch(measured["mismatch"]).items()},
         }
         row = {key: _finite(value) for key, value in row.items()}
-        self._history.append(row)
+        self.rows.append(row)
         if self._main:
             print(json.dumps(row), file=self._steps, flush=True)
             print(json.dumps(self._times(state.global_step, seconds, measured)), file=self._timing, flush=True)
@@ -258,12 +267,12 @@ class StepLog(TrainerCallback):
         return control
 
     def _decide(self) -> None:
-        last = self._history[-self._config.nonfinite_steps :]
+        last = self.rows[-self._config.nonfinite_steps :]
         if len(last) == self._config.nonfinite_steps and all(row["nonfinite"] for row in last):
             self.status = "failed"
         elif self._config.collapse:
             keys = ("step", "reward_mean", "truncated_share", "frac_reward_zero_std")
-            series = [np.array([row[key] for row in self._history]) for key in keys]
+            series = [np.array([row[key] for row in self.rows]) for key in keys]
             if detect(*series, self._config.collapse) is not None:
                 self.status = "collapsed"
         if self.status != "running":
@@ -296,17 +305,17 @@ def pack_checkpoint(folder: Path, checkpoint: Path) -> None:
                 archive.add(path, path.name, filter=_without_owner)
 
 
-def unpack_checkpoint(checkpoint: Path | None, scratch: Path, step: int) -> str | None:
-    """The checkpoint in the trainer's own layout, or None when there is none."""
-    if checkpoint is None:
-        return None
+def unpack_checkpoint(checkpoint: Path, scratch: Path, step: int) -> Path:
+    """The checkpoint in the trainer's own layout."""
     folder = scratch / f"checkpoint-{step}"
-    folder.mkdir(exist_ok=True)
-    for name in ADAPTER_FILES:
-        (folder / name).write_bytes((checkpoint / name).read_bytes())
-    with tarfile.open(checkpoint / "trainer_state.tar") as archive:
-        archive.extractall(folder, filter="data")
-    return str(folder)
+    with PartialState().main_process_first():
+        if not folder.exists():
+            folder.mkdir()
+            for name in ADAPTER_FILES:
+                (folder / name).write_bytes((checkpoint / name).read_bytes())
+            with tarfile.open(checkpoint / "trainer_state.tar") as archive:
+                archive.extractall(folder, filter="data")
+    return folder
 
 
 def _without_owner(info: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -315,10 +324,8 @@ def _without_owner(info: tarfile.TarInfo) -> tarfile.TarInfo:
     return info
 
 
-def _read_steps(paths: tuple[Path, ...]) -> Iterator[dict[str, Any]]:
-    for path in paths:
-        with open(path) as lines:
-            yield from map(json.loads, lines)
+def _read_steps(checkpoint: Path | None) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (checkpoint / "steps.jsonl").open()] if checkpoint else []
 
 
 def _mean(values: list) -> float | None:
