@@ -42,8 +42,8 @@ $(VENV)/installed-dev: envs/requirements-dev.txt $(VENV)/installed-cpu
 	$(BIN)/pip install -q --no-deps -r $<
 	touch $@
 
-test: dev-env  ## unit tests and one small end-to-end run, under 10 minutes
-	pytest tests/unit tests/pipeline tests/training tests/end_to_end
+test: dev-env  ## unit tests and one small end-to-end run, under 10 minutes; two tests at a time
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile tests/unit tests/pipeline tests/training tests/end_to_end
 
 test-condor: dev-env  ## a real HTCondor pool on this machine, under 5 minutes
 	pytest tests/condor -m "not slow"
