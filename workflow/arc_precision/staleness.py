@@ -65,9 +65,7 @@ def pin_lines(files: list[Path], requirements: Path) -> list[str]:
     versions, needs = _read_pins(requirements.read_text())
     imported = {_distribution(name, versions) for name in imported_packages(files)}
     if missing := imported - versions.keys():
-        raise ValueError(
-            f"{requirements}: no pin for {', '.join(sorted(missing))}; see `make lock`"
-        )
+        raise ValueError(f"{requirements}: no pin for {', '.join(sorted(missing))}; see `make lock`")
     needed, queue = set(imported), sorted(imported)
     while queue:
         for name in needs.get(queue.pop(), ()):

@@ -95,5 +95,5 @@ rule evaluation_set:
         "Preparing evaluation set {wildcards.set}"
     shell:
         "python workflow/scripts/evaluation_set.py --cfg {params.cfg:q} --name {wildcards.set} --model {resources.model:q}"
-        " --paths {resources.paths:q} --train {input.candidates}"
+        " --paths {resources.paths:q} --workers {threads} --train {input.candidates}"
         " --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"

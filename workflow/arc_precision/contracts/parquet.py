@@ -1,6 +1,6 @@
 """Reading and writing Parquet files that follow a contract."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,8 +31,19 @@ def write_rows(path: Path | str, schema: pa.Schema, batches: Iterable[list[dict]
     return n_rows
 
 
-def read_rows(path: Path | str, schema: pa.Schema, columns: list[str] | None = None) -> Iterator[dict]:
-    """Rows of a file, one at a time, a row group in memory at once.
+def count_rows(path: Path | str) -> int:
+    """How many rows a file has."""
+    return pq.read_metadata(path).num_rows
+
+
+def read_rows(
+    path: Path | str, schema: pa.Schema, columns: list[str] | None = None, numbers: Container[int] | None = None
+) -> Iterator[dict]:
+    """Rows of a file in its order, one at a time, a row group in memory at once.
+
+    Args:
+        columns: only these; None: all.
+        numbers: only the rows with these numbers, from 0; None: all.
 
     Raises:
         ValueError: the file follows another version of the contract.
@@ -44,5 +55,12 @@ def read_rows(path: Path | str, schema: pa.Schema, columns: list[str] | None = N
             f"{path}: schema_version {found and found.decode()}, but this version of the pipeline reads "
             f"{schema.metadata[b'schema_version'].decode()}; delete the file and run again"
         )
+    first = 0
     for group in range(file.num_row_groups):
-        yield from file.read_row_group(group, columns=columns).to_pylist()
+        table = file.read_row_group(group, columns=columns)
+        n_rows = len(table)
+        if numbers is not None:
+            wanted = [number - first for number in range(first, first + n_rows) if number in numbers]
+            table = table.take(pa.array(wanted, pa.int64()))
+        yield from table.to_pylist()
+        first += n_rows

@@ -25,10 +25,11 @@ from transformers import AutoTokenizer, PrinterCallback, TrainerCallback
 
 from arc_precision.collapse.detection import detect
 from arc_precision.config.training import TrainSlice
-from arc_precision.contracts.parquet import read_rows
+from arc_precision.contracts.parquet import count_rows, read_rows
 from arc_precision.contracts.steps import SCHEMA_VERSION
 from arc_precision.contracts.tasks import TASKS, task_of_row
 from arc_precision.sampling import make_sampler
+from arc_precision.tasks.grids import Task
 from arc_precision.training.facts import check_precision, observe
 from arc_precision.training.policy import load_base
 from arc_precision.training.scoring import Scorer
@@ -85,7 +86,8 @@ def run_segment(
 
     # The process group of a data-parallel run, before vLLM would make one of its own.
     processes = PartialState(cpu=config.device == "cpu")
-    rows = list(read_rows(files.train, TASKS))
+    order = row_order(count_rows(files.train), seed, _prompts(config, stop))
+    prompts, tasks = segment_rows(files.train, order, _prompts(config, start))
     tokenizer = AutoTokenizer.from_pretrained(files.model)
     sampler = make_sampler(
         config.sampling,
@@ -97,8 +99,7 @@ def run_segment(
         gpu_memory_share=gpu_memory_share,
         lora_modules=config.training.lora.target_modules,
     )
-    scorer = Scorer({row["row_id"]: task_of_row(row) for row in rows}, config.training.reward, config.sandbox, workers)
-    order = row_order(len(rows), seed, _prompts(config, stop))
+    scorer = Scorer(tasks, config.training.reward, config.sandbox, workers)
     with tempfile.TemporaryDirectory(prefix="segment-") as own_scratch:
         scratch = broadcast_object_list([own_scratch])[0]  # all processes save into one checkpoint
         trainer = PrecisionTrainer(
@@ -108,7 +109,7 @@ def run_segment(
             scorer.start,
             model=load_base(files.model, config.trainer_dtype, config.load_in_4bit),
             args=grpo_config(config, seed, stop, scratch),
-            train_dataset=Dataset.from_dict({key: [rows[i][key] for i in order] for key in ("prompt", "row_id")}),
+            train_dataset=Dataset.from_dict({key: [prompts[i][key] for i in order] for key in ("prompt", "row_id")}),
             processing_class=tokenizer,
             peft_config=lora_config(config),
         )
@@ -172,6 +173,17 @@ def row_order(n_rows: int, seed: int, n_prompts: int) -> np.ndarray:
     n_epochs = math.ceil(n_prompts / n_rows)
     epochs = [np.random.default_rng([seed, epoch]).permutation(n_rows) for epoch in range(n_epochs)]
     return np.concatenate(epochs)[:n_prompts]
+
+
+def segment_rows(path: Path, order: np.ndarray, done: int) -> tuple[dict[int, dict[str, str]], dict[str, Task]]:
+    """Prompts by row number for a whole order, and the tasks, by row id, of what comes after the first `done` of it.
+
+    Prompts that are done are counted off by the trainer; their tasks, many times as big, are not needed.
+    """
+    shown, scored = set(order.tolist()), set(order[done:].tolist())
+    prompts = dict(zip(sorted(shown), read_rows(path, TASKS, ["row_id", "prompt"], shown), strict=True))
+    tasks = {row["row_id"]: task_of_row(row) for row in read_rows(path, TASKS, numbers=scored)}
+    return prompts, tasks
 
 
 def _prompts(config: TrainSlice, steps: int) -> int:
