@@ -146,7 +146,13 @@ class Project:
         command = [*UNPRIVILEGED, "snakemake", *profiles, "--seconds-between-status-checks", "1"]
         with (self.folder / "controller.log").open("a") as log:
             controller = subprocess.Popen(
-                [*command, *arguments], cwd=self.folder, env=self.pool.environment, stdout=log, stderr=subprocess.STDOUT
+                [*command, *arguments],
+                cwd=self.folder,
+                env=self.pool.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # where the tests run in the background of a script, SIGINT is ignored, and would be here too
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         self.controllers.append(controller)
         return controller

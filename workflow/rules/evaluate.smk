@@ -59,3 +59,13 @@ rule score:
     shell:
         "python workflow/scripts/score.py --cfg {params.cfg:q} --rows {input.rows} --samples {input.samples} --workers {threads}"
         " --output {output} 2>&1 | tee {log}"
+
+
+# A target: what the base model solves, without training anything.
+rule base:
+    input:
+        [
+            f"<results>/scores/base/step-0/{name}.{experiment.evaluation.common_dtype}.parquet"
+            for name in experiment.evaluate_on
+        ],
+    localrule: True

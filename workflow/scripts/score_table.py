@@ -1,0 +1,37 @@
+"""What every scored checkpoint of an experiment solves: one line per file, tasks and pass@k.
+
+    score_table.py results/base-sampled [--output scores.json]
+
+Tasks whose prompt was dropped for its length are not in these files; `tasks` says how many are.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from arc_precision.cli import run
+from arc_precision.evaluation import per_task
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("results", type=Path, help="results/<experiment>")
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    args = parser.parse_args()
+
+    rows = []
+    for path in sorted((args.results / "scores").rglob("*.parquet")):
+        names = [name for name in pq.read_schema(path).names if name != "outputs"]
+        tasks = per_task(pq.read_table(path, columns=names).to_pandas())
+        rates = {name: tasks[name].mean() for name in tasks if name.startswith("pass@")}
+        counts = {"tasks": len(tasks), "completions": int(tasks["n"].sum()), "solved": int(tasks["solved_any"].sum())}
+        rows.append({"file": str(path.relative_to(args.results / "scores")), **counts, **rates})
+    print(pd.DataFrame(rows).to_string(index=False, float_format="%.4f"))
+    if args.output:
+        args.output.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+run(main)
