@@ -18,12 +18,9 @@ peak of any single process (VmHWM). On a machine that others use too, a measurem
 
 import argparse
 import contextlib
-import datetime
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -32,6 +29,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from origin import origin
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests" / "unit"))
@@ -89,14 +87,7 @@ def main() -> None:
         result["tasks_per_core_s"] = result["tasks"] / result["cpu_s"]
     print(_table(results))
     record = {
-        "schema_version": 1,
-        "command": f"python benchmarks/data.py {' '.join(sys.argv[1:])}",
-        "date": datetime.date.today().isoformat(),
-        "machine": {"cpu": _cpu_model(), "cores": len(os.sched_getaffinity(0))},
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ("numpy", "pyarrow", "transformers", "datasets")},
-        },
+        **origin("numpy", "pyarrow", "transformers", "datasets"),
         "workers": args.workers,
         "cells_per_task": cells,
         "rows_equal_baseline": same,
@@ -245,11 +236,6 @@ def _cpu_s(pid: int) -> float:
 def _kb(pid: int, file: str, key: str) -> int:
     lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith(key)), 0)
-
-
-def _cpu_model() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
 
 
 def _digest(folder: Path) -> str:

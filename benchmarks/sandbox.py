@@ -31,6 +31,7 @@ sys.path.insert(0, str(WORKFLOW))
 os.environ["PYTHONPATH"] = f"{HERE}:{WORKFLOW}"  # for the workers of joblib
 
 from joblib import Parallel, delayed  # noqa: E402
+from origin import origin  # noqa: E402
 from sandbox_baselines import ANSWERS, GRIDS, execute_and_score, execute_guarded  # noqa: E402
 
 from arc_precision.rewards import grid_scores  # noqa: E402
@@ -295,10 +296,8 @@ def main() -> None:
             print(row + (f"{ratio['bulk']:18.2f}{ratio['batches']:11.2f}" if ratio else ""))
         share = figures["rate_with_5_percent_loops_to_rate_without"]
         print(f"with 5 % endless loops, beyond the loops' own CPU time: {share:.2f} of the rate without")
-    print()
-    print(json.dumps(result))
     if arguments.output:
-        arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+        arguments.output.write_text(json.dumps(origin("numpy", "joblib") | {"workers": result}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,11 +19,8 @@ one forward pass in linear layers and 2.5 in attention, and gradient checkpointi
 """
 
 import argparse
-import datetime
 import gc
-import importlib.metadata
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -31,6 +28,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from origin import origin
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -40,6 +38,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
 
+PACKAGES = ("torch", "transformers", "trl", "peft")
 SHAPES = {
     "8b": dict(
         vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32,
@@ -272,12 +271,8 @@ def main() -> None:
 
     shape, checkpointing = SHAPES[args.shape], not args.no_checkpointing
     report = {
-        "date": datetime.date.today().isoformat(),
-        "machine": torch.cuda.get_device_name()
-        if args.device == "cuda"
-        else platform.processor() or platform.machine(),
+        **origin(*PACKAGES, gpu=torch.cuda.get_device_name() if args.device == "cuda" else None),
         "threads": torch.get_num_threads(),
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "trl", "peft")},
         "shape": shape,
         "lora": {"r": LORA.r, "alpha": LORA.lora_alpha, "target_modules": "all-linear"},
         "generations": args.generations,

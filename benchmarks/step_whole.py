@@ -16,11 +16,8 @@ The seconds of a phase end with a synchronized device. The first step of each ca
 """
 
 import argparse
-import datetime
 import gc
-import importlib.metadata
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -30,8 +27,9 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
+from origin import origin
 from peft import LoraConfig
-from step import SHAPES, clock
+from step import PACKAGES, SHAPES, clock
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
@@ -220,9 +218,7 @@ def main() -> None:
         return
 
     report = {
-        "date": datetime.date.today().isoformat(),
-        "machine": torch.cuda.get_device_name() if args.device == "cuda" else platform.machine(),
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "trl", "peft")},
+        **origin(*PACKAGES, gpu=torch.cuda.get_device_name() if args.device == "cuda" else None),
         "shape": SHAPES[args.shape],
         "dtypes": {},
     }
