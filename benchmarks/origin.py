@@ -14,6 +14,7 @@ def origin(*packages: str, gpu: str | None = None) -> dict[str, Any]:
     """Command, date, machine, and versions of Python and of the named packages. `gpu`: its name, where one was used."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    versions = {name: importlib.metadata.version(name) for name in packages}
     return {
         "schema_version": 1,
         "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),

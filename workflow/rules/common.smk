@@ -123,28 +123,21 @@ def checkpoint_files(run, step):
 
 def evaluated():
     """(run, step, set, dtype) of every evaluation: the base model once, and each kept checkpoint."""
-    every = experiment.evaluation.every
+    common, every = experiment.evaluation.common_dtype, experiment.evaluation.every
     steps = range(every, experiment.max_steps + 1, every)
-    wanted = []
-    for run in ["base", *runs()]:
-        arms = experiment.run_arms if run == "base" else [arm_of(run)]
-        own = {experiment.arms[arm].sampler_dtype for arm in arms}
-        for step in [0] if run == "base" else steps:
-            dtypes = {experiment.evaluation.common_dtype}
-            if evaluated_in_own_dtype(step, [0, *steps]):
-                dtypes |= own
-            wanted += [
-                (run, step, name, dtype)
-                for name in experiment.evaluate_on
-                for dtype in sorted(dtypes)
-            ]
-    return wanted
-
-
-def evaluated_in_own_dtype(step, steps):
-    """Whether an arm's checkpoint is evaluated in the arm's own sampler dtype as well as in the common one."""
-    which = experiment.evaluation.own_dtype
-    return which == "all" or (which == "last" and step in (steps[0], steps[-1]))
+    in_own = {"none": [], "last": steps[-1:], "all": steps}
+    dtypes = {("base", 0): {common}}
+    for run in runs():
+        for step in steps:
+            dtypes[run, step] = {common}
+            if step in in_own[experiment.evaluation.own_dtype]:
+                dtypes[run, step].add(experiment.arms[arm_of(run)].sampler_dtype)
+    return [
+        (run, step, name, dtype)
+        for name in experiment.evaluate_on
+        for (run, step), wanted in dtypes.items()
+        for dtype in sorted(wanted)
+    ]
 
 
 # Slices and inputs that depend on wildcards.
