@@ -20,6 +20,5 @@ def origin(*packages: str, gpu: str | None = None) -> dict[str, Any]:
         "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "date": datetime.date.today().isoformat(),
         "machine": {"cpu": cpu, "cores": len(os.sched_getaffinity(0))} | ({"gpu": gpu} if gpu else {}),
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in packages},
+        "versions": {"python": platform.python_version()} | versions,
     }
