@@ -7,8 +7,10 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from peft import get_peft_model
@@ -16,7 +18,8 @@ from transformers import AutoModelForCausalLM
 
 from arc_precision.config.base import Section, lay_over, settings
 from arc_precision.config.experiment import ExperimentConfig, load_experiment
-from arc_precision.contracts.parquet import write_rows
+from arc_precision.contracts.audit import AUDIT
+from arc_precision.contracts.parquet import read_rows, write_rows
 from arc_precision.contracts.tasks import TASKS
 from arc_precision.tasks.generator import generate_task
 from arc_precision.tasks.tokenizer import count_prompt_tokens, render_prompt
@@ -53,9 +56,32 @@ def write_adapter(folder: Path, config: ExperimentConfig) -> None:
     model.save_pretrained(folder)
 
 
+@dataclass(frozen=True)
+class Audit:
+    """A checkpoint's folder, in which completions are drawn."""
+
+    folder: Path
+    config: ExperimentConfig
+
+    def score(self, name: str, slice: Section) -> Path:
+        """Log-probs under one engine setting, named as its file."""
+        output = self.folder / f"{name}.parquet"
+        drawn = () if name == "draw" else ("--drawn", self.folder / "draw.parquet")
+        adapter = [self.folder / "adapter" / file for file in ("adapter_model.safetensors", "adapter_config.json")]
+        rows = self.folder / "rows.parquet"
+        script = f"audit_{name.split('.')[0]}"
+        job(script, slice, "--model", MODEL, "--rows", rows, *drawn, "--adapter", *adapter, "--output", output)
+        return output
+
+    def trainer(self, dtype: str) -> Path:
+        return self.score(f"trainer.{dtype}", self.config.audit_trainer_slice("float32", dtype))
+
+    def sampler(self, dtype: str, adapter: str) -> Path:
+        return self.score(f"sampler.{dtype}.{adapter}", self.config.audit_sampler_slice("float32", dtype, adapter))
+
+
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory) -> dict:
-    folder = tmp_path_factory.mktemp("audit")
+def audit(tmp_path_factory) -> Audit:
     changes = {
         "run_arms": ["float32"],
         "arms": {"float32": {"sampling": {"top_p": 0.95}}},
@@ -63,18 +89,18 @@ def chain(tmp_path_factory) -> dict:
         "report": {"baseline_arm": "float32"},
     }
     config = load_experiment(lay_over(ExperimentConfig().model_dump(mode="json"), changes))
-    write_tasks(folder / "rows.parquet", 12)
-    write_adapter(folder / "adapter", config)
-    files = [folder / "adapter" / name for name in ("adapter_model.safetensors", "adapter_config.json")]
-    common = ["--model", MODEL, "--rows", folder / "rows.parquet", "--adapter", *files, "--output"]
-    draw, trainer, merged, joined = (
-        folder / name
-        for name in ("draw.parquet", "trainer.float32.parquet", "sampler.float32.merged.parquet", "chain.json")
-    )
-    job("audit_draw", config.audit_draw_slice("float32"), *common, draw)
-    job("audit_trainer", config.audit_trainer_slice("float32", "float32"), "--drawn", draw, *common, trainer)
-    job("audit_sampler", config.audit_sampler_slice("float32", "float32", "merged"), "--drawn", draw, *common, merged)
-    job("audit_join", config.audit_join_slice("float32"), "--output", joined, "--", draw, trainer, merged)
+    audit = Audit(tmp_path_factory.mktemp("audit"), config)
+    write_tasks(audit.folder / "rows.parquet", 12)
+    write_adapter(audit.folder / "adapter", config)
+    audit.score("draw", config.audit_draw_slice("float32"))
+    return audit
+
+
+@pytest.fixture(scope="module")
+def chain(audit) -> dict:
+    joined = audit.folder / "chain.json"
+    files = [audit.folder / "draw.parquet", audit.trainer("float32"), audit.sampler("float32", "merged")]
+    job("audit_join", audit.config.audit_join_slice("float32"), "--output", joined, "--", *files)
     return json.loads(joined.read_text())
 
 
@@ -98,3 +124,18 @@ def test_top_p_shows_in_the_observed_d_and_in_the_counterfactuals(chain):
     assert row["in_effect"]
     assert row["shift_mean"] == pytest.approx(causes["total"]["mean"], abs=1e-4)
     assert 0.03 < row["shift_abs_max"] <= 0.0513
+
+
+def logprobs(path: Path) -> np.ndarray:
+    """Of the completions' tokens, all one after the other."""
+    rows = [row for row in read_rows(path, AUDIT) if row["variant"] == ""]
+    return np.concatenate([row["logprobs"] for row in sorted(rows, key=lambda row: (row["row_id"], row["sample"]))])
+
+
+def test_bfloat16_disagrees_five_to_ten_times_as_much_as_float16(audit):
+    means = {}
+    for dtype in ("float16", "bfloat16"):
+        d = logprobs(audit.trainer(dtype)) - logprobs(audit.sampler(dtype, "applied"))
+        means[dtype] = np.abs(d).mean()
+    assert means["float16"] > 1e-5
+    assert 5 < means["bfloat16"] / means["float16"] < 10

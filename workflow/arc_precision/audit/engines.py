@@ -24,14 +24,11 @@ def make_engine(
 ) -> Sampler:
     """The sampler of a checkpoint, its adapter beside the base model or merged into the base's weights in `dtype`.
 
-    In float32 on a GPU it is always merged, as vLLM's adapter kernels there are in half precision alone; in float32 the
-    two differ by that dtype's rounding.
-
     `max_prompt_tokens` is that of the audited prompts; see `arc_precision.sampling.make_sampler` for the rest.
     """
     # One more than a completion at the limit: for prompt log-probs the engine must be free to draw a token.
     limit = max_prompt_tokens + 1
-    if merged or (device == "cuda" and dtype == "float32"):
+    if merged:
         sampler = make_sampler(sampling, str(model), dtype, device, limit, gpu_memory_share=gpu_memory_share)
         stored = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
         sampler.load_weights(merged_weights(PeftModel.from_pretrained(stored, adapter), sampler.dtype))
