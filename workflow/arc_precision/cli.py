@@ -4,6 +4,9 @@ import logging
 import sys
 from collections.abc import Callable
 
+# On a CPU these tell at every start that there is no Triton.
+SAID_AT_EVERY_START = ("vllm.triton_utils.importing", "torch._library.triton")
+
 
 def run(main: Callable[[], None]) -> None:
     """Call a script's `main` with logging to stderr.
@@ -11,7 +14,10 @@ def run(main: Callable[[], None]) -> None:
     A ValueError is a fault of the input: its sentence goes to stderr and the exit status is 1. Any other exception is a
     fault of the program and keeps its traceback.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("arc_precision").setLevel(logging.INFO)
+    for name in SAID_AT_EVERY_START:
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         main()
     except ValueError as error:

@@ -40,9 +40,11 @@ HASHES = staleness.Hashes(Path(".snakemake/arc-precision/sha256.json"))
 # A plan of thousands of jobs is live objects throughout; looking through them for garbage is an eighth of a dry run.
 gc.set_threshold(1_000_000, 50, 100)
 
-shell.prefix(
-    f"set -euo pipefail; export PYTHONPATH={ROOT / 'workflow'}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
-)
+# Two libraries warn at every start of matters that only they can change.
+QUIET = "TORCH_CPP_LOG_LEVEL=ERROR PYTHONWARNINGS=ignore::FutureWarning:vllm.triton_utils.dispatcher"
+LIBRARY_PATH = f"PYTHONPATH={ROOT / 'workflow'}${{{{PYTHONPATH:+:$PYTHONPATH}}}}"
+
+shell.prefix(f"set -euo pipefail; export {LIBRARY_PATH} {QUIET}; ")
 
 
 pathvars:

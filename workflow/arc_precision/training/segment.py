@@ -72,7 +72,7 @@ def run_segment(
     """Train from step `start` to step `stop` and write the segment's files.
 
     Args:
-        workers: programs that run at once.
+        workers: programs that run at once, all processes together.
         gpu_memory_share: part of the GPU's memory that vLLM takes.
         kept: what was declared before the run, commit and versions, stored with the facts; it changes nothing.
 
@@ -99,7 +99,8 @@ def run_segment(
         gpu_memory_share=gpu_memory_share,
         lora_modules=config.training.lora.target_modules,
     )
-    scorer = Scorer(tasks, config.training.reward, config.sandbox, workers)
+    own_workers = max(1, workers // processes.num_processes)
+    scorer = Scorer(tasks, config.training.reward, config.sandbox, own_workers)
     with tempfile.TemporaryDirectory(prefix="segment-") as own_scratch:
         scratch = broadcast_object_list([own_scratch])[0]  # all processes save into one checkpoint
         trainer = PrecisionTrainer(
