@@ -31,6 +31,8 @@ function element(name, properties = {}, ...children) {
 const significant = (value, digits = 3) => Number(value.toPrecision(digits)).toString();
 const exponential = (value) => value.toExponential(2).replace(/\.?0+e/, "e").replace("e+", "e");
 const plain = (value) => (Math.abs(value) >= 1e5 || (value !== 0 && Math.abs(value) < 1e-3) ? exponential(value) : significant(value)).replaceAll("-", "−");
+// Ticks of a linear axis may lie close together, far from zero.
+const tick = (value) => (Math.abs(value) < 1e-3 ? plain(value) : significant(value, 6).replaceAll("-", "−"));
 const asShare = (value) => `${(100 * value).toFixed(1)} %`;
 const ofMetric = (metric) => (PLAIN_METRICS.includes(metric) ? plain : asShare);
 
@@ -190,7 +192,7 @@ function curve(key) {
   const option = frame({
     ...zoomable,
     xAxis: { ...stepAxis, name: words[state.xAxis], minInterval: state.xAxis === "hours" ? 0 : 1 },
-    yAxis: { type: panel.log ? "log" : "value", scale: true, axisLabel: { formatter: plain } },
+    yAxis: { type: panel.log ? "log" : "value", scale: true, axisLabel: { formatter: panel.log ? plain : tick } },
     series,
   });
   option.tooltip.formatter = (items) => {
