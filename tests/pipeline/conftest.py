@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from arc_precision.pipeline import jobs
+from arc_precision.staleness.plan import jobs
 
 ROOT = Path(__file__).parents[2]
 

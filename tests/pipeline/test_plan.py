@@ -11,8 +11,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from arc_precision.pipeline import jobs
-from arc_precision.staleness_table import document, stale_rules, table
+from arc_precision.staleness.plan import jobs
+from arc_precision.staleness.table import document, stale_rules, table
 
 MODEL = Path("resources/tiny-arc/model.safetensors")
 
@@ -115,15 +115,15 @@ EDITS = {
     "rewards.py": {"train_set"} | TRAINED,
     "tasks/canonical.py": ALL_DATA,
     "training/segment.py": TRAINED,
-    "drawing.py": {"train_set"} | TRAINED,
+    "evaluation/drawing.py": {"train_set"} | TRAINED,
     "sandbox/common.py": {"train_set"} | TRAINED,
     "sandbox/server/worker.py": {"train_set"} | TRAINED,
     "tasks/dsl.py": ALL_DATA,
-    "evaluation.py": REPORT,
+    "evaluation/metrics.py": REPORT,
     "config/report.py": REPORT,
     "report/page.py": {"report_page"},
     "config/experiment.py": set(),
-    "pipeline.py": set(),
+    "staleness/plan.py": set(),
 }
 
 
@@ -174,7 +174,7 @@ def test_a_new_key_in_the_report_section_retrains_nothing(finished, tmp_path):
     path = clone / "workflow" / "arc_precision" / "config" / "report.py"
     path.write_text(path.read_text().replace("class ReportSlice", "    new_key: int = Field(1)\n\n\nclass ReportSlice"))
     probe = (
-        "import json, sys; from pathlib import Path; from arc_precision.pipeline import jobs; "
+        "import json, sys; from pathlib import Path; from arc_precision.staleness.plan import jobs; "
         "print(json.dumps(sorted({job.rule for job in jobs(Path.cwd()) if job.stale})))"
     )
     environment = os.environ | {"PYTHONPATH": str(clone / "workflow")}

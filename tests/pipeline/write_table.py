@@ -6,7 +6,7 @@ from pathlib import Path
 from conftest import ROOT, copy_pipeline, finish
 from tqdm import tqdm
 
-from arc_precision.staleness_table import document, table
+from arc_precision.staleness.table import document, table
 
 PAGE = ROOT / "docs" / "staleness.md"
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from arc_precision import sampling
 from arc_precision.config.base import lay_over
 from arc_precision.config.experiment import ExperimentConfig, load_experiment
 from arc_precision.contracts.parquet import write_rows
 from arc_precision.contracts.tasks import TASKS
+from arc_precision.sampling.engines import VllmSampler
+from arc_precision.sampling.handover import AdapterHandover
 from arc_precision.tasks.generator import generate_task
 from arc_precision.tasks.tokenizer import count_prompt_tokens, render_prompt
 from arc_precision.training.scoring import Scorer
@@ -63,16 +64,16 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     Scorer.start = reward_by_length
     if fault == ["no_sync"]:
-        sync = sampling.AdapterHandover.sync
-        sampling.AdapterHandover.sync = lambda self, model: sync(self, model) if self._n == 0 else None
+        sync = AdapterHandover.sync
+        AdapterHandover.sync = lambda self, model: sync(self, model) if self._n == 0 else None
     if fault == ["reused_id"]:
-        load = sampling.VllmSampler.load_adapter
+        load = VllmSampler.load_adapter
 
         def load_under_one_id(self, path):
             self._adapter, self._n_adapters = None, 0
             load(self, path)
 
-        sampling.VllmSampler.load_adapter = load_under_one_id
+        VllmSampler.load_adapter = load_under_one_id
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     changes = {
         "max_steps": last,

@@ -27,7 +27,7 @@ from arc_precision.contracts.parquet import write_rows
 from arc_precision.mismatch.chain import observed_causes, settings_along
 from arc_precision.mismatch.metrics import METRICS
 from arc_precision.mismatch.processing import processed_logprobs
-from arc_precision.sampling import merged_weights
+from arc_precision.sampling.handover import merged_weights
 from arc_precision.tasks.tokenizer import VOCABULARY_SIZE, save_tokenizer
 from arc_precision.training.segment import lora_config
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config

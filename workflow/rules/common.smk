@@ -9,12 +9,12 @@ from snakemake.exceptions import WorkflowError
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from arc_precision import staleness
 from arc_precision.config.audit import audit_engines
 from arc_precision.config.base import settings
 from arc_precision.config.experiment import ConfigError, load_experiment
 from arc_precision.config.report import declared
-from arc_precision.model_files import weight_files, tokenizer_files
+from arc_precision.model.files import weight_files, tokenizer_files
+from arc_precision.staleness import dependencies
 from arc_precision.retention import check_disk, tidy
 from arc_precision.tasks.sources import source_files
 
@@ -35,13 +35,13 @@ RESULTS = f"results/{experiment.experiment}"
 STACK = "gpu" if experiment.device == "cuda" else "cpu"
 ENVIRONMENT = str(ROOT / "envs" / f"{STACK}.yaml")
 REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
-HASHES = staleness.Hashes(Path(".snakemake/arc-precision/sha256.json"))
+HASHES = dependencies.Hashes(Path(".snakemake/arc-precision/sha256.json"))
 
 # A plan of thousands of jobs is live objects throughout; looking through them for garbage is an eighth of a dry run.
 gc.set_threshold(1_000_000, 50, 100)
 
-# Two libraries warn at every start of matters that only they can change.
-QUIET = "TORCH_CPP_LOG_LEVEL=ERROR PYTHONWARNINGS=ignore::FutureWarning:vllm.triton_utils.dispatcher"
+# Libraries warn at every start of matters that only they can change.
+QUIET = "TORCH_CPP_LOG_LEVEL=ERROR TRL_EXPERIMENTAL_SILENCE=1 PYTHONWARNINGS=ignore::FutureWarning:vllm.triton_utils.dispatcher"
 LIBRARY_PATH = f"PYTHONPATH={ROOT / 'workflow'}${{{{PYTHONPATH:+:$PYTHONPATH}}}}"
 
 shell.prefix(f"set -euo pipefail; export {LIBRARY_PATH} {QUIET}; ")
@@ -73,17 +73,17 @@ def refuse_full_disk():
 @cache
 def sources(name):
     """The script of a stage and every module that it imports."""
-    return staleness.source_files(SCRIPTS / f"{name}.py", LIBRARY)
+    return dependencies.source_files(SCRIPTS / f"{name}.py", LIBRARY)
 
 
 def code(name):
     """The source files of a stage, so that an edit reruns the stages that import it and no other."""
-    return staleness.source_lines(sources(name), ROOT)
+    return dependencies.source_lines(sources(name), ROOT)
 
 
 def pins(name):
     """Versions of the packages of a stage."""
-    return staleness.pin_lines(sources(name), REQUIREMENTS)
+    return dependencies.pin_lines(sources(name), REQUIREMENTS)
 
 
 def digest_lines(files):
@@ -150,7 +150,7 @@ def source_digest(name):
     source = experiment.sources[name]
     if not SOURCE_FILES[name]:
         return source
-    digest = staleness.digest(HASHES.of_all(SOURCE_FILES[name]))
+    digest = dependencies.digest(HASHES.of_all(SOURCE_FILES[name]))
     return source.model_copy(update={"path": digest})
 
 

@@ -16,7 +16,7 @@ from arc_precision.config.audit import AuditDrawSlice
 from arc_precision.config.base import from_settings
 from arc_precision.contracts.audit import AUDIT, batch_variant, setting_name
 from arc_precision.contracts.parquet import write_rows
-from arc_precision.sampling import completion_seed
+from arc_precision.sampling.engines import completion_seed
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 
 from arc_precision.cli import run
-from arc_precision.model_facts import weight_facts
-from arc_precision.model_files import weight_files
+from arc_precision.model.facts import weight_facts
+from arc_precision.model.files import weight_files
 
 SCHEMA_VERSION = 1
 

@@ -11,9 +11,9 @@ warnings.filterwarnings("ignore", message="The environment variable CONDOR_CONFI
 
 
 def main() -> None:
-    from arc_precision.pipeline import experiment_of
     from arc_precision.report.build import build_report
     from arc_precision.report.page import render
+    from arc_precision.staleness.plan import experiment_of
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--configfile", type=Path, nargs="*", default=[], help="experiment laid over config.yaml")

@@ -12,8 +12,8 @@ from arc_precision.config.evaluation import SampleSlice
 from arc_precision.contracts.parquet import read_rows, write_rows
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.tasks import TASKS
-from arc_precision.drawing import draw
-from arc_precision.sampling import make_sampler
+from arc_precision.evaluation.drawing import draw
+from arc_precision.sampling.engines import make_sampler
 
 
 def main() -> None:

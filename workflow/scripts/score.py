@@ -10,7 +10,7 @@ from arc_precision.contracts.parquet import read_rows, write_rows
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.scores import SCORES
 from arc_precision.contracts.tasks import TASKS
-from arc_precision.scoring import score_rows
+from arc_precision.evaluation.scoring import score_rows
 
 
 def main() -> None:

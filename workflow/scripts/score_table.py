@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from arc_precision.cli import run
-from arc_precision.evaluation import per_task
+from arc_precision.evaluation.metrics import per_task
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ warnings.filterwarnings("ignore", message="The environment variable CONDOR_CONFI
 
 
 def main() -> None:
-    from arc_precision.pipeline import experiment_of, jobs, running_outputs
+    from arc_precision.staleness.plan import experiment_of, jobs, running_outputs
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--configfile", type=Path, nargs="*", default=[], help="experiment laid over config.yaml")

@@ -16,8 +16,8 @@ from arc_precision.config.data import PerfectibleSlice
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.contracts.parquet import read_rows, write_rows
 from arc_precision.contracts.tasks import TASKS
-from arc_precision.perfectible import keep_perfectible
-from arc_precision.sampling import make_sampler
+from arc_precision.evaluation.perfectible import keep_perfectible
+from arc_precision.sampling.engines import make_sampler
 
 SCHEMA_VERSION = 1
 

@@ -10,7 +10,7 @@ warnings.filterwarnings("ignore", message="The environment variable CONDOR_CONFI
 
 
 def main() -> None:
-    from arc_precision.pipeline import jobs
+    from arc_precision.staleness.plan import jobs
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--file", help="only the job that makes this file")

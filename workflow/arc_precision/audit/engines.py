@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM
 
 from arc_precision.audit.completions import Audited, batches
 from arc_precision.config.sampling import SamplingConfig
-from arc_precision.sampling import Sampler, make_sampler, merged_weights
+from arc_precision.sampling.engines import Sampler, make_sampler
+from arc_precision.sampling.handover import merged_weights
 
 
 def make_engine(
@@ -24,7 +25,7 @@ def make_engine(
 ) -> Sampler:
     """The sampler of a checkpoint, its adapter beside the base model or merged into the base's weights in `dtype`.
 
-    `max_prompt_tokens` is that of the audited prompts; see `arc_precision.sampling.make_sampler` for the rest.
+    `max_prompt_tokens` is that of the audited prompts; see `arc_precision.sampling.engines.make_sampler` for the rest.
     """
     # One more than a completion at the limit: for prompt log-probs the engine must be free to draw a token.
     limit = max_prompt_tokens + 1

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from arc_precision.config.training import TrainSlice
-from arc_precision.sampling import Sampler
+from arc_precision.sampling.engines import Sampler
 from arc_precision.training.scoring import Scorer
 from arc_precision.training.trainer import PrecisionTrainer
 

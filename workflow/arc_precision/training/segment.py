@@ -28,7 +28,7 @@ from arc_precision.config.training import TrainSlice
 from arc_precision.contracts.parquet import count_rows, read_rows
 from arc_precision.contracts.steps import SCHEMA_VERSION
 from arc_precision.contracts.tasks import TASKS, task_of_row
-from arc_precision.sampling import make_sampler
+from arc_precision.sampling.engines import make_sampler
 from arc_precision.tasks.grids import Task
 from arc_precision.training.facts import check_precision, observe
 from arc_precision.training.policy import load_base

@@ -17,7 +17,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 from arc_precision.config.training import TrainSlice
 from arc_precision.mismatch.metrics import mismatch_metrics
-from arc_precision.sampling import AdapterHandover, MergedHandover, Sampler, completion_seed
+from arc_precision.sampling.engines import Sampler, completion_seed
+from arc_precision.sampling.handover import AdapterHandover, MergedHandover
 from arc_precision.training.half_products import Float32Products
 from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
 

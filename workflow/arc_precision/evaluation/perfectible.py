@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from arc_precision.config.data import PerfectibleSlice
-from arc_precision.drawing import CHUNK_PROMPTS, draw
-from arc_precision.sampling import Sampler
-from arc_precision.scoring import score_rows
+from arc_precision.evaluation.drawing import CHUNK_PROMPTS, draw
+from arc_precision.evaluation.scoring import score_rows
+from arc_precision.sampling.engines import Sampler
 
 
 def keep_perfectible(

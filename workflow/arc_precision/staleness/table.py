@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from arc_precision.config.experiment import ExperimentConfig
-from arc_precision.pipeline import PlannedJob, jobs
+from arc_precision.staleness.plan import PlannedJob, jobs
 
 # Values for keys whose next value cannot be guessed from their type, or would break a check.
 VALUES: dict[str, Any] = {

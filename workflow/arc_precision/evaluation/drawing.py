@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
-from arc_precision.sampling import Sampler, completion_seed
+from arc_precision.sampling.engines import Sampler, completion_seed
 
 CHUNK_PROMPTS = 64
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "arc_precision"
-LIBRARY = Path(__file__).parent
+LIBRARY = Path(__file__).parents[1]
 
 # Import names that differ from the name of the distribution.
 DISTRIBUTIONS = {"yaml": "pyyaml", "PIL": "pillow", "vllm": "vllm"}

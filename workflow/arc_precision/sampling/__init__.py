@@ -1,0 +1,1 @@
+"""Drawing completions: the engines, and how the trainer's weights reach them."""

@@ -1,0 +1,1 @@
+"""What a job depends on, what would run now and why."""
