@@ -7,6 +7,7 @@ import yaml
 
 from arc_precision.config.base import from_settings, lay_over, settings
 from arc_precision.config.document import SCHEMA_PATH, config_schema, config_yaml
+from arc_precision.config.evaluation import SampleSlice
 from arc_precision.config.experiment import ConfigError, ExperimentConfig, load_experiment
 from arc_precision.config.training import TrainSlice
 
@@ -67,6 +68,11 @@ FAULTS = {
         "training: segment_steps 10 x gradient_accumulation_steps 1 is not a multiple of steps_per_generation 4 x "
         "num_iterations 1; write segment_steps: 8 or 12",
     ),
+    "greedy training": (
+        {"sampling": {"temperature": 0.0}},
+        "sampling.temperature: 0.0 of arm float16 draws one completion again and again, and GRPO compares several; "
+        "write 1.0",
+    ),
     "broken groups": (
         {"training": {"per_device_train_batch_size": 12}},
         "cannot be split into groups of num_generations 8; make it a multiple of 8",
@@ -110,3 +116,9 @@ def test_an_arm_changes_its_own_slice_alone():
 def test_max_steps_and_resources_are_in_no_training_slice():
     changed = load_experiment(lay_over(DEFAULT, {"max_steps": 100, "resources": {"train": {"mem_mb": 9}}}))
     assert changed.train_slice("float16") == ExperimentConfig().train_slice("float16")
+
+
+def test_evaluation_may_be_greedy():
+    experiment = load_experiment(lay_over(DEFAULT, {"evaluation": {"temperature": 0.0}}))
+    slice = experiment.sample_slice(None, "arc-agi-1-training", "float32")
+    assert from_settings(SampleSlice, settings(slice)).sampling.temperature == 0

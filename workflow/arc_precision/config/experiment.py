@@ -115,6 +115,11 @@ class ExperimentConfig(Section):
     @model_validator(mode="after")
     def _engines(self):
         for arm in self.run_arms:
+            if self.sampling_of(arm).temperature == 0:
+                raise ValueError(
+                    f"sampling.temperature: 0.0 of arm {arm} draws one completion again and again, and GRPO compares "
+                    "several; write 1.0 (for greedy evaluation alone: evaluation.temperature)"
+                )
             if self.training_of(arm).sync == "merge" and self.sampling_of(arm).engine != "vllm":
                 raise ValueError(f"arms.{arm}: training.sync merge needs sampling.engine vllm; write sync: adapter")
             adapter = self.training_of(arm).sync == "adapter"

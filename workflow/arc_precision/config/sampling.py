@@ -13,7 +13,7 @@ class SamplingConfig(Section):
     engine: Literal["vllm", "transformers"] = Field(
         "vllm", description="`vllm` in process, or plain `transformers` generation where vLLM is not wanted."
     )
-    temperature: float = Field(1.0, gt=0, description="Divides the logits, in the sampler and in the loss.")
+    temperature: float = Field(1.0, ge=0, description="Divides the logits, in the sampler and in the loss.")
     top_p: float = Field(
         1.0,
         gt=0,
