@@ -90,6 +90,18 @@ class Pool:
         return next((p for p in self._master.children() if p.name() == "condor_schedd"), None)
 
     @contextmanager
+    def without_schedd(self) -> Iterator[None]:
+        """Within this context there is no schedd."""
+        master, old = self._master, self.schedd()
+        master.suspend()
+        old.kill()
+        try:
+            yield
+        finally:
+            master.resume()
+            wait_until(lambda: self.schedd() not in (None, old), "the master has started another schedd")
+
+    @contextmanager
     def lost(self, machine: str) -> Iterator[None]:
         """Within this context, nothing runs on the machine any more and nobody says so. It then comes back, empty."""
         master = self._master

@@ -5,6 +5,7 @@ One rule of the toy pipeline, `pretrain`, stands for a long GPU job.
 
 import signal
 import subprocess
+import time
 
 import pytest
 from pool import LIMIT_S, Pool, Project, wait_until
@@ -79,12 +80,28 @@ def test_interrupt_removes_the_jobs(pool: Pool, project: Project):
     assert project.run(TARGET, "--rerun-incomplete") == 0
 
 
+@pytest.mark.slow
+def test_an_interrupt_while_the_schedd_is_asked_removes_the_jobs(pool: Pool, project: Project):
+    controller = start_blocked(project, "--set-resources", "pretrain:unmatched_limit_s=1")
+    schedd = pool.schedd()
+    schedd.suspend()
+    time.sleep(2)  # by now the controller waits for what the schedd says of its job
+    controller.send_signal(signal.SIGINT)
+    wait_until(lambda: "Terminating processes on user request" in project.log, "the interrupt is noticed")
+    schedd.resume()
+    assert controller.wait(LIMIT_S) == 1
+    wait_until(lambda: not pool.queue(project.jobs_here), "the job has left the queue")
+
+
 def test_after_a_killed_controller_no_two_jobs_write_the_same_file(pool: Pool, project: Project):
     killed = start_blocked(project)
     killed.kill()
     killed.wait()
     assert [job["JobStatus"] for job in pool.queue(project.jobs_here)] == [2], "the job runs on without its controller"
     assert project.run("--unlock") == 0
+    # the old job goes on writing for longer than a new one takes to start
+    (project.folder / "slow").mkdir()
+    (project.folder / "slow" / "pretrain").touch()
     controller = project.start(TARGET, "--rerun-incomplete")
     wait_until(lambda: project.events("pretrain").count("start") == 2, "the second controller's job runs")
     project.unblock("pretrain")
@@ -160,10 +177,28 @@ def test_a_restart_of_the_schedd_costs_nothing(pool: Pool, project: Project):
 
 
 @pytest.mark.slow
+def test_a_submission_waits_for_the_schedd(pool: Pool, project: Project):
+    project.block("train_candidates")
+    controller = project.start("out/train_set", "--retries", "0")
+    wait_until(lambda: project.events("train_candidates") == ["start"], "train_candidates runs")
+    controller.send_signal(signal.SIGSTOP)
+    project.unblock("train_candidates")
+    wait_until(lambda: not pool.queue(project.jobs_here), "what `train_set` needs is there")
+    with pool.without_schedd():
+        controller.send_signal(signal.SIGCONT)
+        wait_until(lambda: "The schedd does not answer" in project.log, "the submission has failed")
+    assert controller.wait(LIMIT_S) == 0
+
+
+@pytest.mark.slow
 def test_a_lost_machine_is_noticed_and_its_job_runs_elsewhere(pool: Pool, project: Project):
     controller = start_blocked(project, "--set-resources", "pretrain:htcondor_submit_job_lease_duration=20")
     (job,) = pool.queue(project.jobs_here)
-    with pool.lost(job["RemoteHost"].rpartition("@")[2]):
+    machine = job["RemoteHost"].rpartition("@")[2]
+    # a machine lost in the second before it reports its claim would go on offering its GPU until the collector forgets it
+    offers = ["condor_status", "-af", "GPUs", "-constraint", f'Machine == "{machine}" && SlotType == "Partitionable"']
+    wait_until(lambda: pool.command(*offers).strip() == "0", "the collector knows that the GPU is taken")
+    with pool.lost(machine):
         project.unblock("pretrain")
         assert controller.wait(LIMIT_S) == 0
     assert project.events("pretrain") == ["start", "start", "end"]
