@@ -195,7 +195,7 @@ def test_a_lost_machine_is_noticed_and_its_job_runs_elsewhere(pool: Pool, projec
     controller = start_blocked(project, "--set-resources", "pretrain:htcondor_submit_job_lease_duration=20")
     (job,) = pool.queue(project.jobs_here)
     machine = job["RemoteHost"].rpartition("@")[2]
-    # a machine lost in the second before it reports its claim would go on offering its GPU until the collector forgets it
+    # a machine that is lost before it reports its claim goes on offering its GPU until the collector forgets it
     offers = ["condor_status", "-af", "GPUs", "-constraint", f'Machine == "{machine}" && SlotType == "Partitionable"']
     wait_until(lambda: pool.command(*offers).strip() == "0", "the collector knows that the GPU is taken")
     with pool.lost(machine):
