@@ -33,6 +33,11 @@ def wait_until(condition: Callable[[], object], what: str) -> object:
     return value
 
 
+def heed_interrupts() -> None:
+    """For new processes: where the tests run in the background of a script SIGINT is ignored, and would be there too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Pool:
     """Two machines, `gpu1.example.com` and `gpu2.example.com`, with 2 CPUs, 64 GB and one simulated GPU each.
 
@@ -69,9 +74,16 @@ class Pool:
 
     def command(self, *arguments: str, cwd: Path | None = None) -> str:
         """Standard output of one HTCondor command; a failure raises CalledProcessError."""
-        return subprocess.run(
-            [*UNPRIVILEGED, *arguments], cwd=cwd, env=self.environment, stdout=subprocess.PIPE, text=True, check=True
-        ).stdout
+        done = subprocess.run(
+            [*UNPRIVILEGED, *arguments],
+            cwd=cwd,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            preexec_fn=heed_interrupts,
+        )
+        return done.stdout
 
     def queue(self, constraint: str = "true") -> list[dict]:
         """The ads of the jobs now in the queue."""
@@ -163,8 +175,7 @@ class Project:
                 env=self.pool.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # where the tests run in the background of a script, SIGINT is ignored, and would be here too
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                preexec_fn=heed_interrupts,
             )
         self.controllers.append(controller)
         return controller
