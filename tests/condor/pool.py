@@ -34,7 +34,7 @@ def wait_until(condition: Callable[[], object], what: str) -> object:
 
 
 def heed_interrupts() -> None:
-    """For new processes: where the tests run in the background of a script SIGINT is ignored, and would be there too."""
+    """For new processes: where the tests run in the background of a script SIGINT is ignored, and would stay so."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
