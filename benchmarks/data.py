@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests" / "unit"))
 
 MAX_PROMPT_TOKENS = 8635
-SAMPLE_S = 0.1
+SAMPLE_S = 0.5
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 

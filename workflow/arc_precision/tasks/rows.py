@@ -39,7 +39,7 @@ SCHEMA_VERSION = 1
 """Of the manifests beside the Parquet files."""
 
 ROW_GROUP_ROWS = 500
-CHUNKS_AHEAD = 2
+CHUNKS_AHEAD = 8
 """Chunks per process that may be read before their rows are written; each is a few MB."""
 
 WritePrompt = Callable[[Task, int], tuple[str, int]]
