@@ -21,10 +21,11 @@ def snakemake(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
+    """Everything but audits, which a test adds."""
     folder = tmp_path_factory.mktemp("smoke")
     for name in ("Snakefile", "config.yaml", "workflow", "envs", "profiles", "resources", "experiments"):
         (folder / name).symlink_to(ROOT / name)
-    snakemake(folder)
+    snakemake(folder, "--config", "audit={every: 1000}")
     return folder
 
 
@@ -56,6 +57,18 @@ def test_both_arms_see_the_same_prompts_and_the_mismatch_is_measured(folder):
     means = {arm: sum(row["mismatch/logp_diff_abs_mean"] for row in rows[arm]) for arm in rows}
     assert means["bfloat16"] > 2 * means["float16"]
     assert rows["float16"][0]["loss_scale"] is not None and rows["bfloat16"][0]["loss_scale"] is None
+
+
+def test_audits_are_added_to_what_is_there(folder):
+    runs = folder / "results/smoke/runs"
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("adapter_model.safetensors")}
+    snakemake(folder)
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("adapter_model.safetensors")} == before
+    for arm in ("float16", "bfloat16"):
+        chain = json.loads((folder / f"results/smoke/audit/{arm}/seed-0/step-4/chain.json").read_text())
+        causes = {row["cause"]: row["mean"] for row in chain["causes"]}
+        total = causes.pop("total")
+        assert sum(causes.values()) == pytest.approx(total, abs=1e-12)
 
 
 def test_a_second_call_has_nothing_to_do(folder):
