@@ -78,12 +78,12 @@ def sources(name):
 
 def code(name):
     """The source files of a stage, so that an edit reruns the stages that import it and no other."""
-    return dependencies.source_lines(sources(name), ROOT)
+    return "\n".join(dependencies.source_lines(sources(name), ROOT))
 
 
 def pins(name):
     """Versions of the packages of a stage."""
-    return dependencies.pin_lines(sources(name), REQUIREMENTS)
+    return "\n".join(dependencies.pin_lines(sources(name), REQUIREMENTS))
 
 
 def digest_lines(files):
