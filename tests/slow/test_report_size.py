@@ -1,15 +1,14 @@
 """The report of a large experiment: three arms, five seeds, twenty checkpoints, 400 tasks a set."""
 
 import json
-import sys
 from pathlib import Path
+
+from report_fixture import Plan, make_results
 
 from arc_precision.report.build import build_report
 from arc_precision.report.page import render
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests/unit"))
-from report_fixture import Plan, make_results  # noqa: E402
 
 
 def test_a_large_experiment_fits_into_20_mb(tmp_path):

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from processes import children
 
 from arc_precision.sandbox import Limits, Sandbox
 
@@ -40,10 +41,6 @@ def assert_belongs(verdict, i: int) -> None:
         assert (verdict.status, verdict.message.split(" cells")[0]) == ("invalid_output", f"40 x {i % 30 + 1}")
     else:
         assert "".join(map(str, verdict.outputs[0][0])) == f"{i:06d}"
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def lasting_processes() -> list[int]:

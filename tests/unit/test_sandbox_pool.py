@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import assert_gone, below
 
 from arc_precision.sandbox import LEVELS, Limits, Sandbox, SandboxFault, isolation_level, pool
 
@@ -21,36 +22,6 @@ WORKFLOW = Path(pool.__file__).parents[2]
 
 def statuses(sandbox, *programs):
     return [verdict.status for verdict in sandbox.run(programs, [[GRID]] * len(programs))]
-
-
-def below(root: int) -> set[int]:
-    """All processes below one."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rsplit(")", 1)[1].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    found = {root}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {root}
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def assert_gone(pids: set[int]) -> None:
-    assert len(pids) >= 3  # launcher, init, worker; a process for the next program may be on its way
-    for _ in range(600):
-        if not any(is_alive(pid) for pid in pids):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"still there: {[pid for pid in pids if is_alive(pid)]}")
 
 
 def test_nothing_is_left_when_the_pool_closes():

@@ -37,7 +37,7 @@ ENVIRONMENT = str(ROOT / "envs" / f"{STACK}.yaml")
 REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
 HASHES = dependencies.Hashes(Path(".snakemake/arc-precision/sha256.json"))
 
-# A plan of thousands of jobs is live objects throughout; looking through them for garbage is an eighth of a dry run.
+# A plan of thousands of jobs is live objects throughout; looking through them for garbage again and again takes time.
 gc.set_threshold(1_000_000, 50, 100)
 
 # Libraries warn at every start of matters that only they can change.
@@ -78,12 +78,12 @@ def sources(name):
 
 def code(name):
     """The source files of a stage, so that an edit reruns the stages that import it and no other."""
-    return "\n".join(dependencies.source_lines(sources(name), ROOT))
+    return dependencies.source_lines(sources(name), ROOT)
 
 
 def pins(name):
     """Versions of the packages of a stage."""
-    return "\n".join(dependencies.pin_lines(sources(name), REQUIREMENTS))
+    return dependencies.pin_lines(sources(name), REQUIREMENTS)
 
 
 def digest_lines(files):

@@ -1,4 +1,4 @@
-"""steps-<from>-<to>.jsonl and timing-<from>-<to>.jsonl: one row per optimizer step.
+"""steps-<stop>.jsonl and timing-<stop>.jsonl: one row per optimizer step of the segment that ends at step `stop`.
 
 Every key of `STEP` is in every row, and so is every key of `arc_precision.mismatch.metrics.mismatch_metrics` with
 `mismatch/` before it. What was not computed is null; what is not finite is null and counted.

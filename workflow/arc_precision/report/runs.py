@@ -73,7 +73,7 @@ def _read_run(results: Results, run: Run, max_steps: int) -> RunRecord:
         steps = steps.merge(timing.drop(columns="schema_version"), on="step", how="left")
     if run not in results.facts:
         return RunRecord(run, steps, max_steps=max_steps)
-    first, *_, last = map(read_json, (results.facts[run][0], results.facts[run][-1]))
+    first, last = read_json(results.facts[run][0]), read_json(results.facts[run][-1])
     return RunRecord(run, steps, last, max_steps, first["declared"])
 
 
