@@ -9,6 +9,7 @@ Sides:
     trl      GRPOTrainer with its own colocated vLLM (which cannot take its weight sync on a CPU)
     padded   PrecisionTrainer with `shared_prompt: false`
     shared   PrecisionTrainer with `shared_prompt: true`
+    merged   the same with `sync: merge`: vLLM decodes without an adapter
 
 vLLM allows one engine per process, so every side and dtype is a process of its own, on the same saved model with random
 weights and the same prompts: one prompt and eight completions a step, LoRA r=1 on every linear layer, KL to the base.
@@ -43,7 +44,7 @@ from trl import GRPOConfig, GRPOTrainer
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.config.training import LoraSettings, TrainingConfig, TrainSlice
-from arc_precision.sampling.engines import make_sampler
+from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
 SEED, GENERATIONS, BETA, LEARNING_RATE = 0, 8, 0.001, 4e-6
@@ -165,12 +166,18 @@ def run_side(args: argparse.Namespace, side: str, dtype: str, folder: Path) -> l
                 training=TrainingConfig(
                     per_device_train_batch_size=GENERATIONS, num_generations=GENERATIONS, beta=BETA,
                     learning_rate=LEARNING_RATE, gradient_checkpointing=args.device == "cuda",
-                    shared_prompt=side == "shared", segment_steps=len(schedule),
-                    lora=LoraSettings(r=1, alpha=64, use_rslora=True),
+                    shared_prompt=side != "padded", sync="merge" if side == "merged" else "adapter",
+                    segment_steps=len(schedule), lora=LoraSettings(r=1, alpha=64, use_rslora=True),
                 ),
             )  # fmt: skip
             sampler = make_sampler(
-                config.sampling, str(folder), dtype, args.device, max_prompt, 1, args.gpu_memory_share
+                config.sampling,
+                str(folder),
+                dtype,
+                args.device,
+                max_prompt,
+                EngineMemory(args.gpu_memory_share),
+                lora_r=0 if side == "merged" else 1,
             )
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
             trainer = TimedPrecision(
@@ -205,7 +212,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], required=True)
     parser.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16", "float16"], required=True)
     parser.add_argument("--cases", nargs="+", required=True, help="prompt x completion tokens, such as 4000x1024")
-    parser.add_argument("--sides", nargs="+", choices=["trl", "padded", "shared"], required=True)
+    parser.add_argument("--sides", nargs="+", choices=["trl", "padded", "shared", "merged"], required=True)
     parser.add_argument("--repeats", type=int, default=3, help="timed steps after one that warms up (default 3)")
     parser.add_argument("--gpu-memory-share", type=float, default=0.3, help="vLLM's share of the GPU (default 0.3)")
     parser.add_argument("--output", type=Path, required=True)

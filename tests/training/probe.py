@@ -16,7 +16,7 @@ from arc_precision.config.base import lay_over
 from arc_precision.config.experiment import ExperimentConfig, load_experiment
 from arc_precision.contracts.parquet import write_rows
 from arc_precision.contracts.tasks import TASKS
-from arc_precision.sampling.engines import VllmSampler
+from arc_precision.sampling.engines import EngineMemory, VllmSampler
 from arc_precision.sampling.handover import AdapterHandover
 from arc_precision.tasks.generator import generate_task
 from arc_precision.tasks.tokenizer import count_prompt_tokens, render_prompt
@@ -107,7 +107,7 @@ def main() -> None:
             timing=folder / f"timing-{stop}.jsonl",
             facts=folder / f"facts-{stop}.json",
         )
-        run_segment(config, seed, start, stop, files, workers=1, gpu_memory_share=0.3, kept={})
+        run_segment(config, seed, start, stop, files, workers=1, memory=EngineMemory(0.3), kept={})
 
 
 main()

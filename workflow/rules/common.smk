@@ -96,6 +96,17 @@ def gpus(kind):
     return kind.gpu if experiment.device == "cuda" else 0
 
 
+def engine_memory(kind):
+    """What vLLM takes of a GPU, for the command line of its script."""
+    flags = f"--gpu-memory-percent {kind.gpu_memory_percent}"
+    return flags + (f" --kv-cache-mb {kind.kv_cache_mb}" if kind.kv_cache_mb else "")
+
+
+def launcher(n_gpus):
+    """How a script is started: on the least busy GPUs of its machine, where the pool has not chosen them."""
+    return f"python workflow/scripts/on_gpus.py {n_gpus} python" if n_gpus else "python"
+
+
 def segment_start(wildcards):
     """First step of the segment that ends at `stop`."""
     return int(wildcards.stop) - experiment.training_of(wildcards.arm).segment_steps
@@ -226,13 +237,13 @@ def train_gpus(wildcards):
 def train_launcher(wildcards):
     """How the script is started: by accelerate when there are several processes."""
     processes = experiment.training_of(wildcards.arm).processes
-    return (
-        "python"
-        if processes == 1
-        else f"accelerate launch --num_processes {processes} --num_machines 1"
-        f" --mixed_precision no --dynamo_backend no --main_process_port 0"
-        + (" --cpu" if experiment.device == "cpu" else "")
-    )
+    command = launcher(train_gpus(wildcards))
+    if processes > 1:
+        command += (
+            f" -m accelerate.commands.launch --num_processes {processes} --num_machines 1 --mixed_precision no"
+            f" --dynamo_backend no --main_process_port 0 {'--cpu' if experiment.device == 'cpu' else '--multi_gpu'}"
+        )
+    return command
 
 
 def sampled_adapter(wildcards):

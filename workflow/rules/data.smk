@@ -50,7 +50,8 @@ if experiment.perfectible.enabled:
             disk_mb=experiment.resources.sample.disk_mb,
             runtime=experiment.resources.sample.runtime,
             gpu=gpus(experiment.resources.sample),
-            gpu_memory_percent=experiment.resources.sample.gpu_memory_percent,
+            launcher=launcher(gpus(experiment.resources.sample)),
+            engine_memory=engine_memory(experiment.resources.sample),
             model=experiment.model.path,
         params:
             cfg=settings(experiment.perfectible_slice()),
@@ -59,8 +60,8 @@ if experiment.perfectible.enabled:
         message:
             "Keeping the training tasks that the base model solves sometimes"
         shell:
-            "python workflow/scripts/train_set.py --cfg {params.cfg:q} --model {resources.model:q} --candidates {input.candidates}"
-            " --gpu-memory-percent {resources.gpu_memory_percent} --workers {threads}"
+            "{resources.launcher} workflow/scripts/train_set.py --cfg {params.cfg:q} --model {resources.model:q} --candidates {input.candidates}"
+            " {resources.engine_memory} --workers {threads}"
             " --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"
 
 

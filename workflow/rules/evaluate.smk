@@ -18,7 +18,8 @@ rule sample:
         disk_mb=experiment.resources.sample.disk_mb,
         runtime=experiment.resources.sample.runtime,
         gpu=gpus(experiment.resources.sample),
-        gpu_memory_percent=experiment.resources.sample.gpu_memory_percent,
+        launcher=launcher(gpus(experiment.resources.sample)),
+        engine_memory=engine_memory(experiment.resources.sample),
         model=experiment.model.path,
     params:
         cfg=sample_cfg,
@@ -27,8 +28,8 @@ rule sample:
     message:
         "Sampling {wildcards.set} from {wildcards.run} at step {wildcards.step} in {wildcards.dtype}"
     shell:
-        "python workflow/scripts/sample.py --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
-        " --adapter {input.adapter} --gpu-memory-percent {resources.gpu_memory_percent}"
+        "{resources.launcher} workflow/scripts/sample.py --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+        " --adapter {input.adapter} {resources.engine_memory}"
         " --output {output} 2>&1 | tee {log}"
 
 

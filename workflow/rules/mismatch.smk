@@ -18,7 +18,8 @@ rule audit_draw:
         disk_mb=experiment.resources.sample.disk_mb,
         runtime=experiment.resources.sample.runtime,
         gpu=gpus(experiment.resources.sample),
-        gpu_memory_percent=experiment.resources.sample.gpu_memory_percent,
+        launcher=launcher(gpus(experiment.resources.sample)),
+        engine_memory=engine_memory(experiment.resources.sample),
         model=experiment.model.path,
     params:
         cfg=audit_draw_cfg,
@@ -27,8 +28,8 @@ rule audit_draw:
     message:
         "Auditing {wildcards.run} at step {wildcards.step}: drawing completions"
     shell:
-        "python workflow/scripts/audit_draw.py --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
-        " --adapter {input.adapter} --gpu-memory-percent {resources.gpu_memory_percent}"
+        "{resources.launcher} workflow/scripts/audit_draw.py --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+        " --adapter {input.adapter} {resources.engine_memory}"
         " --output {output} 2>&1 | tee {log}"
 
 
@@ -52,7 +53,7 @@ rule audit_trainer:
         disk_mb=experiment.resources.sample.disk_mb,
         runtime=experiment.resources.sample.runtime,
         gpu=gpus(experiment.resources.sample),
-        gpu_memory_percent=experiment.resources.sample.gpu_memory_percent,
+        launcher=launcher(gpus(experiment.resources.sample)),
         model=experiment.model.path,
     params:
         cfg=audit_trainer_cfg,
@@ -61,7 +62,7 @@ rule audit_trainer:
     message:
         "Auditing {wildcards.run} at step {wildcards.step}: trainer in {wildcards.dtype}"
     shell:
-        "python workflow/scripts/audit_trainer.py --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+        "{resources.launcher} workflow/scripts/audit_trainer.py --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
         " --drawn {input.drawn} --adapter {input.adapter}"
         " --output {output} 2>&1 | tee {log}"
 
@@ -86,7 +87,8 @@ rule audit_sampler:
         disk_mb=experiment.resources.sample.disk_mb,
         runtime=experiment.resources.sample.runtime,
         gpu=gpus(experiment.resources.sample),
-        gpu_memory_percent=experiment.resources.sample.gpu_memory_percent,
+        launcher=launcher(gpus(experiment.resources.sample)),
+        engine_memory=engine_memory(experiment.resources.sample),
         model=experiment.model.path,
     params:
         cfg=audit_sampler_cfg,
@@ -95,8 +97,8 @@ rule audit_sampler:
     message:
         "Auditing {wildcards.run} at step {wildcards.step}: sampler in {wildcards.dtype}, adapter {wildcards.adapter}"
     shell:
-        "python workflow/scripts/audit_sampler.py --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
-        " --drawn {input.drawn} --adapter {input.adapter} --gpu-memory-percent {resources.gpu_memory_percent}"
+        "{resources.launcher} workflow/scripts/audit_sampler.py --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+        " --drawn {input.drawn} --adapter {input.adapter} {resources.engine_memory}"
         " --output {output} 2>&1 | tee {log}"
 
 

@@ -23,7 +23,7 @@ rule train:
         disk_mb=experiment.resources.train.disk_mb,
         runtime=experiment.resources.train.runtime,
         gpu=train_gpus,
-        gpu_memory_percent=experiment.resources.train.gpu_memory_percent,
+        engine_memory=engine_memory(experiment.resources.train),
         model=experiment.model.path,
         launcher=train_launcher,
         declared=json.dumps(declared(experiment.report_slice()), sort_keys=True),
@@ -36,4 +36,4 @@ rule train:
     shell:
         "{resources.launcher} workflow/scripts/train.py --cfg {params.cfg:q} --seed {wildcards.seed} --stop {wildcards.stop}"
         " --model {resources.model:q} --declared {resources.declared:q} --train {input.rows} --run-dir $(dirname {output.steps})"
-        " --workers {threads} --gpu-memory-percent {resources.gpu_memory_percent} 2>&1 | tee {log}"
+        " --workers {threads} {resources.engine_memory} 2>&1 | tee {log}"

@@ -16,7 +16,7 @@ from arc_precision.config.audit import AuditDrawSlice
 from arc_precision.config.base import from_settings
 from arc_precision.contracts.audit import AUDIT, batch_variant, setting_name
 from arc_precision.contracts.parquet import write_rows
-from arc_precision.sampling.engines import completion_seed
+from arc_precision.sampling.engines import EngineMemory, completion_seed
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="task file")
     parser.add_argument("--adapter", type=Path, nargs="+", required=True, help="files of the adapter")
-    parser.add_argument("--gpu-memory-percent", type=int, default=85, help="share of the GPU's memory for vLLM")
+    EngineMemory.add_arguments(parser)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     cfg = from_settings(AuditDrawSlice, args.cfg)
@@ -41,7 +41,7 @@ def main() -> None:
         cfg.dtype,
         cfg.device,
         max(map(len, prompts.values())),
-        args.gpu_memory_percent / 100,
+        EngineMemory.of(args),
     )
 
     keys = [(row_id, sample) for row_id in prompts for sample in range(cfg.n_samples)]

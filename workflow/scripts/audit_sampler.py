@@ -16,6 +16,7 @@ from arc_precision.config.audit import AuditSamplerSlice
 from arc_precision.config.base import from_settings
 from arc_precision.contracts.audit import AUDIT, setting_name
 from arc_precision.contracts.parquet import write_rows
+from arc_precision.sampling.engines import EngineMemory
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, required=True, help="task file")
     parser.add_argument("--drawn", type=Path, required=True, help="audited completions")
     parser.add_argument("--adapter", type=Path, nargs="+", required=True, help="files of the adapter")
-    parser.add_argument("--gpu-memory-percent", type=int, default=85, help="share of the GPU's memory for vLLM")
+    EngineMemory.add_arguments(parser)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     cfg = from_settings(AuditSamplerSlice, args.cfg)
@@ -39,7 +40,7 @@ def main() -> None:
         cfg.dtype,
         cfg.device,
         max(len(c.prompt_ids) for c in completions),
-        args.gpu_memory_percent / 100,
+        EngineMemory.of(args),
     )
     logprobs = prefill_logprobs(sampler, completions, cfg.batch_size)
     setting = setting_name("sampler", cfg.dtype, cfg.adapter)

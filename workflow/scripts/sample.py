@@ -13,7 +13,7 @@ from arc_precision.contracts.parquet import read_rows, write_rows
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.tasks import TASKS
 from arc_precision.evaluation.drawing import draw
-from arc_precision.sampling.engines import make_sampler
+from arc_precision.sampling.engines import EngineMemory, make_sampler
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="task file")
     parser.add_argument("--adapter", type=Path, nargs="*", default=[], help="files of the adapter; none: base model")
-    parser.add_argument("--gpu-memory-percent", type=int, default=85, help="share of the GPU's memory for vLLM")
+    EngineMemory.add_arguments(parser)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
 
@@ -34,8 +34,8 @@ def main() -> None:
         cfg.dtype,
         cfg.device,
         cfg.max_prompt_tokens,
+        EngineMemory.of(args),
         lora_r=cfg.lora_r,
-        gpu_memory_share=args.gpu_memory_percent / 100,
     )
     if args.adapter:
         sampler.load_adapter(args.adapter[0].parent)

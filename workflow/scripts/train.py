@@ -12,6 +12,7 @@ from arc_precision.cli import run
 from arc_precision.config.base import from_settings
 from arc_precision.config.training import TrainSlice
 from arc_precision.provenance import provenance
+from arc_precision.sampling.engines import EngineMemory
 from arc_precision.training.segment import SegmentFiles, run_segment
 
 
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--run-dir", type=Path, required=True, help="folder of the run")
     parser.add_argument("--declared", type=json.loads, required=True, help="primary outcome and collapse rule, kept")
     parser.add_argument("--workers", type=int, default=1, help="programs that run at once")
-    parser.add_argument("--gpu-memory-percent", type=int, default=30, help="share of the GPU's memory for vLLM")
+    EngineMemory.add_arguments(parser)
     args = parser.parse_args()
     cfg = from_settings(TrainSlice, args.cfg)
 
@@ -42,7 +43,7 @@ def main() -> None:
         facts=args.run_dir / f"facts-{args.stop}.json",
     )
     kept = {"declared": args.declared, **provenance()}
-    run_segment(cfg, args.seed, start, args.stop, files, args.workers, args.gpu_memory_percent / 100, kept)
+    run_segment(cfg, args.seed, start, args.stop, files, args.workers, EngineMemory.of(args), kept)
 
 
 run(main)

@@ -17,7 +17,7 @@ from arc_precision.config.sampling import SamplingConfig
 from arc_precision.contracts.parquet import read_rows, write_rows
 from arc_precision.contracts.tasks import TASKS
 from arc_precision.evaluation.perfectible import keep_perfectible
-from arc_precision.sampling.engines import make_sampler
+from arc_precision.sampling.engines import EngineMemory, make_sampler
 
 SCHEMA_VERSION = 1
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--cfg", nargs="+", required=True, help="PerfectibleSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--candidates", type=Path, required=True, help="candidate rows")
-    parser.add_argument("--gpu-memory-percent", type=int, default=85, help="share of the GPU's memory for vLLM")
+    EngineMemory.add_arguments(parser)
     parser.add_argument("--workers", type=int, default=1, help="programs that run at once")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--manifest", type=Path, required=True)
@@ -42,7 +42,7 @@ def main() -> None:
         "float32",
         cfg.device,
         max(row["prompt_tokens"] for row in rows),
-        gpu_memory_share=args.gpu_memory_percent / 100,
+        EngineMemory.of(args),
     )
     kept, rates = keep_perfectible(sampler, args.model, [rows[i] for i in order], cfg, args.workers)
     if not kept:

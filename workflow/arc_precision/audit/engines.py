@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from arc_precision.audit.completions import Audited, batches
 from arc_precision.config.sampling import SamplingConfig
-from arc_precision.sampling.engines import Sampler, make_sampler
+from arc_precision.sampling.engines import EngineMemory, Sampler, make_sampler
 from arc_precision.sampling.handover import merged_weights
 
 
@@ -21,7 +21,7 @@ def make_engine(
     dtype: str,
     device: str,
     max_prompt_tokens: int,
-    gpu_memory_share: float,
+    memory: EngineMemory,
 ) -> Sampler:
     """The sampler of a checkpoint, its adapter beside the base model or merged into the base's weights in `dtype`.
 
@@ -30,13 +30,13 @@ def make_engine(
     # One more than a completion at the limit: for prompt log-probs the engine must be free to draw a token.
     limit = max_prompt_tokens + 1
     if merged:
-        sampler = make_sampler(sampling, str(model), dtype, device, limit, gpu_memory_share=gpu_memory_share)
+        sampler = make_sampler(sampling, str(model), dtype, device, limit, memory)
         stored = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
         sampler.load_weights(merged_weights(PeftModel.from_pretrained(stored, adapter), sampler.dtype))
     else:
         lora = PeftConfig.from_pretrained(adapter)
         modules = sorted(lora.target_modules)
-        sampler = make_sampler(sampling, str(model), dtype, device, limit, lora.r, gpu_memory_share, modules)
+        sampler = make_sampler(sampling, str(model), dtype, device, limit, memory, lora.r, modules)
         sampler.load_adapter(adapter)
     return sampler
 

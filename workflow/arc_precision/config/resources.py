@@ -14,6 +14,12 @@ class JobResources(Section):
     runtime: int = Field(240, gt=0, description="Minutes.")
     gpu: int = Field(0, ge=0, description="GPUs; only asked for with device: cuda.")
     gpu_memory_percent: int = Field(30, gt=0, le=100, description="Share of a GPU's memory that vLLM takes.")
+    kv_cache_mb: int | None = Field(
+        None,
+        gt=0,
+        description="Memory of vLLM's keys and values, in place of the share: for several jobs on one GPU, where vLLM "
+        "cannot measure what is left while others come and go.",
+    )
 
 
 class Resources(Section):

@@ -7,6 +7,7 @@ Not covered: prompts with images, several models in one process (vLLM allows one
 """
 
 import os
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,25 @@ class Completion:
     token_ids: list[int]
     logprobs: list[float]
     truncated: bool
+
+
+@dataclass(frozen=True)
+class EngineMemory:
+    """What vLLM takes of a GPU's memory: a share of it, 0 to 1, or so many bytes beside its weights and buffers."""
+
+    gpu_share: float
+    kv_cache_bytes: int | None = None
+
+    @staticmethod
+    def add_arguments(parser: ArgumentParser) -> None:
+        """The command line of scripts that start an engine."""
+        parser.add_argument("--gpu-memory-percent", type=int, default=85, help="share of the GPU's memory for vLLM")
+        parser.add_argument("--kv-cache-mb", type=int, help="memory of vLLM's keys and values, in place of the share")
+
+    @classmethod
+    def of(cls, args: Namespace) -> "EngineMemory":
+        """From that command line."""
+        return cls(args.gpu_memory_percent / 100, args.kv_cache_mb and args.kv_cache_mb * 2**20)
 
 
 class Sampler(Protocol):
@@ -56,22 +76,19 @@ def make_sampler(
     dtype: str,
     device: str,
     max_prompt_tokens: int,
+    memory: EngineMemory,
     lora_r: int = 0,
-    gpu_memory_share: float = 0.3,
     lora_modules: Sequence[str] | None = None,
 ) -> Sampler:
     """The configured engine over a base model in `dtype`.
 
     Args:
         lora_r: rank of the adapters that will be loaded; 0 when there will be none.
-        gpu_memory_share: part of the GPU's memory that vLLM takes, 0 to 1.
         lora_modules: layers that adapters may change; None: any. `prompt_logprobs` with an adapter needs them, as vLLM
             cannot compute it where the LM head may carry one.
     """
     if sampling.engine == "vllm":
-        return VllmSampler(
-            sampling, model_path, dtype, device, max_prompt_tokens, lora_r, gpu_memory_share, lora_modules
-        )
+        return VllmSampler(sampling, model_path, dtype, device, max_prompt_tokens, memory, lora_r, lora_modules)
     return TransformersSampler(sampling, model_path, dtype, device)
 
 
@@ -90,8 +107,8 @@ class VllmSampler:
         dtype: str,
         device: str,
         max_prompt_tokens: int,
+        memory: EngineMemory,
         lora_r: int,
-        gpu_memory_share: float,
         lora_modules: Sequence[str] | None,
     ) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -111,6 +128,7 @@ class VllmSampler:
             use_one_adapter()
         self._params, self._request = SamplingParams, LoRARequest
         self._sampling = sampling
+        self._device = device
         max_model_tokens = max_prompt_tokens + sampling.max_completion_tokens
         lora = {}
         if lora_r:
@@ -124,7 +142,12 @@ class VllmSampler:
             # A prompt split over two steps rewinds its request's generator, which CPU generators cannot do.
             hardware = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, max_model_tokens)}
         else:
-            hardware = {"gpu_memory_utilization": gpu_memory_share}
+            # With a share vLLM measures what is left, which fails when another process on the GPU ends meanwhile.
+            hardware = (
+                {"gpu_memory_utilization": memory.gpu_share}
+                if memory.kv_cache_bytes is None
+                else {"gpu_memory_utilization": 0.01, "kv_cache_memory_bytes": memory.kv_cache_bytes}
+            )
         if torch.distributed.is_initialized():
             # Data-parallel training: an engine per process, inside the process group that is there.
             hardware["distributed_executor_backend"] = "external_launcher"
@@ -185,7 +208,11 @@ class VllmSampler:
 
     def load_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
         """See `Sampler.load_weights`."""
-        self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        if self._device == "cpu":
+            # the engine keeps weights in a packed form there, which only it knows how to renew
+            self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        else:
+            self.llm.apply_model(lambda model: model.load_weights(weights))
         self.llm.reset_prefix_cache()
 
     def load_adapter(self, folder: Path) -> None:

@@ -28,7 +28,7 @@ from arc_precision.config.training import TrainSlice
 from arc_precision.contracts.parquet import count_rows, read_rows
 from arc_precision.contracts.steps import SCHEMA_VERSION
 from arc_precision.contracts.tasks import TASKS, task_of_row
-from arc_precision.sampling.engines import make_sampler
+from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.tasks.grids import Task
 from arc_precision.training.facts import check_precision, observe
 from arc_precision.training.policy import load_base
@@ -66,14 +66,14 @@ def run_segment(
     stop: int,
     files: SegmentFiles,
     workers: int,
-    gpu_memory_share: float,
+    memory: EngineMemory,
     kept: dict[str, Any],
 ) -> None:
     """Train from step `start` to step `stop` and write the segment's files.
 
     Args:
         workers: programs that run at once, all processes together.
-        gpu_memory_share: part of the GPU's memory that vLLM takes.
+        memory: what vLLM takes of the GPU's.
         kept: what was declared before the run, commit and versions, stored with the facts; it changes nothing.
 
     Raises:
@@ -95,8 +95,8 @@ def run_segment(
         config.sampler_dtype,
         config.device,
         config.max_prompt_tokens,
+        memory,
         lora_r=config.training.lora.r if config.training.sync == "adapter" else 0,
-        gpu_memory_share=gpu_memory_share,
         lora_modules=config.training.lora.target_modules,
     )
     own_workers = max(1, workers // processes.num_processes)
