@@ -41,7 +41,12 @@ def main() -> None:
     tokenizer = chat_tokenizer([SYSTEM + PREFILL, *questions])
     tokenizer.pad_token = tokenizer.eos_token
     tokenizer.save_pretrained(model)
-    shape = {**SHAPES[args.shape], "vocab_size": max(SHAPES[args.shape]["vocab_size"], len(tokenizer))}
+    # long enough for the prompts, whatever the shape
+    shape = {
+        **SHAPES[args.shape],
+        "max_position_embeddings": 16384,
+        "vocab_size": max(SHAPES[args.shape]["vocab_size"], len(tokenizer)),
+    }
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)

@@ -59,6 +59,9 @@ class PrecisionTrainer(GRPOTrainer):
         self.measured: dict[str, list] = defaultdict(list)
         self.seconds: dict[str, float] = defaultdict(float)
         super().__init__(reward_funcs=[self._rewards], rollout_func=self._rollout, **kwargs)
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()  # over a base in 4 bits TRL makes it bfloat16
         if config.training.shared_prompt:
             use_shared_prompt(self.model, autocast=config.trainer_dtype != "float32")
         # From here on TRL treats our engine as its own: correction, and a sync whenever the weights have changed.
