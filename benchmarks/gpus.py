@@ -44,6 +44,8 @@ def main() -> None:
         "run_arms": list(ARMS),
         "data": {"n_tasks": args.tasks},
         "sampling": {"max_completion_tokens": args.completion_tokens, "enforce_eager": args.device == "cpu"},
+        "evaluation": {"every": args.steps},
+        "audit": {"every": args.steps},
         "training": {"segment_steps": args.steps, "optim": "adamw_torch"},
         "resources": {"train": threads, "data": threads},
     }
