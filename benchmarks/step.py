@@ -4,11 +4,12 @@
         --output benchmarks/results/step-h200.json
     python benchmarks/step.py --shape tiny --device cpu --dtypes bfloat16 --cases 384x48 --output ...
 
-Both sides run in one process on one model with random weights and the same tokens, in turns. One step of one group:
+All sides run in one process on one model with random weights and the same tokens, in turns. One step of one group:
 
     trl      old-policy log-probs, reference log-probs (adapter off), policy forward, backward, optimizer
     shared   reference log-probs, policy forward, backward, optimizer: a batch used once needs no old-policy pass of its
              own, the policy forward's values are the old policy's; and no adapter input is cast to float32 and back
+    compiled shared with compiled decoder layers, if --sides names it; the first step (first_step_s) compiles them
 
 Log-probs on TRL's side are computed by GRPOTrainer's own method. Generation and weight sync are not part of this.
 
@@ -36,9 +37,10 @@ from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import add_fused_lm_head
 
-from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
+from arc_precision.training.shared_prompt import compile_layers, shared_prompt_logps, use_shared_prompt
 
 PACKAGES = ("torch", "transformers", "trl", "peft")
+SIDES = ("trl", "shared", "compiled")
 SHAPES = {
     "8b": dict(
         vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32,
@@ -54,7 +56,7 @@ BETA = 0.001
 
 
 class Case:
-    """One group's tokens and the step's passes over them, on either side."""
+    """One group's tokens and the step's passes over them, on any side."""
 
     def __init__(self, model: PeftModel, dtype: torch.dtype, n_prompt: int, n_completion: int, n_generations: int):
         self.model, self.dtype, self.device = model, dtype, next(model.parameters()).device.type
@@ -87,7 +89,11 @@ class Case:
 
     def step(self, side: str) -> dict[str, float]:
         """Seconds of each phase of one step."""
-        logps_of = {"trl": self.trl_logps, "shared": self.shared_logps}[side]
+        with torch.compiler.set_stance("default" if side == "compiled" else "force_eager"):
+            return self._step(side)
+
+    def _step(self, side: str) -> dict[str, float]:
+        logps_of = self.trl_logps if side == "trl" else self.shared_logps
         for layer in self.adapter_layers:
             layer.cast_input_dtype_enabled = side == "trl"  # as PEFT leaves it; `use_shared_prompt` switches it off
         seconds = {}
@@ -176,7 +182,7 @@ def ceilings(device: str, dtype: torch.dtype) -> tuple[float, float]:
     return flops_per_s, 2 * length / seconds_of(lambda: target.copy_(source), device, repeats)
 
 
-def make_model(shape: dict, device: str, dtype: torch.dtype, checkpointing: bool) -> PeftModel:
+def make_model(shape: dict, device: str, dtype: torch.dtype, checkpointing: bool, compiled: bool) -> PeftModel:
     torch.manual_seed(0)
     torch.set_default_dtype(dtype)
     with torch.device(device):
@@ -191,19 +197,24 @@ def make_model(shape: dict, device: str, dtype: torch.dtype, checkpointing: bool
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
+    if compiled:
+        torch.compiler.reset()  # the number of compilations is limited, and another dtype's are not needed any more
+        compile_layers(model)
     return model.train()
 
 
-def measure(case: Case, repeats: int, checkpointing: bool, rates: tuple[float, float]) -> dict:
-    runs = {"trl": [], "shared": []}
-    peak_gb = {}
+def measure(case: Case, sides: list[str], repeats: int, checkpointing: bool, rates: tuple[float, float]) -> dict:
+    runs = {side: [] for side in sides}
+    first_step_s, peak_gb = {}, {}
     for repeat in range(repeats + 1):
         for side, steps in runs.items():
             if case.device == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             seconds = case.step(side)
-            if repeat:  # the first step warms up
+            if repeat:
                 steps.append(seconds)
+            else:  # the first step warms up
+                first_step_s[side] = sum(seconds.values())
             if case.device == "cuda":
                 peak_gb[side] = torch.cuda.max_memory_allocated() / 1e9
     result = {}
@@ -213,21 +224,26 @@ def measure(case: Case, repeats: int, checkpointing: bool, rates: tuple[float, f
             "s": sum(phases.values()),
             "phases_s": phases,
             "every_step_s": [sum(step.values()) for step in steps],
+            "first_step_s": first_step_s[side],
             "floor": case.floor(side, *rates, checkpointing),
             "peak_memory_gb": peak_gb.get(side),
         }
     return result
 
 
-def differences(device: str, dtype: torch.dtype, shape: dict) -> dict[str, float]:
+@torch.compiler.set_stance("force_eager")
+def differences(device: str, dtype: torch.dtype, shape: dict, compiled: bool) -> dict[str, float]:
     """Mean |difference| of log-probs, in nats, between ways of computing them: float32, padded rows all at once or one
-    by one, and packed. The model is the shape with four layers, the group 8 x (1,000 + 256) tokens at most."""
+    by one, and packed, with compiled layers or without. The model is the shape with four layers, the group
+    8 x (1,000 + 256) tokens at most."""
     shape = {**shape, "num_hidden_layers": 4, "initializer_range": 0.05}
     n_prompt = min(1000, shape["max_position_embeddings"] // 2)
-    model = make_model(shape, device, dtype, checkpointing=False)
+    model = make_model(shape, device, dtype, checkpointing=False, compiled=compiled)
     half = Case(model, dtype, n_prompt, 256, 8)
     with torch.no_grad():
         padded, one_by_one, packed = half.trl_logps(), half.trl_logps(batch_size=1), half.shared_logps()
+        with torch.compiler.set_stance("default"):
+            fused = half.shared_logps() if compiled else None
         # beside a prompt that is longer by 100 tokens, the others are padded and their positions shift
         half.ids, half.mask = (torch.nn.functional.pad(x, (100, 0, 0, 1)) for x in (half.ids, half.mask))
         half.mask[-1] = 1
@@ -242,19 +258,23 @@ def differences(device: str, dtype: torch.dtype, shape: dict) -> dict[str, float
         "padded - padded beside a longer prompt": (padded, beside_longer),
         "float32 packed - float32": (exact_packed, exact),
     }
+    if compiled:
+        pairs |= {"compiled - float32": (fused, exact), "compiled - packed": (fused, packed)}
     return {name: (a - b).abs().mean().item() for name, (a, b) in pairs.items()}
 
 
 def show(name: str, result: dict) -> None:
     print(f"\n{name}: seconds (floor)")
-    for side in ("trl", "shared"):
+    for side in result:
         measured, floor = result[side]["phases_s"], result[side]["floor"]
         cells = [f"{p[:-2]} {s:.3f}" + (f" ({floor[p]['s']:.3f})" if p in floor else "") for p, s in measured.items()]
         memory = result[side]["peak_memory_gb"]
         total_floor = sum(phase["s"] for phase in floor.values())
-        print(f"  {side:7}{result[side]['s']:8.3f} ({total_floor:.3f})  {'  '.join(cells)}", end="")
-        print(f"  peak {memory:.1f} GB" if memory else "")
-    print(f"  trl / shared = {result['trl']['s'] / result['shared']['s']:.2f}", flush=True)
+        print(f"  {side:8}{result[side]['s']:8.3f} ({total_floor:.3f})  {'  '.join(cells)}", end="")
+        print(f"  first step {result[side]['first_step_s']:.1f}" + (f"  peak {memory:.1f} GB" if memory else ""))
+    first, *others = result
+    for side in others:
+        print(f"  {first} / {side} = {result[first]['s'] / result[side]['s']:.2f}", flush=True)
 
 
 def main() -> None:
@@ -263,13 +283,14 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], required=True)
     parser.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16", "float16"], required=True)
     parser.add_argument("--cases", nargs="+", required=True, help="prompt x completion tokens, such as 4000x1024")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=["trl", "shared"], help="default: trl shared")
     parser.add_argument("--generations", type=int, default=8, help="completions of the prompt (default 8)")
     parser.add_argument("--repeats", type=int, default=3, help="timed steps after one that warms up (default 3)")
     parser.add_argument("--no-checkpointing", action="store_true", help="no gradient checkpointing")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
 
-    shape, checkpointing = SHAPES[args.shape], not args.no_checkpointing
+    shape, checkpointing, compiled = SHAPES[args.shape], not args.no_checkpointing, "compiled" in args.sides
     report = {
         **origin(*PACKAGES, gpu=torch.cuda.get_device_name() if args.device == "cuda" else None),
         "threads": torch.get_num_threads(),
@@ -285,16 +306,16 @@ def main() -> None:
         print(f"{name}: matrix product {rates[0] / 1e12:.2f} TFLOP/s, copy {rates[1] / 1e12:.3f} TB/s")
         results = {"flops_per_s": rates[0], "bytes_per_s": rates[1], "cases": {}}
         report["dtypes"][name] = results
-        results["differences_nats"] = differences(args.device, dtype, shape)
+        results["differences_nats"] = differences(args.device, dtype, shape, compiled)
         print(
             "\n".join(f"  mean |{pair}| = {value:.2e}" for pair, value in results["differences_nats"].items()),
             flush=True,
         )
-        model = make_model(shape, args.device, dtype, checkpointing)
+        model = make_model(shape, args.device, dtype, checkpointing, compiled)
         for text in args.cases:
             n_prompt, n_completion = map(int, text.split("x"))
             case = Case(model, dtype, n_prompt, n_completion, args.generations)
-            results["cases"][text] = measure(case, args.repeats, checkpointing, rates)
+            results["cases"][text] = measure(case, args.sides, args.repeats, checkpointing, rates)
             show(f"{name} {text}", results["cases"][text])
             args.output.write_text(json.dumps(report, indent=1) + "\n")
         del model, case

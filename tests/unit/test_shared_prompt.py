@@ -6,11 +6,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from torch._dynamo.testing import CompileCounterWithBackend
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
-from arc_precision.training.shared_prompt import SharedPromptAttention, pack, shared_prompt_logps, use_shared_prompt
+from arc_precision.training.shared_prompt import (
+    SharedPromptAttention,
+    compile_layers,
+    pack,
+    shared_prompt_logps,
+    use_shared_prompt,
+)
 
 CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))
 N_PROMPT, N_COMPLETION, VOCABULARY = 24, 14, 97
@@ -116,6 +123,30 @@ def test_reference_log_probs_with_the_adapter_off():
             plain = trl_logps(model, ids, mask)
     torch.testing.assert_close(reference, plain, atol=1e-5, rtol=1e-5)
     assert (policy - reference[0]).abs().max() > 1e-2
+
+
+def test_compiled_layers_compute_the_same_with_compilations_shared_by_all_layers_and_lengths():
+    model = make_model(lora=True, checkpointing=False)
+    counter = CompileCounterWithBackend("aot_eager")
+    compilations = []
+
+    def passes(rows: list[tuple[int, int, int]]) -> list:
+        ids, mask = make_batch(rows)
+        with torch.no_grad(), model.disable_adapter():
+            reference = shared_logps(model, ids, mask)
+        policy = shared_logps(model, ids, mask)
+        compilations.append(counter.frame_count)
+        return [reference, policy, gradients(model, *policy)]
+
+    plain = [passes(rows) for rows in BATCHES.values()]
+    names = list(model.state_dict())
+    torch.compiler.reset()
+    compile_layers(model, backend=counter)
+    compiled = [passes(rows) for rows in BATCHES.values()]
+    assert list(model.state_dict()) == names
+    torch.testing.assert_close(compiled, plain, atol=1e-5, rtol=1e-5)
+    first, *others = compilations[len(BATCHES) :]
+    assert set(others) == {first} and 0 < first <= 12  # attention splits a layer into 4 graphs, and there are 2 modes
 
 
 @pytest.mark.parametrize("device", ["cpu", CUDA])
