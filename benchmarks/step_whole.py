@@ -9,7 +9,8 @@ Sides:
     trl      GRPOTrainer with its own colocated vLLM (which cannot take its weight sync on a CPU)
     padded   PrecisionTrainer with `shared_prompt: false`
     shared   PrecisionTrainer with `shared_prompt: true`
-    merged   the same with `sync: merge`: vLLM decodes without an adapter
+    +merge   after `shared`: `sync: merge`, vLLM decodes without an adapter
+    +compile after `shared`: decoder layers compiled
 
 vLLM allows one engine per process, so every side and dtype is a process of its own, on the same saved model with random
 weights and the same prompts: one prompt and eight completions a step, LoRA r=1 on every linear layer, KL to the base.
@@ -45,9 +46,11 @@ from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.config.training import LoraSettings, TrainingConfig, TrainSlice
 from arc_precision.sampling.engines import EngineMemory, make_sampler
+from arc_precision.training.shared_prompt import compile_layers
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
 SEED, GENERATIONS, BETA, LEARNING_RATE = 0, 8, 0.001, 4e-6
+SIDES = ("trl", "padded", "shared", "shared+merge", "shared+compile", "shared+merge+compile")
 PHASES = ("generate_s", "sync_s", "logps_s", "policy_s", "backward_s")
 
 
@@ -166,7 +169,7 @@ def run_side(args: argparse.Namespace, side: str, dtype: str, folder: Path) -> l
                 training=TrainingConfig(
                     per_device_train_batch_size=GENERATIONS, num_generations=GENERATIONS, beta=BETA,
                     learning_rate=LEARNING_RATE, gradient_checkpointing=args.device == "cuda",
-                    shared_prompt=side != "padded", sync="merge" if side == "merged" else "adapter",
+                    shared_prompt=side != "padded", sync="merge" if "merge" in side else "adapter",
                     segment_steps=len(schedule), lora=LoraSettings(r=1, alpha=64, use_rslora=True),
                 ),
             )  # fmt: skip
@@ -177,13 +180,15 @@ def run_side(args: argparse.Namespace, side: str, dtype: str, folder: Path) -> l
                 args.device,
                 max_prompt,
                 EngineMemory(args.gpu_memory_share),
-                lora_r=0 if side == "merged" else 1,
+                lora_r=0 if "merge" in side else 1,
             )
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
             trainer = TimedPrecision(
                 config, SEED, sampler, lambda row_ids, texts: lambda: alternating_rewards(texts), model=model,
                 args=grpo_config(config, SEED, len(schedule), scratch), **common,
             )  # fmt: skip
+            if "compile" in side:
+                compile_layers(trainer.model)
         stopwatch = Stopwatch(trainer, schedule)
         trainer.add_callback(stopwatch)
         trainer.train()
@@ -212,7 +217,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], required=True)
     parser.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16", "float16"], required=True)
     parser.add_argument("--cases", nargs="+", required=True, help="prompt x completion tokens, such as 4000x1024")
-    parser.add_argument("--sides", nargs="+", choices=["trl", "padded", "shared", "merged"], required=True)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, required=True)
     parser.add_argument("--repeats", type=int, default=3, help="timed steps after one that warms up (default 3)")
     parser.add_argument("--gpu-memory-share", type=float, default=0.3, help="vLLM's share of the GPU (default 0.3)")
     parser.add_argument("--output", type=Path, required=True)
@@ -248,7 +253,7 @@ def main() -> None:
                 for side in args.sides:
                     phases = {key: value for key, value in results[side][case].items() if key.endswith("_s")}
                     del phases["every_step_s"]
-                    print(f"  {side:7}", "  ".join(f"{name[:-2]} {value:.3f}" for name, value in phases.items()))
+                    print(f"  {side:20}", "  ".join(f"{name[:-2]} {value:.3f}" for name, value in phases.items()))
                 first, last = (results[side][case]["step_s"] for side in (args.sides[0], args.sides[-1]))
                 print(f"  {args.sides[0]} / {args.sides[-1]} = {first / last:.2f}", flush=True)
 
