@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from step import SHAPES
+from shapes import SHAPES
 from transformers import LlamaConfig, LlamaForCausalLM
 from yaml import safe_load
 

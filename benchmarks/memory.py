@@ -36,7 +36,8 @@ import numpy as np
 import torch
 from origin import origin
 from peft import PeftModel, get_peft_model
-from step import LORA, PACKAGES, SHAPES, Case, clock, make_model
+from shapes import SHAPES
+from step import LORA, PACKAGES, Case, clock, make_model
 
 CARDS_GB = (24, 48, 80, 141)
 GROUP, PROMPT_TOKENS = 8, 8676  # what is held while the other one grows; the notebook's prompt limit (docs/arc25.md)

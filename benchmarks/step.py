@@ -32,6 +32,7 @@ import torch
 from origin import origin
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
+from shapes import SHAPES
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
@@ -41,16 +42,6 @@ from arc_precision.training.shared_prompt import compile_layers, shared_prompt_l
 
 PACKAGES = ("torch", "transformers", "trl", "peft")
 SIDES = ("trl", "shared", "compiled")
-SHAPES = {
-    "8b": dict(
-        vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32,
-        num_key_value_heads=8, max_position_embeddings=16384,
-    ),
-    "tiny": dict(
-        vocab_size=128, hidden_size=256, intermediate_size=704, num_hidden_layers=8, num_attention_heads=8,
-        num_key_value_heads=8, max_position_embeddings=1536,
-    ),
-}  # fmt: skip
 LORA = LoraConfig(r=1, lora_alpha=64, use_rslora=True, target_modules="all-linear")
 BETA = 0.001
 

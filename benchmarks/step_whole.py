@@ -31,7 +31,8 @@ import torch
 from datasets import Dataset
 from origin import origin
 from peft import LoraConfig
-from step import PACKAGES, SHAPES, clock
+from shapes import SHAPES
+from step import PACKAGES, clock
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
