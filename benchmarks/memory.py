@@ -312,7 +312,7 @@ def main() -> None:
     on_gpu = args.device == "cuda"
     points = [tuple(map(int, text.split("x"))) for text in args.points]
     shape = {**SHAPES[args.shape], "max_position_embeddings": MAX_TOKENS}
-    model = make_model(shape, args.device, torch.bfloat16, checkpointing=True)
+    model = make_model(shape, args.device, torch.bfloat16, checkpointing=True, compiled=False)
     n_weights = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
     head_dim = shape["hidden_size"] // shape["num_attention_heads"]
     engine = Engine(
