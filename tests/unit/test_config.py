@@ -41,6 +41,7 @@ def test_the_corrections_lie_over_the_notebooks_experiment():
     assert (before.sampling.top_p, after.sampling.top_p) == (0.95, 1.0)
 
 
+ON_GPU = {"device": "cuda", "evaluation": {"common_dtype": "float16"}}
 FAULTS = {
     "unknown key": (
         {"training": {"lerning_rate": 1e-4}},
@@ -84,6 +85,18 @@ FAULTS = {
     "an arm's unknown key": (
         {"arms": {"float16": {"training": {"betta": 0.1}}}},
         "arms.float16.training.betta: unknown key (value 0.1); did you mean beta?",
+    ),
+    "layers compiled on a CPU": (
+        {"training": {"compile_layers": True}},
+        "training.compile_layers needs device: cuda and shared_prompt: true; write compile_layers: false",
+    ),
+    "layers compiled without the shared prompt": (
+        {**ON_GPU, "training": {"compile_layers": True, "shared_prompt": False}},
+        "training.compile_layers needs device: cuda and shared_prompt: true; write compile_layers: false",
+    ),
+    "merging into 4 bits": (
+        {**ON_GPU, "model": {"load_in_4bit": True}, "training": {"sync": "merge"}},
+        "arms.float16: training.sync merge cannot merge into a base in 4 bits; write sync: adapter",
     ),
     "band": ({"perfectible": {"min_rate": 0.9}}, "perfectible: min_rate 0.9 is above max_rate 0.8; swap them"),
 }

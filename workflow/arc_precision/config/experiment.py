@@ -130,6 +130,17 @@ class ExperimentConfig(Section):
                 )
             if self.model.load_in_4bit and self.device != "cuda":
                 raise ValueError("model.load_in_4bit: true needs device: cuda; write load_in_4bit: false")
+            if self.model.load_in_4bit and not adapter:
+                raise ValueError(
+                    f"arms.{arm}: training.sync merge cannot merge into a base in 4 bits; write sync: adapter"
+                )
+            if self.training_of(arm).compile_layers and not (
+                self.device == "cuda" and self.training_of(arm).shared_prompt
+            ):
+                raise ValueError(
+                    f"arms.{arm}: training.compile_layers needs device: cuda and shared_prompt: true; "
+                    "write compile_layers: false"
+                )
         return self
 
     @model_validator(mode="after")

@@ -100,6 +100,11 @@ class TrainingConfig(Section):
     shared_prompt: bool = Field(
         True, description="Compute the prompt of a group once instead of once per completion; exact up to rounding."
     )
+    compile_layers: bool = Field(
+        False,
+        description="torch.compile the trainer's decoder layers: a fifth less time in its passes at 8B, and fewer "
+        "roundings than without. Needs device: cuda and shared_prompt.",
+    )
     processes: int = Field(1, gt=0, description="Data-parallel processes of one run, one GPU each.")
     lora: LoraSettings = Field(default_factory=LoraSettings, description="The trained adapter.")
     loss_scale: LossScaleConfig = Field(default_factory=LossScaleConfig, description="float16's loss scale.")

@@ -20,7 +20,7 @@ from arc_precision.mismatch.metrics import mismatch_metrics
 from arc_precision.sampling.engines import Sampler, completion_seed
 from arc_precision.sampling.handover import AdapterHandover, MergedHandover
 from arc_precision.training.half_products import Float32Products
-from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
+from arc_precision.training.shared_prompt import compile_layers, shared_prompt_logps, use_shared_prompt
 
 # float16 below this is subnormal: fewer significant bits than bfloat16 has.
 FLOAT16_SMALLEST_NORMAL = float(torch.finfo(torch.float16).smallest_normal)
@@ -64,6 +64,8 @@ class PrecisionTrainer(GRPOTrainer):
                 parameter.data = parameter.data.float()  # over a base in 4 bits TRL makes it bfloat16
         if config.training.shared_prompt:
             use_shared_prompt(self.model, autocast=config.trainer_dtype != "float32")
+        if config.training.compile_layers:
+            compile_layers(self.model)
         # From here on TRL treats our engine as its own: correction, and a sync whenever the weights have changed.
         self.use_vllm = True
         self.vllm_generation = self
