@@ -27,6 +27,7 @@ from arc_precision.contracts.parquet import write_rows
 from arc_precision.mismatch.chain import observed_causes, settings_along
 from arc_precision.mismatch.metrics import METRICS
 from arc_precision.mismatch.processing import processed_logprobs
+from arc_precision.sampling.engines import EngineMemory
 from arc_precision.sampling.handover import merged_weights
 from arc_precision.tasks.tokenizer import VOCABULARY_SIZE, save_tokenizer
 from arc_precision.training.segment import lora_config
@@ -146,7 +147,7 @@ def test_logits_and_the_fused_head_agree(model, adapter, completions):
 
 def engine(model, adapter, dtype="float32", merged=False, **sampling):
     config = SamplingConfig(engine="transformers", max_completion_tokens=12, **sampling)
-    return make_engine(config, model, adapter, merged, dtype, "cpu", 20, 0.3)
+    return make_engine(config, model, adapter, merged, dtype, "cpu", 20, EngineMemory(0.3))
 
 
 @pytest.mark.parametrize("merged", [False, True], ids=["applied", "merged"])

@@ -86,13 +86,9 @@ FAULTS = {
         {"arms": {"float16": {"training": {"betta": 0.1}}}},
         "arms.float16.training.betta: unknown key (value 0.1); did you mean beta?",
     ),
-    "layers compiled on a CPU": (
-        {"training": {"compile_layers": True}},
-        "training.compile_layers needs device: cuda and shared_prompt: true; write compile_layers: false",
-    ),
     "layers compiled without the shared prompt": (
-        {**ON_GPU, "training": {"compile_layers": True, "shared_prompt": False}},
-        "training.compile_layers needs device: cuda and shared_prompt: true; write compile_layers: false",
+        {"training": {"compile_layers": True, "shared_prompt": False}},
+        "arms.float16: training.compile_layers needs shared_prompt: true; write compile_layers: false",
     ),
     "merging into 4 bits": (
         {**ON_GPU, "model": {"load_in_4bit": True}, "training": {"sync": "merge"}},

@@ -18,7 +18,7 @@ from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared
 class Policy:
     """A checkpoint's policy: base model in one dtype, adapter in float32 beside it, under autocast to that dtype.
 
-    Dropout is off, unlike in the loss of a run that uses it.
+    Dropout is off and no layer is compiled, unlike in the loss of a run that uses either.
     """
 
     def __init__(self, config: AuditTrainerSlice, model: Path, adapter: Path) -> None:

@@ -134,12 +134,9 @@ class ExperimentConfig(Section):
                 raise ValueError(
                     f"arms.{arm}: training.sync merge cannot merge into a base in 4 bits; write sync: adapter"
                 )
-            if self.training_of(arm).compile_layers and not (
-                self.device == "cuda" and self.training_of(arm).shared_prompt
-            ):
+            if self.training_of(arm).compile_layers and not self.training_of(arm).shared_prompt:
                 raise ValueError(
-                    f"arms.{arm}: training.compile_layers needs device: cuda and shared_prompt: true; "
-                    "write compile_layers: false"
+                    f"arms.{arm}: training.compile_layers needs shared_prompt: true; write compile_layers: false"
                 )
         return self
 
