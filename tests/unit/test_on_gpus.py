@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "workflow" / "scripts" / "on_gpus.py"
 SHOW = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); input()"
 
@@ -12,44 +14,70 @@ SHOW = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); input(
 class Command:
     """A command on `n` GPUs that says which it sees and waits to be ended."""
 
-    def __init__(self, n: int, visible: str, folder: Path):
+    def __init__(self, n: int, visible: str, folder: Path, company: str = "shared"):
         self.process = subprocess.Popen(
-            [sys.executable, SCRIPT, str(n), sys.executable, "-c", SHOW],
+            [sys.executable, SCRIPT, str(n), company, sys.executable, "-c", SHOW],
             env={**os.environ, "CUDA_VISIBLE_DEVICES": visible, "TMPDIR": str(folder)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
-        self.gpus = self.process.stdout.readline().strip().split(",")
+
+    def gpus(self) -> list[str]:
+        return self.process.stdout.readline().strip().split(",")
 
     def end(self) -> None:
         self.process.kill()
         self.process.communicate()
 
 
-def test_each_command_gets_the_least_busy_gpus(tmp_path):
+def test_commands_that_share_go_to_the_least_busy_gpus(tmp_path):
     commands = [Command(1, "0,1,2", tmp_path) for _ in range(3)]
-    assert sorted(command.gpus[0] for command in commands) == ["0", "1", "2"]
+    assert sorted(command.gpus()[0] for command in commands) == ["0", "1", "2"]
     pair = Command(2, "0,1,2", tmp_path)
-    assert len(set(pair.gpus)) == 2
-    free = ({"0", "1", "2"} - set(pair.gpus)).pop()
+    taken = pair.gpus()
+    assert len(set(taken)) == 2
     fifth = Command(1, "0,1,2", tmp_path)
-    assert fifth.gpus == [free]
+    assert {*taken, *fifth.gpus()} == {"0", "1", "2"}
     for command in (*commands, pair, fifth):
+        command.end()
+
+
+def test_a_command_alone_keeps_others_away_and_waits_for_its_turn(tmp_path):
+    alone = Command(1, "0,1", tmp_path, "alone")
+    (first,) = alone.gpus()
+    sharing = [Command(1, "0,1", tmp_path) for _ in range(2)]
+    (other,) = {"0", "1"} - {first}
+    assert [command.gpus() for command in sharing] == [[other], [other]]
+    waiting = Command(1, "0,1", tmp_path, "alone")
+    assert waiting.process.stderr.readline() == "waiting for 1 of GPUs 0, 1\n"
+    alone.end()
+    assert waiting.gpus() == [first]
+    for command in (*sharing, waiting):
         command.end()
 
 
 def test_a_killed_command_gives_its_gpu_back(tmp_path):
     first, second = (Command(1, "0,1", tmp_path) for _ in range(2))
+    gpu, other = first.gpus(), second.gpus()
     first.end()
     third = Command(1, "0,1", tmp_path)
-    assert third.gpus == first.gpus != second.gpus
+    assert third.gpus() == gpu != other
     second.end()
     third.end()
 
 
-def test_gpus_that_a_pool_chose_are_kept(tmp_path):
-    first, second = (Command(1, "GPU-4f2a", tmp_path) for _ in range(2))
-    assert first.gpus == second.gpus == ["GPU-4f2a"]
+@pytest.mark.parametrize("company", ["alone", "shared"])
+def test_gpus_that_a_pool_chose_are_kept(tmp_path, company):
+    first, second = (Command(1, "GPU-4f2a", tmp_path, company) for _ in range(2))
+    assert first.gpus() == second.gpus() == ["GPU-4f2a"]
     first.end()
     second.end()
+
+
+def test_too_few_gpus_are_told_in_a_sentence(tmp_path):
+    command = Command(2, "GPU-4f2a", tmp_path)
+    _, error = command.process.communicate()
+    assert command.process.returncode == 1
+    assert error == ("error: 2 GPUs are asked for, but 1 can be seen; lower training.processes or resources.*.gpu\n")

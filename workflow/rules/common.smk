@@ -102,9 +102,15 @@ def engine_memory(kind):
     return flags + (f" --kv-cache-mb {kind.kv_cache_mb}" if kind.kv_cache_mb else "")
 
 
-def launcher(n_gpus):
-    """How a script is started: on the least busy GPUs of its machine, where the pool has not chosen them."""
-    return f"python workflow/scripts/on_gpus.py {n_gpus} python" if n_gpus else "python"
+def launcher(kind, n_gpus):
+    """How a script is started: on GPUs of its machine, where the pool has not chosen them."""
+    # With so much of a GPU and no more, others may be on it.
+    company = "shared" if kind.kv_cache_mb else "alone"
+    return (
+        f"python workflow/scripts/on_gpus.py {n_gpus} {company} python"
+        if n_gpus
+        else "python"
+    )
 
 
 def segment_start(wildcards):
@@ -237,7 +243,7 @@ def train_gpus(wildcards):
 def train_launcher(wildcards):
     """How the script is started: by accelerate when there are several processes."""
     processes = experiment.training_of(wildcards.arm).processes
-    command = launcher(train_gpus(wildcards))
+    command = launcher(experiment.resources.train, train_gpus(wildcards))
     if processes > 1:
         command += (
             f" -m accelerate.commands.launch --num_processes {processes} --num_machines 1 --mixed_precision no"

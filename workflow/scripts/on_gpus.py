@@ -1,16 +1,20 @@
-"""Run a command on the least busy GPUs of this machine: `on_gpus.py N COMMAND ...`.
+"""Run a command on GPUs of this machine: `on_gpus.py N alone|shared COMMAND ...`.
 
-Where no more than N GPUs are visible, as in a job of a pool, nothing is chosen. Otherwise the command sees, in
-CUDA_VISIBLE_DEVICES, the N that hold the fewest commands started in this way by this user. Not covered: what other
-programs do on the GPUs.
+A command that is to be `alone` waits until N GPUs are free of commands that this user has started in this way, and
+keeps such commands away; a `shared` one goes to the N that hold the fewest, none of them alone. It sees its GPUs alone,
+in CUDA_VISIBLE_DEVICES. Where that variable names N already, as in a job of a pool, nothing is chosen. Not covered: what
+other programs and users do on the GPUs.
 """
 
 import fcntl
 import os
 import sys
 import tempfile
+import time
 from itertools import count
 from pathlib import Path
+
+WAIT_S = 1.0
 
 
 def visible_gpus() -> list[str]:
@@ -18,41 +22,73 @@ def visible_gpus() -> list[str]:
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return given.split(",")
-    import pynvml  # only where there are GPUs
+    try:
+        import pynvml
 
-    pynvml.nvmlInit()
+        pynvml.nvmlInit()
+    except ModuleNotFoundError:
+        raise SystemExit("error: device: cuda needs the GPU environment, envs/requirements-gpu.txt") from None
+    except pynvml.NVMLError as error:
+        raise SystemExit(f"error: device: cuda, but this machine shows no GPU ({error}); write device: cpu") from None
     return [str(i) for i in range(pynvml.nvmlDeviceGetCount())]
 
 
-def claim(gpus: list[str], n: int, folder: Path) -> list[str]:
-    """The `n` least busy of `gpus`, claimed until this process and those that it becomes or starts have ended.
+def claim(gpus: list[str], n: int, alone: bool, folder: Path) -> list[str]:
+    """`n` of `gpus`, claimed until this process and those that it becomes or starts have ended; waits for them.
 
-    A claim is a locked file `GPU.SLOT`; the kernel gives it up with its holder, however that ends.
+    A claim is a lock on the GPU's file, exclusive or shared, and on one `GPU.SLOT` for each that shares it. The kernel
+    gives locks up with their holder, however that ends.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
-    with open(folder / "choosing", "w") as choosing:
-        fcntl.flock(choosing, fcntl.LOCK_EX)
-        claims = sorted((_first_free_slot(folder, gpu) for gpu in gpus), key=lambda claim: claim[0])[:n]
-    for _, _, file in claims:
-        os.set_inheritable(file, True)
-    return [gpu for _, gpu, _ in claims]
+    told = False
+    while True:
+        with open(folder / "choosing", "w") as choosing:
+            fcntl.flock(choosing, fcntl.LOCK_EX)
+            held = [(gpu, _lock(folder / gpu, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)) for gpu in gpus]
+            claims = [(*_first_free_slot(folder, gpu), gpu, file) for gpu, file in held if file is not None]
+            claims.sort(key=lambda claim: claim[0])
+            if len(claims) >= n:
+                for _, slot_file, _, file in claims[:n]:
+                    os.set_inheritable(slot_file, True)
+                    os.set_inheritable(file, True)
+                return [gpu for _, _, gpu, _ in claims[:n]]
+            for _, slot_file, _, file in claims:
+                os.close(slot_file)
+                os.close(file)
+        if not told:
+            print(f"waiting for {n} of GPUs {', '.join(gpus)}", file=sys.stderr, flush=True)
+            told = True
+        time.sleep(WAIT_S)
 
 
-def _first_free_slot(folder: Path, gpu: str) -> tuple[int, str, int]:
+def _lock(path: Path, kind: int) -> int | None:
+    """The locked file, or None where others hold a lock that excludes it."""
+    file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return None
+    return file
+
+
+def _first_free_slot(folder: Path, gpu: str) -> tuple[int, int]:
+    """How many commands a GPU holds, and the locked file of the next one's slot."""
     for slot in count():
-        file = os.open(folder / f"{gpu}.{slot}", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return slot, gpu, file
-        except BlockingIOError:
-            os.close(file)
+        file = _lock(folder / f"{gpu}.{slot}", fcntl.LOCK_EX)
+        if file is not None:
+            return slot, file
 
 
 def main() -> None:
-    n, command = int(sys.argv[1]), sys.argv[2:]
+    n, alone, command = int(sys.argv[1]), sys.argv[2] == "alone", sys.argv[3:]
     gpus = visible_gpus()
-    if len(gpus) > n:
-        chosen = claim(gpus, n, Path(tempfile.gettempdir()) / f"arc-precision-gpus-{os.getuid()}")
+    if len(gpus) < n:
+        raise SystemExit(
+            f"error: {n} GPUs are asked for, but {len(gpus)} can be seen; lower training.processes or resources.*.gpu"
+        )
+    if len(gpus) > n or "CUDA_VISIBLE_DEVICES" not in os.environ:
+        chosen = claim(gpus, n, alone, Path(tempfile.gettempdir()) / f"arc-precision-gpus-{os.getuid()}")
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
     os.execvp(command[0], command)  # files that are not inherited close here, those of GPUs not chosen among them
 
