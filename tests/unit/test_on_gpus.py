@@ -14,10 +14,12 @@ SHOW = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); input(
 class Command:
     """A command on `n` GPUs that says which it sees and waits to be ended."""
 
-    def __init__(self, n: int, visible: str, folder: Path, company: str = "shared"):
+    def __init__(self, n: int, visible: str | None, folder: Path, company: str = "shared"):
+        env = {**os.environ, "TMPDIR": str(folder), "PATH": f"{folder}:{os.environ['PATH']}"}
+        env.pop("CUDA_VISIBLE_DEVICES", None)
         self.process = subprocess.Popen(
             [sys.executable, SCRIPT, str(n), company, sys.executable, "-c", SHOW],
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": visible, "TMPDIR": str(folder)},
+            env=env if visible is None else {**env, "CUDA_VISIBLE_DEVICES": visible},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -74,6 +76,25 @@ def test_gpus_that_a_pool_chose_are_kept(tmp_path, company):
     assert first.gpus() == second.gpus() == ["GPU-4f2a"]
     first.end()
     second.end()
+
+
+def test_where_nothing_says_which_gpus_there_are_nvidia_smi_does(tmp_path):
+    nvidia_smi = tmp_path / "nvidia-smi"
+    nvidia_smi.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H200 (UUID: GPU-4f2a)'\n")
+    nvidia_smi.chmod(0o700)
+    first = Command(1, None, tmp_path, "alone")
+    assert first.gpus() == ["0"]
+    second = Command(1, None, tmp_path, "alone")
+    assert second.process.stderr.readline() == "waiting for 1 of GPUs 0\n"
+    first.end()
+    assert second.gpus() == ["0"]
+    second.end()
+
+
+def test_a_machine_without_gpus_is_told_in_a_sentence(tmp_path):
+    command = Command(1, None, tmp_path)
+    _, error = command.process.communicate()
+    assert error == "error: device: cuda, but nvidia-smi shows no GPU on this machine; write device: cpu\n"
 
 
 def test_too_few_gpus_are_told_in_a_sentence(tmp_path):

@@ -1,13 +1,14 @@
 """Run a command on GPUs of this machine: `on_gpus.py N alone|shared COMMAND ...`.
 
 A command that is to be `alone` waits until N GPUs are free of commands that this user has started in this way, and
-keeps such commands away; a `shared` one goes to the N that hold the fewest, none of them alone. It sees its GPUs alone,
-in CUDA_VISIBLE_DEVICES. Where that variable names N already, as in a job of a pool, nothing is chosen. Not covered: what
-other programs and users do on the GPUs.
+keeps such commands away; a `shared` one goes to the N that hold the fewest, none of them alone. It sees its own GPUs
+only, in CUDA_VISIBLE_DEVICES. Where that variable names N already, as in a job of a pool, nothing is chosen. Not
+covered: what other programs and users do on the GPUs.
 """
 
 import fcntl
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,14 +24,13 @@ def visible_gpus() -> list[str]:
     if given is not None:
         return given.split(",")
     try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except ModuleNotFoundError:
-        raise SystemExit("error: device: cuda needs the GPU environment, envs/requirements-gpu.txt") from None
-    except pynvml.NVMLError as error:
-        raise SystemExit(f"error: device: cuda, but this machine shows no GPU ({error}); write device: cpu") from None
-    return [str(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        listed = ""
+    n_gpus = sum(line.startswith("GPU ") for line in listed.splitlines())
+    if not n_gpus:
+        raise SystemExit("error: device: cuda, but nvidia-smi shows no GPU on this machine; write device: cpu")
+    return [str(i) for i in range(n_gpus)]
 
 
 def claim(gpus: list[str], n: int, alone: bool, folder: Path) -> list[str]:
@@ -44,17 +44,18 @@ def claim(gpus: list[str], n: int, alone: bool, folder: Path) -> list[str]:
     while True:
         with open(folder / "choosing", "w") as choosing:
             fcntl.flock(choosing, fcntl.LOCK_EX)
-            held = [(gpu, _lock(folder / gpu, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)) for gpu in gpus]
-            claims = [(*_first_free_slot(folder, gpu), gpu, file) for gpu, file in held if file is not None]
+            locks = [(gpu, _lock(folder / gpu, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)) for gpu in gpus]
+            claims = [(*_first_free_slot(folder, gpu), lock, gpu) for gpu, lock in locks if lock is not None]
             claims.sort(key=lambda claim: claim[0])
-            if len(claims) >= n:
-                for _, slot_file, _, file in claims[:n]:
-                    os.set_inheritable(slot_file, True)
-                    os.set_inheritable(file, True)
-                return [gpu for _, _, gpu, _ in claims[:n]]
-            for _, slot_file, _, file in claims:
-                os.close(slot_file)
-                os.close(file)
+            n_taken = n if len(claims) >= n else 0
+            for i, (_, slot_lock, lock, _) in enumerate(claims):
+                for file in (slot_lock, lock):
+                    if i < n_taken:
+                        os.set_inheritable(file, True)
+                    else:
+                        os.close(file)  # before others look
+        if n_taken:
+            return [gpu for *_, gpu in claims[:n]]
         if not told:
             print(f"waiting for {n} of GPUs {', '.join(gpus)}", file=sys.stderr, flush=True)
             told = True
@@ -90,7 +91,7 @@ def main() -> None:
     if len(gpus) > n or "CUDA_VISIBLE_DEVICES" not in os.environ:
         chosen = claim(gpus, n, alone, Path(tempfile.gettempdir()) / f"arc-precision-gpus-{os.getuid()}")
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
-    os.execvp(command[0], command)  # files that are not inherited close here, those of GPUs not chosen among them
+    os.execvp(command[0], command)
 
 
 if __name__ == "__main__":
