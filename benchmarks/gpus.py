@@ -2,10 +2,11 @@
 
     python benchmarks/gpus.py --device cuda --output benchmarks/results/gpus-h200.json
 
-Each run is the workflow's own `train` rule with the settings of experiments/arc25-iteration35.yaml in bfloat16, started
-by Snakemake on GPUs that the workflow chooses. Model and tasks are those that the experiment names
-(benchmarks/full_size_inputs.py makes up both). The seconds of a step are the run's own; the first two steps warm up.
-A run on two GPUs draws twice the completions in a step. Not covered: the start of a run, evaluation.
+Each run is the workflow's own `train` rule with the settings of experiments/arc25-iteration35.yaml in bfloat16, but for
+shorter completions, fewer tasks and a 32-bit optimizer, started by Snakemake on GPUs that the workflow chooses. Model
+and tasks are those that the experiment names (benchmarks/full_size_inputs.py makes up both). The seconds of a step are
+the run's own; the first two steps warm up. A run on two GPUs draws twice the completions in a step. Not covered: the
+start of a run, evaluation.
 """
 
 import argparse
@@ -56,7 +57,9 @@ def main() -> None:
         for arms in TOGETHER:
             timings = [Path(f"results/{EXPERIMENT}/runs/{arm}/seed-0/timing-{args.steps}.jsonl") for arm in arms]
             configs = ["experiments/arc25-iteration35.yaml", file.name]
-            subprocess.run(["snakemake", "--configfile", *configs, "--", *map(str, timings)], check=True)
+            subprocess.run(
+                ["snakemake", "--forcerun", "train", "--configfile", *configs, "--", *map(str, timings)], check=True
+            )
             for arm, timing in zip(arms, timings, strict=True):
                 results[arm] = summary(timing, 16 if arm == "both" else 8)
                 print(arm, json.dumps(results[arm]), flush=True)

@@ -9,11 +9,11 @@ and versions are those that the runs recorded. Not covered: why (the report's au
 """
 
 import argparse
-import datetime
 import json
 from pathlib import Path
 
 import pandas as pd
+from origin import origin
 
 METRICS = ("pass@1", "solved_any")
 RUN_COLUMNS = ["arm", "seed", "state", "steps", "reward_final", "logp_diff_abs_mean", "hours"]
@@ -28,22 +28,37 @@ def main() -> None:
     tables = args.results / "report" / "report_data"
     evaluation = pd.read_csv(tables / "evaluation.csv")
     wanted = evaluation[evaluation["metric"].isin(METRICS)]
-    columns = ["set", "dtype", "arm", "step", "n_seeds", "n_tasks", "n_samples", "metric", "value", "low", "high"]
+    columns = [
+        "set",
+        "dtype",
+        "arm",
+        "step",
+        "n_seeds",
+        "n_tasks",
+        "n_samples",
+        "seen_share",
+        "metric",
+        "value",
+        "low",
+        "high",
+    ]
     base, gains = (
         wanted[mask][columns]
         for mask in ((wanted["arm"] == "base") & (wanted["kind"] == "metrics"), wanted["kind"] == "gains")
     )
     gains = gains.assign(change=[_change(row.low, row.high) for row in gains.itertuples()])
-    facts = json.loads(next(iter(sorted(args.results.glob("runs/*/*/facts-*.json")))).read_text())
+    facts = json.loads(min(args.results.glob("runs/*/*/facts-*.json")).read_text())
+    training = json.loads((args.results / "data" / "train.json").read_text())
     record = {
         "schema_version": 1,
-        "commands": [line.strip() for line in __doc__.splitlines() if line.startswith("    ")],
-        "date": datetime.date.today().isoformat(),
+        **{key: origin()[key] for key in ("command", "date")},
         "machine": facts["observed"]["device"],
         "versions": facts["versions"],
+        "training_tasks": {key: training[key] for key in ("tried", "kept")},
         "runs": _rows(pd.read_csv(tables / "runs.csv")[RUN_COLUMNS]),
         "base": _rows(base),
         "gains": _rows(gains),
+        "comparisons": _rows(pd.read_csv(tables / "comparisons.csv")),
     }
     args.output.write_text(json.dumps(record, indent=1) + "\n")
     print(gains[["set", "arm", "metric", "value", "low", "high", "change"]].round(3).to_string(index=False))

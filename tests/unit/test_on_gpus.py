@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 SCRIPT = Path(__file__).parents[2] / "workflow" / "scripts" / "on_gpus.py"
 SHOW = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); input()"
 
@@ -15,7 +13,7 @@ class Command:
     """A command on `n` GPUs that says which it sees and waits to be ended."""
 
     def __init__(self, n: int, visible: str | None, folder: Path, company: str = "shared"):
-        env = {**os.environ, "TMPDIR": str(folder), "PATH": f"{folder}:{os.environ['PATH']}"}
+        env = {**os.environ, "TMPDIR": str(folder), "PATH": str(folder)}
         env.pop("CUDA_VISIBLE_DEVICES", None)
         self.process = subprocess.Popen(
             [sys.executable, SCRIPT, str(n), company, sys.executable, "-c", SHOW],
@@ -70,12 +68,27 @@ def test_a_killed_command_gives_its_gpu_back(tmp_path):
     third.end()
 
 
-@pytest.mark.parametrize("company", ["alone", "shared"])
-def test_gpus_that_a_pool_chose_are_kept(tmp_path, company):
-    first, second = (Command(1, "GPU-4f2a", tmp_path, company) for _ in range(2))
+def test_commands_are_counted_when_they_end_in_another_order(tmp_path):
+    commands = [Command(1, "0,1", tmp_path) for _ in range(4)]
+    gpus = [command.gpus()[0] for command in commands]
+    fifth = Command(1, "0,1", tmp_path)
+    (busy,) = fifth.gpus()
+    commands[gpus.index(busy)].end()  # the first of now three there: two are left, and a lower slot is free
+    other = [command for command, gpu in zip(commands, gpus, strict=True) if gpu != busy]
+    other[0].end()
+    sixth = Command(1, "0,1", tmp_path)
+    assert sixth.gpus()[0] != busy
+    for command in (*commands, fifth, sixth):
+        command.end()
+
+
+def test_the_choice_is_among_what_a_pool_gave(tmp_path):
+    first, second = (Command(1, "GPU-4f2a", tmp_path) for _ in range(2))
     assert first.gpus() == second.gpus() == ["GPU-4f2a"]
-    first.end()
-    second.end()
+    elsewhere = Command(1, "GPU-77c1", tmp_path, "alone")
+    assert elsewhere.gpus() == ["GPU-77c1"]
+    for command in (first, second, elsewhere):
+        command.end()
 
 
 def test_where_nothing_says_which_gpus_there_are_nvidia_smi_does(tmp_path):

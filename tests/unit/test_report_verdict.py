@@ -192,7 +192,7 @@ def test_arms_that_learnt_nothing():
     nothing = Interval(value=0.0, low=-0.02, high=0.02)
     rows = [evaluated("float16", nothing), evaluated("bfloat16", nothing), evaluated("float16", nothing, step=500)]
     _, text = judge([comparison(-0.01, 0.01)], evaluation=rows)
-    assert "No arm is measurably different from the base model" in text
+    assert "no arm is measurably different from the base model" in text
     learnt = Interval(value=0.1, low=0.05, high=0.15)
     _, text = judge(
         [comparison(-0.01, 0.01)], evaluation=[evaluated("float16", nothing), evaluated("bfloat16", learnt)]

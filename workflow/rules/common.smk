@@ -104,7 +104,7 @@ def engine_memory(kind):
 
 def launcher(kind, n_gpus):
     """How a script is started: on GPUs of its machine, where the pool has not chosen them."""
-    # With so much of a GPU and no more, others may be on it.
+    # Where what vLLM caches is bounded, others may be on the same GPU.
     company = "shared" if kind.kv_cache_mb else "alone"
     return (
         f"python workflow/scripts/on_gpus.py {n_gpus} {company} python"

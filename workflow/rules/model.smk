@@ -45,6 +45,9 @@ rule pretrain:
         disk_mb=experiment.resources.pretrain.disk_mb,
         runtime=experiment.resources.pretrain.runtime,
         gpu=gpus(experiment.resources.pretrain),
+        launcher=launcher(
+            experiment.resources.pretrain, gpus(experiment.resources.pretrain)
+        ),
     params:
         cfg=settings(experiment.pretrain),
         code=code("pretrain"),
@@ -52,5 +55,5 @@ rule pretrain:
     message:
         "Training the tiny base model from scratch"
     shell:
-        "python workflow/scripts/pretrain.py --cfg {params.cfg:q} --workers $(({threads} - 1))"
+        "{resources.launcher} workflow/scripts/pretrain.py --cfg {params.cfg:q} --workers $(({threads} - 1))"
         " --output-dir $(dirname {output.model}) --log-jsonl {output.history} 2>&1 | tee {log}"

@@ -2,8 +2,9 @@
 
 A command that is to be `alone` waits until N GPUs are free of commands that this user has started in this way, and
 keeps such commands away; a `shared` one goes to the N that hold the fewest, none of them alone. It sees its own GPUs
-only, in CUDA_VISIBLE_DEVICES. Where that variable names N already, as in a job of a pool, nothing is chosen. Not
-covered: what other programs and users do on the GPUs.
+only, in CUDA_VISIBLE_DEVICES. Where that variable is set, as in a job of a pool, the choice is among what it names. Not
+covered: what other programs and users do on the GPUs; turns: one that is to be alone may wait long behind others that
+share.
 """
 
 import fcntl
@@ -22,7 +23,7 @@ def visible_gpus() -> list[str]:
     """What CUDA_VISIBLE_DEVICES says, or all GPUs of the machine by number."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
-        return given.split(",")
+        return [gpu for gpu in given.split(",") if gpu]
     try:
         listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
     except FileNotFoundError:
@@ -34,10 +35,10 @@ def visible_gpus() -> list[str]:
 
 
 def claim(gpus: list[str], n: int, alone: bool, folder: Path) -> list[str]:
-    """`n` of `gpus`, claimed until this process and those that it becomes or starts have ended; waits for them.
+    """`n` of `gpus`, claimed until this process, or what it becomes, has ended; waits for them.
 
-    A claim is a lock on the GPU's file, exclusive or shared, and on one `GPU.SLOT` for each that shares it. The kernel
-    gives locks up with their holder, however that ends.
+    A claim is a lock on the GPU's file, exclusive or shared, and on a file `GPU.SLOT` of its own, by which they are
+    counted. The kernel gives locks up with their holder, however that ends.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     told = False
@@ -45,7 +46,7 @@ def claim(gpus: list[str], n: int, alone: bool, folder: Path) -> list[str]:
         with open(folder / "choosing", "w") as choosing:
             fcntl.flock(choosing, fcntl.LOCK_EX)
             locks = [(gpu, _lock(folder / gpu, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)) for gpu in gpus]
-            claims = [(*_first_free_slot(folder, gpu), lock, gpu) for gpu, lock in locks if lock is not None]
+            claims = [(*_take_slot(folder, gpu), lock, gpu) for gpu, lock in locks if lock is not None]
             claims.sort(key=lambda claim: claim[0])
             n_taken = n if len(claims) >= n else 0
             for i, (_, slot_lock, lock, _) in enumerate(claims):
@@ -73,12 +74,21 @@ def _lock(path: Path, kind: int) -> int | None:
     return file
 
 
-def _first_free_slot(folder: Path, gpu: str) -> tuple[int, int]:
-    """How many commands a GPU holds, and the locked file of the next one's slot."""
+def _take_slot(folder: Path, gpu: str) -> tuple[int, int]:
+    """How many commands a GPU holds, and a locked slot of one's own."""
+    others, own = 0, None
     for slot in count():
-        file = _lock(folder / f"{gpu}.{slot}", fcntl.LOCK_EX)
-        if file is not None:
-            return slot, file
+        path = folder / f"{gpu}.{slot}"
+        is_last = not path.exists()
+        lock = _lock(path, fcntl.LOCK_EX)
+        if lock is None:
+            others += 1
+        elif own is None:
+            own = lock
+        else:
+            os.close(lock)
+        if is_last:
+            return others, own
 
 
 def main() -> None:
@@ -88,9 +98,8 @@ def main() -> None:
         raise SystemExit(
             f"error: {n} GPUs are asked for, but {len(gpus)} can be seen; lower training.processes or resources.*.gpu"
         )
-    if len(gpus) > n or "CUDA_VISIBLE_DEVICES" not in os.environ:
-        chosen = claim(gpus, n, alone, Path(tempfile.gettempdir()) / f"arc-precision-gpus-{os.getuid()}")
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
+    chosen = claim(gpus, n, alone, Path(tempfile.gettempdir()) / f"arc-precision-gpus-{os.getuid()}")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
     os.execvp(command[0], command)
 
 

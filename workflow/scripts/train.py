@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--run-dir", type=Path, required=True, help="folder of the run")
     parser.add_argument("--declared", type=json.loads, required=True, help="primary outcome and collapse rule, kept")
     parser.add_argument("--workers", type=int, default=1, help="programs that run at once")
-    EngineMemory.add_arguments(parser)
+    EngineMemory.add_arguments(parser, percent=30)
     args = parser.parse_args()
     cfg = from_settings(TrainSlice, args.cfg)
 

@@ -102,8 +102,8 @@ class TrainingConfig(Section):
     )
     compile_layers: bool = Field(
         False,
-        description="torch.compile the trainer's decoder layers: a fifth less time in its passes at 8B, and fewer "
-        "roundings than without. Needs shared_prompt, and on a CPU, where it gains nothing, a C++ compiler.",
+        description="torch.compile the trainer's decoder layers: a sixth less time in its passes at 8B, and fewer "
+        "roundings than without. Needs shared_prompt and a C++ compiler.",
     )
     processes: int = Field(1, gt=0, description="Data-parallel processes of one run, one GPU each.")
     lora: LoraSettings = Field(default_factory=LoraSettings, description="The trained adapter.")

@@ -198,7 +198,8 @@ def _learning(settings: Settings, comparisons: list[Comparison], evaluation: lis
             sentences.append(f"{row.arm} is not measurably different from the base model ({interval}).")
     if sentences and len(sentences) == len(steps):
         return [
-            "No arm is measurably different from the base model: with so little learnt, precision had little to act on."
+            f"On {settings.primary_set} no arm is measurably different from the base model: with so little learnt "
+            "there, precision had little to act on."
         ]
     return sentences
 

@@ -38,9 +38,9 @@ class EngineMemory:
     kv_cache_bytes: int | None = None
 
     @staticmethod
-    def add_arguments(parser: ArgumentParser) -> None:
-        """The command line of scripts that start an engine."""
-        parser.add_argument("--gpu-memory-percent", type=int, default=85, help="share of the GPU's memory for vLLM")
+    def add_arguments(parser: ArgumentParser, percent: int = 85) -> None:
+        """The command line of scripts that start an engine; `percent` is the default share."""
+        parser.add_argument("--gpu-memory-percent", type=int, default=percent, help="share of the GPU's memory")
         parser.add_argument("--kv-cache-mb", type=int, help="memory of vLLM's keys and values, in place of the share")
 
     @classmethod
@@ -212,6 +212,7 @@ class VllmSampler:
             # the engine keeps weights in a packed form there, which only it knows how to renew
             self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
         else:
+            # in place, where captured graphs read them; weights of dense models need no processing
             self.llm.apply_model(lambda model: model.load_weights(weights))
         self.llm.reset_prefix_cache()
 
