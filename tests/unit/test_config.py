@@ -10,6 +10,7 @@ from arc_precision.config.document import SCHEMA_PATH, config_schema, config_yam
 from arc_precision.config.evaluation import SampleSlice
 from arc_precision.config.experiment import ConfigError, ExperimentConfig, load_experiment
 from arc_precision.config.training import TrainSlice
+from arc_precision.staleness.table import ON_A_GPU
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -41,7 +42,6 @@ def test_the_corrections_lie_over_the_notebooks_experiment():
     assert (before.sampling.top_p, after.sampling.top_p) == (0.95, 1.0)
 
 
-ON_GPU = {"device": "cuda", "evaluation": {"common_dtype": "float16"}}
 FAULTS = {
     "unknown key": (
         {"training": {"lerning_rate": 1e-4}},
@@ -91,7 +91,7 @@ FAULTS = {
         "arms.float16: training.compile_layers needs shared_prompt: true; write compile_layers: false",
     ),
     "merging into 4 bits": (
-        {**ON_GPU, "model": {"load_in_4bit": True}, "training": {"sync": "merge"}},
+        {**ON_A_GPU, "model": {"load_in_4bit": True}, "training": {"sync": "merge"}},
         "arms.float16: training.sync merge cannot merge into a base in 4 bits; write sync: adapter",
     ),
     "band": ({"perfectible": {"min_rate": 0.9}}, "perfectible: min_rate 0.9 is above max_rate 0.8; swap them"),

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "workflow" / "scripts" / "on_gpus.py"
+WORKFLOW = Path(__file__).parents[2] / "workflow"
 SHOW = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); input()"
 
 
@@ -13,10 +13,10 @@ class Command:
     """A command on `n` GPUs that says which it sees and waits to be ended."""
 
     def __init__(self, n: int, visible: str | None, folder: Path, company: str = "shared"):
-        env = {**os.environ, "TMPDIR": str(folder), "PATH": str(folder)}
+        env = {**os.environ, "PYTHONPATH": str(WORKFLOW), "TMPDIR": str(folder), "PATH": str(folder)}
         env.pop("CUDA_VISIBLE_DEVICES", None)
         self.process = subprocess.Popen(
-            [sys.executable, SCRIPT, str(n), company, sys.executable, "-c", SHOW],
+            [sys.executable, WORKFLOW / "scripts" / "on_gpus.py", str(n), company, sys.executable, "-c", SHOW],
             env=env if visible is None else {**env, "CUDA_VISIBLE_DEVICES": visible},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

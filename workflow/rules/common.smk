@@ -102,8 +102,9 @@ def engine_memory(kind):
     return flags + (f" --kv-cache-mb {kind.kv_cache_mb}" if kind.kv_cache_mb else "")
 
 
-def launcher(kind, n_gpus):
-    """How a script is started: on GPUs of its machine, where the pool has not chosen them."""
+def launcher(kind, n_gpus=None):
+    """How a script is started: on as many GPUs of its machine, those that its kind asks for unless said otherwise."""
+    n_gpus = gpus(kind) if n_gpus is None else n_gpus
     # Where what vLLM caches is bounded, others may be on the same GPU.
     company = "shared" if kind.kv_cache_mb else "alone"
     return (

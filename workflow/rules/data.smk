@@ -50,9 +50,7 @@ if experiment.perfectible.enabled:
             disk_mb=experiment.resources.sample.disk_mb,
             runtime=experiment.resources.sample.runtime,
             gpu=gpus(experiment.resources.sample),
-            launcher=launcher(
-                experiment.resources.sample, gpus(experiment.resources.sample)
-            ),
+            launcher=launcher(experiment.resources.sample),
             engine_memory=engine_memory(experiment.resources.sample),
             model=experiment.model.path,
         params:

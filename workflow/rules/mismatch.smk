@@ -18,9 +18,7 @@ rule audit_draw:
         disk_mb=experiment.resources.sample.disk_mb,
         runtime=experiment.resources.sample.runtime,
         gpu=gpus(experiment.resources.sample),
-        launcher=launcher(
-            experiment.resources.sample, gpus(experiment.resources.sample)
-        ),
+        launcher=launcher(experiment.resources.sample),
         engine_memory=engine_memory(experiment.resources.sample),
         model=experiment.model.path,
     params:
@@ -55,9 +53,7 @@ rule audit_trainer:
         disk_mb=experiment.resources.sample.disk_mb,
         runtime=experiment.resources.sample.runtime,
         gpu=gpus(experiment.resources.sample),
-        launcher=launcher(
-            experiment.resources.sample, gpus(experiment.resources.sample)
-        ),
+        launcher=launcher(experiment.resources.sample),
         model=experiment.model.path,
     params:
         cfg=audit_trainer_cfg,
@@ -91,9 +87,7 @@ rule audit_sampler:
         disk_mb=experiment.resources.sample.disk_mb,
         runtime=experiment.resources.sample.runtime,
         gpu=gpus(experiment.resources.sample),
-        launcher=launcher(
-            experiment.resources.sample, gpus(experiment.resources.sample)
-        ),
+        launcher=launcher(experiment.resources.sample),
         engine_memory=engine_memory(experiment.resources.sample),
         model=experiment.model.path,
     params:

@@ -45,9 +45,7 @@ rule pretrain:
         disk_mb=experiment.resources.pretrain.disk_mb,
         runtime=experiment.resources.pretrain.runtime,
         gpu=gpus(experiment.resources.pretrain),
-        launcher=launcher(
-            experiment.resources.pretrain, gpus(experiment.resources.pretrain)
-        ),
+        launcher=launcher(experiment.resources.pretrain),
     params:
         cfg=settings(experiment.pretrain),
         code=code("pretrain"),

@@ -1,107 +1,20 @@
 """Run a command on GPUs of this machine: `on_gpus.py N alone|shared COMMAND ...`.
 
-A command that is to be `alone` waits until N GPUs are free of commands that this user has started in this way, and
-keeps such commands away; a `shared` one goes to the N that hold the fewest, none of them alone. It sees its own GPUs
-only, in CUDA_VISIBLE_DEVICES. Where that variable is set, as in a job of a pool, the choice is among what it names. Not
-covered: what other programs and users do on the GPUs; turns: one that is to be alone may wait long behind others that
-share.
+It sees its own GPUs only, in CUDA_VISIBLE_DEVICES. Where that variable is set, as in a job of a pool, the choice is
+among what it names. Not covered: which command may share, which the rules decide.
 """
 
-import fcntl
 import os
-import subprocess
 import sys
-import tempfile
-import time
-from itertools import count
-from pathlib import Path
 
-WAIT_S = 1.0
-
-
-def visible_gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES says, or all GPUs of the machine by number."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [gpu for gpu in given.split(",") if gpu]
-    try:
-        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True).stdout
-    except FileNotFoundError:
-        listed = ""
-    n_gpus = sum(line.startswith("GPU ") for line in listed.splitlines())
-    if not n_gpus:
-        raise SystemExit("error: device: cuda, but nvidia-smi shows no GPU on this machine; write device: cpu")
-    return [str(i) for i in range(n_gpus)]
-
-
-def claim(gpus: list[str], n: int, alone: bool, folder: Path) -> list[str]:
-    """`n` of `gpus`, claimed until this process, or what it becomes, has ended; waits for them.
-
-    A claim is a lock on the GPU's file, exclusive or shared, and on a file `GPU.SLOT` of its own, by which they are
-    counted. The kernel gives locks up with their holder, however that ends.
-    """
-    folder.mkdir(mode=0o700, exist_ok=True)
-    told = False
-    while True:
-        with open(folder / "choosing", "w") as choosing:
-            fcntl.flock(choosing, fcntl.LOCK_EX)
-            locks = [(gpu, _lock(folder / gpu, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)) for gpu in gpus]
-            claims = [(*_take_slot(folder, gpu), lock, gpu) for gpu, lock in locks if lock is not None]
-            claims.sort(key=lambda claim: claim[0])
-            n_taken = n if len(claims) >= n else 0
-            for i, (_, slot_lock, lock, _) in enumerate(claims):
-                for file in (slot_lock, lock):
-                    if i < n_taken:
-                        os.set_inheritable(file, True)
-                    else:
-                        os.close(file)  # before others look
-        if n_taken:
-            return [gpu for *_, gpu in claims[:n]]
-        if not told:
-            print(f"waiting for {n} of GPUs {', '.join(gpus)}", file=sys.stderr, flush=True)
-            told = True
-        time.sleep(WAIT_S)
-
-
-def _lock(path: Path, kind: int) -> int | None:
-    """The locked file, or None where others hold a lock that excludes it."""
-    file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        return None
-    return file
-
-
-def _take_slot(folder: Path, gpu: str) -> tuple[int, int]:
-    """How many commands a GPU holds, and a locked slot of one's own."""
-    others, own = 0, None
-    for slot in count():
-        path = folder / f"{gpu}.{slot}"
-        is_last = not path.exists()
-        lock = _lock(path, fcntl.LOCK_EX)
-        if lock is None:
-            others += 1
-        elif own is None:
-            own = lock
-        else:
-            os.close(lock)
-        if is_last:
-            return others, own
+from arc_precision.cli import run
+from arc_precision.gpus import claim, visible_gpus
 
 
 def main() -> None:
     n, alone, command = int(sys.argv[1]), sys.argv[2] == "alone", sys.argv[3:]
-    gpus = visible_gpus()
-    if len(gpus) < n:
-        raise SystemExit(
-            f"error: {n} GPUs are asked for, but {len(gpus)} can be seen; lower training.processes or resources.*.gpu"
-        )
-    chosen = claim(gpus, n, alone, Path(tempfile.gettempdir()) / f"arc-precision-gpus-{os.getuid()}")
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(claim(visible_gpus(), n, alone))
     os.execvp(command[0], command)
 
 
-if __name__ == "__main__":
-    main()
+run(main)
