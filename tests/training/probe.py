@@ -2,8 +2,8 @@
 
     probe.py FOLDER SEED FIRST LAST SEGMENT [FAULT]
 
-FAULT is `no_sync` (the sampler never sees an update) or `reused_id` (every adapter comes under one id). Started as
-several processes, they share the batch.
+FAULT is `no_sync` (the sampler never sees an update), `reused_id` (every adapter comes under one id) or `all_cut` (every
+completion is cut, and masked out for it). Started as several processes, they share the batch.
 """
 
 import os
@@ -84,8 +84,9 @@ def main() -> None:
             "loss_type": "grpo",  # does not depend on how a batch is split
             "per_device_train_batch_size": 8 // processes,
             "processes": processes,
+            "mask_truncated_completions": fault == ["all_cut"],
         },
-        "sampling": {"max_completion_tokens": 16},
+        "sampling": {"max_completion_tokens": 2 if fault == ["all_cut"] else 16},
         "data": {"max_prompt_tokens": 192},
         "evaluation": {"every": segment},
         "audit": {"every": segment},

@@ -56,6 +56,12 @@ def test_a_stale_adapter_shows(fault, tmp_path):
     assert max(measured[1:]) > 1e-3
 
 
+def test_where_no_token_counts_there_is_no_entropy_rather_than_none_left(tmp_path):
+    (row,) = rows(probe(tmp_path, 0, 0, 1, 1, "all_cut"))
+    assert row["truncated_share"] == 1 and row["mismatch/token_count"] == 0
+    assert row["entropy"] is None and row["clip_ratio"] is None
+
+
 def test_two_segments_give_what_one_gives(whole, tmp_path):
     probe(tmp_path, 0, 0, 2, 2)
     probe(tmp_path, 0, 2, 4, 2)

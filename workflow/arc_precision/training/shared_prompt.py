@@ -110,7 +110,8 @@ def _transformers_model(model: torch.nn.Module) -> PreTrainedModel:
     return next(module for module in model.modules() if isinstance(module, PreTrainedModel))
 
 
-@dataclass(frozen=True)
+# Not frozen, and neither is Layout: torch 2.11 compiles anew for every value of a frozen dataclass's fields.
+@dataclass
 class Spans:
     """Pairs of slices of a packed sequence: queries `[query[i], query[i+1])` attend to keys `[key[i], key[i+1])`."""
 
@@ -133,7 +134,7 @@ class Spans:
                 yield slice(*self.query[i : i + 2]), slice(*self.key[i : i + 2])
 
 
-@dataclass(frozen=True)
+@dataclass
 class Layout:
     """What attention needs to know of a packed sequence of T tokens, the first `n_prefix_tokens` of them prefixes."""
 
