@@ -5,7 +5,7 @@
 
 A card holds four things (GB = 1e9 bytes):
 
-    trainer   what PyTorch allocates at the peak of a step of one group: the sides and the model are those of `step.py`
+    trainer   what PyTorch reserves at the peak of a step of one group: the sides and the model are those of `step.py`
               (bfloat16, LoRA r=1 on all linear layers, gradient checkpointing, the prompt of the group computed once)
     engine    vLLM's copy of the weights, in 16 bits whatever the trainer's are, and the keys and values of the group,
               of its prompt once (prefix caching); computed. Its activations and CUDA graphs: --engine-overhead-gb,
@@ -173,7 +173,7 @@ class Bench:
 
     def fit(self, points: list[dict]) -> dict:
         features = np.array([self.features(p["prompt_tokens"], p["group"]) for p in points], dtype=float)
-        peaks = np.array([p["peak_allocated_gb"] for p in points])
+        peaks = np.array([p["peak_reserved_gb"] for p in points])
         scale = features.max(0)  # so that no column is lost beside the others
         self.coefficients = np.linalg.lstsq(features / scale, peaks, rcond=None)[0] / scale
         free, total = torch.cuda.mem_get_info()
