@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from synthetic import random_task, task_json, write_barc_file
+from synthetic import chat_tokenizer, random_task, task_json, write_barc_file
+from transformers import AutoTokenizer
 
 from arc_precision.config.data import (
     ArcJsonSource,
@@ -23,7 +24,7 @@ from arc_precision.config.data import (
 )
 from arc_precision.contracts.parquet import read_rows
 from arc_precision.contracts.tasks import TASKS, task_of_row
-from arc_precision.prompts import DslPrompts
+from arc_precision.prompts import DslPrompts, TokenizedPrompts, barc_question
 from arc_precision.tasks import barc
 from arc_precision.tasks.augment import Augmentation
 from arc_precision.tasks.canonical import canonical_key
@@ -302,6 +303,21 @@ def test_evaluation_set_without_any_task_left(tmp_path):
         _evaluation(source, keys, tmp_path / "rows.parquet", held_out=False, max_prompt_tokens=2)
 
 
+def test_script_writes_the_prompts_of_the_tokenizer(tmp_path):
+    """The script's own process has no PyTorch, which changes nothing about a tokenizer."""
+    tasks = _some_tasks(3)
+    chat_tokenizer([barc_question(task, 0) for task in tasks]).save_pretrained(tmp_path)
+    exact = TokenizedPrompts("barc", AutoTokenizer.from_pretrained(tmp_path), 10_000)
+    path = _tasks_file(tmp_path / "tasks.json", tasks).path
+    settings = ['prompt="barc"', 'sources.mine.kind="arc_json"', 'sources.mine.path="digest"']
+    settings += ['data.train_on=["mine"]', "data.max_prompt_tokens=10000"]
+    done = _run_script(tmp_path, settings, path)
+    assert done.returncode == 0, done.stderr
+    rows = list(read_rows(tmp_path / "rows.parquet", TASKS))
+    assert len(rows) == 3
+    assert all((row["prompt"], row["prompt_tokens"]) == exact(task_of_row(row), row["test_index"]) for row in rows)
+
+
 def test_script_ends_in_one_sentence(tmp_path):
     """A fault of the data: exit status 1, the sentence, no traceback; and from two processes as well."""
     from arc_precision.tasks.tokenizer import save_tokenizer
@@ -309,13 +325,18 @@ def test_script_ends_in_one_sentence(tmp_path):
     save_tokenizer(tmp_path)
     (tmp_path / "cut.json.gz").write_bytes(b"\x1f\x8b\x08")
     settings = ['prompt="dsl"', 'sources.mine.kind="barc"', 'sources.mine.path="digest"', 'data.train_on=["mine"]']
-    command = [sys.executable, SCRIPTS / "train_candidates.py", "--model", tmp_path, "--workers", "2"]
-    command += ["--cfg", *settings]
-    command += ["--paths", json.dumps({"mine": str(tmp_path / "cut.json.gz")})]
-    command += ["--output", tmp_path / "rows.parquet", "--manifest", tmp_path / "rows.json"]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}
-    done = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True)
+    done = _run_script(tmp_path, settings, tmp_path / "cut.json.gz")
     assert done.returncode == 1
     assert "error: " in done.stderr.splitlines()[-1]
     assert "cut.json.gz: breaks off after 0 tasks" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def _run_script(folder, settings, source):
+    """train_candidates.py with two processes, the tokenizer in the folder, and one source."""
+    command = [sys.executable, SCRIPTS / "train_candidates.py", "--model", folder, "--workers", "2"]
+    command += ["--cfg", *settings]
+    command += ["--paths", json.dumps({"mine": str(source)})]
+    command += ["--output", folder / "rows.parquet", "--manifest", folder / "rows.json"]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}
+    return subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True)

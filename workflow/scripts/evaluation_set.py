@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from arc_precision.cli import run
+from arc_precision.cli import hide_torch, run
 from arc_precision.config.base import from_settings
 from arc_precision.config.data import EvaluationSetSlice, located
 from arc_precision.prompts import prompt_writer
@@ -13,6 +13,7 @@ from arc_precision.tasks.rows import read_canonical_keys, scratch_folder, write_
 
 def main() -> None:
     """Parse arguments, write the Parquet file and its manifest."""
+    hide_torch()
     from transformers import AutoTokenizer  # not in the processes that import this module to work for it
 
     parser = argparse.ArgumentParser(description=__doc__)
