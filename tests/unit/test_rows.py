@@ -43,7 +43,7 @@ WRITE_PROMPT = DslPrompts(100_000)
 
 @pytest.fixture
 def barc_source(tmp_path, monkeypatch):
-    monkeypatch.setattr(barc, "CHUNK_BYTES", 50_000)
+    monkeypatch.setattr(barc, "CHUNK_BYTES", 8_000)
     monkeypatch.setattr(barc, "READ_BYTES", 500)
     write_barc_file(tmp_path / "barc.json.gz", 40, seed=0, min_side=2, max_side=15)
     return BarcSource(kind="barc", path=str(tmp_path / "barc.json.gz"))
