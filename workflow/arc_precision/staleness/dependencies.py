@@ -31,9 +31,9 @@ def source_files(script: Path, library: Path = LIBRARY) -> list[Path]:
         path = queue.pop()
         if path not in seen:
             seen.add(path)
-            source = path.read_text()
-            queue += [file for name in _imports(source) for file in _module_files(name, library)]
-            for place in _runs_elsewhere(source):
+            imports, places = _names(path.read_text())
+            queue += [file for name in imports for file in _module_files(name, library)]
+            for place in places:
                 queue += sorted((library / place).glob("*.py")) or [library / place]
     return sorted(seen)
 
@@ -43,7 +43,7 @@ def imported_packages(files: list[Path]) -> set[str]:
     names = {
         name.split(".")[0]
         for path in files
-        for name in _imports(path.read_text())
+        for name in _names(path.read_text())[0]
         if not (path.parent / f"{name.split('.')[0]}.py").exists()  # its neighbour, where a folder is run as a program
     }
     return names - sys.stdlib_module_names - {PACKAGE}
@@ -112,16 +112,21 @@ def digest(values: dict[str, str]) -> str:
 
 
 @cache
-def _imports(source: str) -> tuple[str, ...]:
-    names = []
+def _names(source: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a module imports, and its `RUNS_ELSEWHERE`."""
+    names: list[str] = []
+    places: tuple[str, ...] = ()
     for node in _statements(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            if node.level:
+        match node:
+            case ast.Import():
+                names += [alias.name for alias in node.names]
+            case ast.ImportFrom(level=0):
+                names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            case ast.ImportFrom():
                 raise ValueError(f"relative import of {node.module}; write it in full, starting with {PACKAGE}")
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(names)
+            case ast.Assign(targets=[ast.Name(id="RUNS_ELSEWHERE")]):
+                places = ast.literal_eval(node.value)
+    return tuple(names), places
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
@@ -130,14 +135,6 @@ def _statements(node: ast.AST) -> Iterator[ast.AST]:
         if isinstance(child, (ast.stmt, ast.excepthandler, ast.match_case)):
             yield child
             yield from _statements(child)
-
-
-@cache
-def _runs_elsewhere(source: str) -> tuple[str, ...]:
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "RUNS_ELSEWHERE":
-            return ast.literal_eval(node.value)
-    return ()
 
 
 def _module_files(name: str, library: Path) -> list[Path]:
