@@ -5,8 +5,8 @@
 Each run is the workflow's own `train` rule with the settings of experiments/arc25-iteration35.yaml in bfloat16, but for
 shorter completions, fewer tasks and a 32-bit optimizer, started by Snakemake on GPUs that the workflow chooses. Model
 and tasks are those that the experiment names (benchmarks/full_size_inputs.py makes up both). The seconds of a step are
-the run's own. A run on two GPUs takes two prompts a step and half the steps, so every run sees the same prompts; those of
-the first ones warm up. Not covered: the start of a run, evaluation.
+the run's own. A run on two GPUs takes two prompts a step and half the steps, so every run sees the same prompts; the
+first ones warm up. Not covered: the start of a run, evaluation.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     probe.py FOLDER SEED FIRST LAST SEGMENT [FAULT]
 
-FAULT is `no_sync` (the sampler never sees an update), `reused_id` (every adapter comes under one id) or `all_cut` (every
-completion is cut, and masked out for it). Started as several processes, they share the batch.
+FAULT is `no_sync` (the sampler never sees an update), `reused_id` (every adapter comes under one id) or `all_cut`
+(every completion is cut, and masked out for it). Started as several processes, they share the batch.
 """
 
 import os
