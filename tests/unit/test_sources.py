@@ -154,6 +154,31 @@ def test_barc_in_any_order_of_keys_and_with_odd_names(barc_file, small_chunks):
     assert _as_json(load_source(_rewritten(barc_file, json.dumps(odd)))) == odd
 
 
+@pytest.mark.parametrize("read_bytes", [13, 500])
+def test_barc_with_a_few_odd_names_and_blanks(barc_file, small_chunks, monkeypatch, read_bytes):
+    monkeypatch.setattr(barc, "READ_BYTES", read_bytes)
+    names = {3: 'a " b', 4: "back\\ slash\\\\", 11: "caf\u00e9 \n", 20: '\\" }, "'}
+    content = json.loads(gzip.open(barc_file).read())
+    odd = {names.get(i, name): task for i, (name, task) in enumerate(content.items())}
+    assert _as_json(load_source(_rewritten(barc_file, json.dumps(odd, indent=1)))) == odd
+
+
+def test_barc_with_blanks_behind_an_escape_in_compact_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(barc, "CHUNK_BYTES", 1)
+    pair = '{"input":[[1,2],\n[3,4]],"output":[[5,6],\n[7,8]\n]}'
+    text = f'{{"caf\\u00e9":{{"train":[{pair}],"test":[{pair}]}},"b":{{"train":[{pair}],"test":[{pair}]}}}}'
+    assert _as_json(load_source(_rewritten(tmp_path / "any", text))) == json.loads(text)
+
+
+@pytest.mark.parametrize("key", ["input", "output"])
+@pytest.mark.parametrize("value", ["[]", "[[]]", "5", "null", "{}", '"x"'])
+def test_barc_with_what_is_no_grid_is_refused(tmp_path, key, value):
+    pair = {"input": "[[1]]", "output": "[[2]]"} | {key: value}
+    pairs = "[" + "{" + ",".join(f'"{name}":{grid}' for name, grid in pair.items()) + "}]"
+    with pytest.raises(ValueError, match="task x"):
+        list(load_source(_rewritten(tmp_path / "any", f'{{"x":{{"train":{pairs},"test":{pairs}}}}}')))
+
+
 def test_barc_with_blanks_in_names(barc_file, small_chunks):
     content = json.loads(gzip.open(barc_file).read())
     spaced = {f" a task  named {name}": task for name, task in content.items()}

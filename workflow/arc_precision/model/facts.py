@@ -24,7 +24,7 @@ def weight_facts(files: Iterable[Path]) -> dict[str, Any]:
             for name in tensors.keys():
                 tensor = tensors.get_tensor(name)
                 parameters[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
-                wide = torch.promote_types(tensor.dtype, torch.float32)
+                wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
                 # in pieces that stay in the processor's cache: eight billion parameters take seconds, not minutes
                 for piece in tensor.flatten().split(CACHED_VALUES):
                     half = piece.to(torch.float16)

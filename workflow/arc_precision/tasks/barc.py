@@ -108,19 +108,25 @@ def _object_text(path: Path) -> Iterator[bytes]:
 def _without_blanks(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """The blocks without the blanks outside of strings: nearly all of the text, where it is indented as BARC's is.
 
-    Once there is a backslash, which may hide the end of a string, everything stays as it is. Where a comma is missing,
-    digits come together that stood apart; two of them are no colour, so the task is refused all the same.
+    A block with a backslash, which may hide the end of a string, stays as it is. What was no JSON can become some by
+    this, but a row that lacks a comma cannot: its digits come together to what is no colour.
     """
     in_string = False
+    escape = b""  # a backslash at a block's end, which belongs to the sign that follows
     for block in blocks:
+        block = escape + block
+        escape = b""
         if b"\\" in block:
-            yield block
-            yield from blocks
-            return
+            unescaped = re.sub(rb"\\.", b"", block, flags=re.DOTALL)
+            escape = b"\\" if unescaped.endswith(b"\\") else b""
+            yield block.removesuffix(escape)
+            in_string ^= unescaped.count(b'"') % 2
+            continue
         words = block.split(b'"')  # what stands inside quotation marks and between them, in turn
         words[in_string::2] = [word.translate(None, _BLANKS) for word in words[in_string::2]]
         yield b'"'.join(words)
         in_string ^= len(words) % 2 == 0
+    yield escape
 
 
 def _unzipped(path: Path) -> Iterator[bytes]:
@@ -209,8 +215,10 @@ def _parse_pairs(stream: Iterator[tuple[bytes, bytes]]) -> tuple[list[Pair], byt
 def _parse_grid(text: bytes) -> Grid | None:
     """The grid that compact JSON spells in full, or None."""
     width = (text.find(b"]") - 1) // 2
+    if not 0 < width <= MAX_SIDE:
+        return None
     height = (len(text) - 1) // (2 * width + 2)
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+    if not 0 < height <= MAX_SIDE:
         return None
     if text.translate(_DIGITS_TO_ZERO) != _zeros(height, width):
         return None

@@ -40,7 +40,7 @@ SCHEMA_VERSION = 1
 
 ROW_GROUP_ROWS = 500
 CHUNKS_AHEAD = 8
-"""Chunks per process that may be read before their rows are written; each is a few MB."""
+"""Chunks per process that may be read before their rows are written; each is about one MB."""
 
 WritePrompt = Callable[[Task, int], tuple[str, int]]
 """A task and the index of a test pair to the prompt's text and its length in tokens."""
@@ -261,7 +261,7 @@ def make_table(source: str, tasks: list[Task], recipe: Recipe) -> tuple[pa.Table
     lengths: list[int] = []
     kept: list[Task] = []
     columns: dict[str, list] = {name: [] for name in TASKS.names if name not in ("train", "test")}
-    for task, canonical in zip(tasks, canonical_keys(tasks) if tasks else [], strict=True):
+    for task, canonical in zip(tasks, canonical_keys(tasks), strict=True):
         for k in range(recipe.augmentations):
             row, augmentation, test_index = _augment(source, task, recipe, k)
             prompt, n_tokens = recipe.write_prompt(row, test_index)
