@@ -85,10 +85,12 @@ def config(args: argparse.Namespace, steps: int) -> dict:
 
 
 def summary(timing: Path, prompts_per_step: int) -> dict:
-    """Completions a second, and mean seconds of a step and its phases, over the steps after those that warm up."""
+    """Over the steps after those that warm up: completions a second, length of each step's prompts, mean seconds."""
     steps = [json.loads(line) for line in timing.read_text().splitlines()][WARM_UP_PROMPTS // prompts_per_step :]
     means = {key: statistics.mean(step[key] for step in steps) for key in steps[0] if key.endswith("_s")}
-    return {"completions_per_s": prompts_per_step * GENERATIONS / means["step_s"], **means}
+    completions = prompts_per_step * GENERATIONS
+    prompt_tokens = [step["prompt_tokens"] / completions for step in steps]
+    return {"completions_per_s": completions / means["step_s"], "prompt_tokens": prompt_tokens, **means}
 
 
 if __name__ == "__main__":

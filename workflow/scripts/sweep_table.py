@@ -49,7 +49,8 @@ def main() -> None:
     print(table.sort_values(["setting", "dtype"]).to_string(index=False, float_format="%.4f"))
     print("\nReward at the end, mean of the dtypes:\n" + both.to_string(float_format="%.3f"))
     if args.output:
-        args.output.write_text(json.dumps({"window_steps": args.window, "runs": rows}, indent=1) + "\n")
+        runs = json.loads(table.to_json(orient="records"))
+        args.output.write_text(json.dumps({"window_steps": args.window, "runs": runs}, indent=1) + "\n")
 
 
 run(main)

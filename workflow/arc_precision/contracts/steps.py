@@ -24,7 +24,7 @@ STEP = {
     "grad_norm": "Norm of the gradient before clipping, after unscaling; null where it is not finite.",
     "kl_base": "k3 estimate of the KL to the base model, per token, in nats; null with beta 0 or if no token counts.",
     "entropy": "Mean entropy of the policy at the sampled positions, in nats; null if no token counts.",
-    "clip_ratio": "Share of tokens whose policy ratio was clipped; null if no token counts.",
+    "clip_ratio": "Share of tokens whose policy ratio was clipped; null if no token counts or the loss does not clip.",
     "loss_scale": "float16's loss scale; null in other dtypes.",
     "skipped": "True when the update was skipped because of an overflow.",
     "nonfinite": "True when loss or gradient norm is not finite.",
