@@ -1,0 +1,62 @@
+"""How long Snakemake plans an experiment of 3 arms, 5 seeds, 20 checkpoints and 3 evaluation sets, nothing of it done.
+
+    python benchmarks/plan.py --output benchmarks/results/plan.json
+
+In turns, so that other work on the machine hits all alike: `snakemake -n`, which says of each job why it would run;
+`snakemake -n -q`, which counts them; and `snakemake --version`, which only starts. Not covered: plans of half-finished
+experiments, for which Snakemake also reads what it noted of each file.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from origin import origin
+from yaml import safe_dump
+
+EXPERIMENT = {
+    "experiment": "plan-benchmark",
+    "max_steps": 200,
+    "run_arms": ["float16", "bfloat16", "float32"],
+    "seeds": [0, 1, 2, 3, 4],
+    "evaluate_on": ["arc-agi-1-training", "arc-agi-1-evaluation", "generated-held-out"],
+    "evaluation": {"every": 10},
+    "audit": {"every": 200},
+}
+COMMANDS = {"-n": ["-n"], "-n -q": ["-n", "-q"], "--version": ["--version"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--output", type=Path)
+    args = parser.parse_args()
+
+    seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        safe_dump(EXPERIMENT, file)
+        file.flush()
+        for _ in range(args.repeats):
+            for name, options in COMMANDS.items():
+                start = time.perf_counter()
+                done = subprocess.run(
+                    ["snakemake", *options, "--configfile", file.name], check=True, capture_output=True, text=True
+                )
+                seconds[name].append(time.perf_counter() - start)
+                if name == "-n":
+                    jobs = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("total"))
+    print(f"{jobs} jobs")
+    for name, values in seconds.items():
+        median, under = statistics.median(values), sum(value < 5 for value in values)
+        print(f"snakemake {name}: {min(values):.2f} to {max(values):.2f} s, median {median:.2f}, {under} under 5 s")
+    if args.output:
+        record = {**origin("snakemake", "pydantic"), "jobs": int(jobs), "seconds": seconds}
+        args.output.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
