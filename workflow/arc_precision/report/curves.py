@@ -32,7 +32,7 @@ PANELS = (
     _Panel("grad_norm", "Gradient norm", log=True, text="Norm of the gradient before clipping, after unscaling."),
     _Panel("loss_scale", "Loss scale", log=True, text="Loss scale of float16 training; other dtypes have none."),
     _Panel("skipped", "Skipped updates", "share of steps", text="Updates skipped because of an overflow."),
-    _Panel("entropy", "Entropy", "nats per token"),
+    _Panel("entropy", "Entropy", "nats per token", text="Mean entropy of the policy at the sampled positions."),
     _Panel(
         "kl_base",
         "KL to the base model",
