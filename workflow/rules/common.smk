@@ -40,7 +40,7 @@ HASHES = dependencies.Hashes(Path(".snakemake/arc-precision/sha256.json"))
 
 # A plan of thousands of jobs is live objects throughout; looking through them for garbage again and again takes time.
 gc.set_threshold(1_000_000, 50, 100)
-# Nor need they be taken apart one by one when the program ends: of 2,000 jobs that is a second.
+# Nor need they be taken apart one by one when the program ends.
 atexit.register(gc.freeze)
 
 # Libraries warn at every start of matters that only they can change.

@@ -115,7 +115,6 @@ def _without_blanks(blocks: Iterator[bytes]) -> Iterator[bytes]:
     escape = b""  # a backslash at a block's end, which belongs to the sign that follows
     for block in blocks:
         block = escape + block
-        escape = b""
         if b"\\" in block:
             unescaped = re.sub(rb"\\.", b"", block, flags=re.DOTALL)
             escape = b"\\" if unescaped.endswith(b"\\") else b""
