@@ -36,7 +36,9 @@ RESULTS = f"results/{experiment.experiment}"
 STACK = "gpu" if experiment.device == "cuda" else "cpu"
 ENVIRONMENT = str(ROOT / "envs" / f"{STACK}.yaml")
 REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
+# What is known of files by their content, from one start to the next.
 HASHES = dependencies.Hashes(Path(".snakemake/arc-precision/sha256.json"))
+SOURCES = dependencies.Sources(LIBRARY, Path(".snakemake/arc-precision/imports.json"))
 
 # A plan of thousands of jobs is live objects throughout; looking through them for garbage again and again takes time.
 gc.set_threshold(1_000_000, 50, 100)
@@ -76,22 +78,22 @@ def refuse_full_disk():
 @cache
 def sources(name):
     """The script of a stage and every module that it imports."""
-    return dependencies.source_files(SCRIPTS / f"{name}.py", LIBRARY)
+    return SOURCES.files(SCRIPTS / f"{name}.py")
 
 
 def code(name):
     """The source files of a stage, so that an edit reruns the stages that import it and no other."""
-    return dependencies.source_lines(sources(name), ROOT)
+    return SOURCES.lines(sources(name), ROOT)
 
 
 def pins(name):
     """Versions of the packages of a stage."""
-    return dependencies.pin_lines(sources(name), REQUIREMENTS)
+    return SOURCES.pin_lines(sources(name), REQUIREMENTS)
 
 
 def digest_lines(files):
     """`name=SHA-256` of big files, hashed once."""
-    return [f"{name}={sha256}" for name, sha256 in HASHES.of_all(files).items()]
+    return tuple(f"{name}={sha256}" for name, sha256 in HASHES.of_all(files).items())
 
 
 def gpus(kind):

@@ -10,100 +10,140 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 PACKAGE = "arc_precision"
 LIBRARY = Path(__file__).parents[1]
 
+# What an earlier version of this file has read from a module does not count.
+_PARSER = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
 # Import names that differ from the name of the distribution.
 DISTRIBUTIONS = {"yaml": "pyyaml", "PIL": "pillow", "vllm": "vllm"}
 
 
-def source_files(script: Path, library: Path = LIBRARY) -> list[Path]:
-    """The script and every module of the library that it imports, directly or not, sorted.
+@dataclass(frozen=True)
+class _Module:
+    digest: str  # SHA-256, in hex
+    files: list[Path]  # of the library, that it imports or runs
+    packages: set[str]  # third-party ones that it imports
 
-    A module that runs other files in processes of their own names them (or their folder) in `RUNS_ELSEWHERE`.
-    """
-    seen: set[Path] = set()
-    queue = [script]
-    while queue:
-        path = queue.pop()
-        if path not in seen:
-            seen.add(path)
-            imports, places = _names(path.read_text())
-            queue += [file for name in imports for file in _module_files(name, library)]
+
+class Sources:
+    """Source files and what they import. `store`: where that is remembered, by content, so that each is parsed once."""
+
+    def __init__(self, library: Path = LIBRARY, store: Path | None = None) -> None:
+        self._library = library
+        self._store = _Store(store)
+        self._modules: dict[Path, _Module] = {}
+
+    def files(self, script: Path) -> list[Path]:
+        """The script and every module of the library that it imports, directly or not, sorted.
+
+        A module that runs other files in processes of their own names them (or their folder) in `RUNS_ELSEWHERE`.
+        """
+        seen: set[Path] = set()
+        queue = [script]
+        while queue:
+            path = queue.pop()
+            if path not in seen:
+                seen.add(path)
+                queue += self._module(path).files
+        self._store.save()
+        return sorted(seen)
+
+    def lines(self, files: list[Path], root: Path) -> tuple[str, ...]:
+        """`path=digest` of each of a stage's `files`; an edit changes exactly one line."""
+        return tuple(f"{path.relative_to(root)}={self._module(path).digest[:12]}" for path in files)
+
+    def packages(self, files: list[Path]) -> set[str]:
+        """Top-level names of the third-party packages that a script and its library modules import."""
+        return set().union(*(self._module(path).packages for path in files))
+
+    def pin_lines(self, files: list[Path], requirements: Path) -> tuple[str, ...]:
+        """`package==version` of each package that a stage's `files` import, and a digest of all that these need.
+
+        The requirements file says with `# via` comments which package needs which.
+
+        Raises:
+            ValueError: an imported package has no pin.
+        """
+        versions, needs = _read_pins(requirements.read_text())
+        imported = {_distribution(name, versions) for name in self.packages(files)}
+        if missing := imported - versions.keys():
+            raise ValueError(f"{requirements}: no pin for {', '.join(sorted(missing))}; see `make lock`")
+        needed, queue = set(imported), sorted(imported)
+        while queue:
+            for name in needs.get(queue.pop(), ()):
+                if name not in needed:
+                    needed.add(name)
+                    queue.append(name)
+        others = {name: versions[name] for name in needed - imported}
+        return (*(f"{name}=={versions[name]}" for name in sorted(imported)), f"needed packages={digest(others)[:12]}")
+
+    def _module(self, path: Path) -> _Module:
+        if path not in self._modules:
+            source = path.read_bytes()
+            digest = hashlib.sha256(source).hexdigest()
+            key = f"{digest} {_PARSER}"
+            if key not in self._store.values:
+                self._store.keep(key, _parsed(source))
+            names, places = self._store.values[key]
+            files = [file for name in names for file in _module_files(name, self._library)]
             for place in places:
-                queue += sorted((library / place).glob("*.py")) or [library / place]
-    return sorted(seen)
-
-
-def imported_packages(files: list[Path]) -> set[str]:
-    """Top-level names of the third-party packages that a script and its library modules import."""
-    names = {
-        name.split(".")[0]
-        for path in files
-        for name in _names(path.read_text())[0]
-        if not (path.parent / f"{name.split('.')[0]}.py").exists()  # its neighbour, where a folder is run as a program
-    }
-    return names - sys.stdlib_module_names - {PACKAGE}
-
-
-def source_lines(files: list[Path], root: Path) -> list[str]:
-    """`path=digest` of each of a stage's `source_files`; an edit changes exactly one line."""
-    return [f"{path.relative_to(root)}={hashlib.sha256(path.read_bytes()).hexdigest()[:12]}" for path in files]
-
-
-def pin_lines(files: list[Path], requirements: Path) -> list[str]:
-    """`package==version` of each package that a stage's `source_files` import, and a digest of all that these need.
-
-    The requirements file says with `# via` comments which package needs which.
-
-    Raises:
-        ValueError: an imported package has no pin.
-    """
-    versions, needs = _read_pins(requirements.read_text())
-    imported = {_distribution(name, versions) for name in imported_packages(files)}
-    if missing := imported - versions.keys():
-        raise ValueError(f"{requirements}: no pin for {', '.join(sorted(missing))}; see `make lock`")
-    needed, queue = set(imported), sorted(imported)
-    while queue:
-        for name in needs.get(queue.pop(), ()):
-            if name not in needed:
-                needed.add(name)
-                queue.append(name)
-    others = {name: versions[name] for name in needed - imported}
-    return [*(f"{name}=={versions[name]}" for name in sorted(imported)), f"needed packages={digest(others)[:12]}"]
+                files += sorted((self._library / place).glob("*.py")) or [self._library / place]
+            packages = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {PACKAGE}
+            # Where a folder is run as a program, its modules import their neighbours by name.
+            packages = {name for name in packages if not (path.parent / f"{name}.py").exists()}
+            self._modules[path] = _Module(digest, files, packages)
+        return self._modules[path]
 
 
 class Hashes:
     """SHA-256 of files, remembered by size, modification time and inode so that 16 GB are read once."""
 
     def __init__(self, store: Path) -> None:
-        self._store = store
-        self._known: dict[str, list] = json.loads(store.read_text()) if store.exists() else {}
+        self._store = _Store(store)
 
     def of(self, path: Path) -> str:
         """SHA-256 of one file, in hex."""
         stat = path.stat()
         fingerprint = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-        known = self._known.get(str(path))
+        known = self._store.values.get(str(path))
         if known is None or known[:3] != fingerprint:
             with open(path, "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            self._known[str(path)] = known = [*fingerprint, digest]
-            self._save()
+            known = [*fingerprint, digest]
+            self._store.keep(str(path), known)
+            self._store.save()
         return known[3]
 
     def of_all(self, paths: Iterable[Path]) -> dict[str, str]:
         """SHA-256 of several files by file name."""
         return {path.name: self.of(path) for path in sorted(paths)}
 
-    def _save(self) -> None:
-        self._store.parent.mkdir(parents=True, exist_ok=True)
-        new = self._store.with_suffix(f".{os.getpid()}")  # several jobs may read the Snakefile at once
-        new.write_text(json.dumps(self._known, indent=1, sort_keys=True))
-        new.replace(self._store)
+
+class _Store:
+    """Values that are kept in a JSON file. In memory alone where no file is named."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.values: dict[str, list] = json.loads(path.read_text()) if path and path.exists() else {}
+        self._unsaved = False
+
+    def keep(self, key: str, value: list) -> None:
+        self.values[key] = value
+        self._unsaved = True
+
+    def save(self) -> None:
+        if self._path and self._unsaved:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            new = self._path.with_suffix(f".{os.getpid()}")  # several jobs may read the Snakefile at once
+            new.write_text(json.dumps(self.values, indent=1, sort_keys=True))
+            new.replace(self._path)
+            self._unsaved = False
 
 
 def digest(values: dict[str, str]) -> str:
@@ -111,8 +151,7 @@ def digest(values: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-@cache
-def _names(source: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _parsed(source: bytes) -> list[list[str]]:
     """What a module imports, and its `RUNS_ELSEWHERE`."""
     names: list[str] = []
     places: tuple[str, ...] = ()
@@ -126,7 +165,7 @@ def _names(source: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
                 raise ValueError(f"relative import of {node.module}; write it in full, starting with {PACKAGE}")
             case ast.Assign(targets=[ast.Name(id="RUNS_ELSEWHERE")]):
                 places = ast.literal_eval(node.value)
-    return tuple(names), places
+    return [names, list(places)]
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:

@@ -127,11 +127,11 @@ def _reasons(reason: Any, job: Any, persistence: Any) -> Iterator[str]:
 
 
 def _lines(params: Sequence[str]) -> set[str]:
-    """The `key=value` lines of recorded params: each is the representation of a list of lines."""
+    """The `key=value` lines of recorded params: each is the representation of several lines."""
     lines: set[str] = set()
     for text in params:
         value = ast.literal_eval(text)
-        lines.update(value if isinstance(value, list) else [value])
+        lines.update([value] if isinstance(value, str) else value)
     return lines
 
 
