@@ -158,9 +158,11 @@ function curve(key) {
   const axes = new Map(report.curves.axes.map((axis) => [`${axis.arm}/${axis.seed}`, axis]));
   const series = [];
   const byStep = state.xAxis === "step";
+  // Where every value is 0 a log axis would be empty.
+  const log = panel.log && panel.runs.some((run) => run.value.some((value) => value > 0));
   for (const arm of panel.arms.filter((candidate) => shown(candidate.arm))) {
     if (!byStep || !arm.step.length) continue;
-    const clean = (values) => values.map((value) => positive(value, panel.log));
+    const clean = (values) => values.map((value) => positive(value, log));
     const [mean, low, high] = [arm.mean, arm.low, arm.high].map(clean);
     if (Math.max(...arm.n_seeds) > 1) series.push(band(arm.arm, arm.step, low, high));
     const onsets = report.collapse.runs.filter((run) => run.arm === arm.arm && run.onset_step !== null);
@@ -185,14 +187,14 @@ function curve(key) {
       symbol: "none",
       lineStyle: { color: armColour(run.arm), width: byStep ? 0.9 : 1.6, opacity: byStep ? 0.55 : 0.9, type: armDash(run.arm) },
       itemStyle: { color: armColour(run.arm) },
-      data: axis.map((x, i) => [x, positive(run.value[i], panel.log)]),
+      data: axis.map((x, i) => [x, positive(run.value[i], log)]),
     });
   }
   const words = { step: "step", applied_steps: "applied update", hours: "hours" };
   const option = frame({
     ...zoomable,
     xAxis: { ...stepAxis, name: words[state.xAxis], minInterval: state.xAxis === "hours" ? 0 : 1 },
-    yAxis: { type: panel.log ? "log" : "value", scale: true, axisLabel: { formatter: panel.log ? plain : tick } },
+    yAxis: { type: log ? "log" : "value", scale: true, axisLabel: { formatter: log ? plain : tick } },
     series,
   });
   option.tooltip.formatter = (items) => {
