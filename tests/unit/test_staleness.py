@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from arc_precision.staleness.dependencies import Hashes, Sources
+from arc_precision.staleness.dependencies import Hashes, SourceCode
 
 ROOT = Path(__file__).parents[2]
 CPU = ROOT / "envs" / "requirements-cpu.txt"
-SOURCES = Sources()
+SOURCE_CODE = SourceCode()
 
 
 def names(script):
     library = ROOT / "workflow" / "arc_precision"
-    files = SOURCES.files(ROOT / "workflow" / "scripts" / f"{script}.py")
+    files = SOURCE_CODE.files(ROOT / "workflow" / "scripts" / f"{script}.py")
     return {str(file.relative_to(library)) for file in files if file.is_relative_to(library)}
 
 
@@ -30,19 +30,19 @@ def test_stages_import_their_own_sections_alone():
 def test_imports_inside_functions_count(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("def main():\n    from arc_precision.config import base\n    import numpy as np\n")
-    files = SOURCES.files(script)
+    files = SOURCE_CODE.files(script)
     assert ROOT / "workflow" / "arc_precision" / "config" / "base.py" in files
-    assert {"numpy", "pydantic"} <= SOURCES.packages(files)
+    assert {"numpy", "pydantic"} <= SOURCE_CODE.packages(files)
 
 
 def test_an_edit_changes_one_line(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import json\n")
-    assert SOURCES.lines([script], tmp_path) == SOURCES.lines([script], tmp_path)
+    assert SOURCE_CODE.lines([script], tmp_path) == SOURCE_CODE.lines([script], tmp_path)
     other = tmp_path / "other" / "script.py"
     other.parent.mkdir()
     other.write_text("import yaml\n")
-    before, after = SOURCES.lines([script], tmp_path), SOURCES.lines([other], tmp_path / "other")
+    before, after = SOURCE_CODE.lines([script], tmp_path), SOURCE_CODE.lines([other], tmp_path / "other")
     assert len(before) == len(after) == 1 and before != after
 
 
@@ -53,13 +53,13 @@ def test_pins_are_those_of_imports_and_one_digest_of_what_they_need(tmp_path):
     text = "first==1.0\npyyaml==6\nsecond==2.0\n    # via first\n"
     text += "third==3\n    # via\n    #   second\n    #   other\nplot==9\n"
     requirements.write_text(text)
-    lines = SOURCES.pin_lines([script], requirements)
+    lines = SOURCE_CODE.pin_lines([script], requirements)
     assert lines[:2] == ("first==1.0", "pyyaml==6") and len(lines) == 3
 
     def with_changed(old, new):
         changed = tmp_path / f"changed-{new}.txt"
         changed.write_text(text.replace(old, new))
-        return SOURCES.pin_lines([script], changed)
+        return SOURCE_CODE.pin_lines([script], changed)
 
     assert with_changed("third==3", "third==4") != lines
     assert with_changed("plot==9", "plot==10") == lines
@@ -69,13 +69,13 @@ def test_a_package_without_a_pin_is_a_fault(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import nowhere\n")
     with pytest.raises(ValueError, match="no pin for nowhere"):
-        SOURCES.pin_lines([script], CPU)
+        SOURCE_CODE.pin_lines([script], CPU)
 
 
 @pytest.mark.parametrize("stack", ["cpu", "gpu"])
 @pytest.mark.parametrize("script", sorted((ROOT / "workflow" / "scripts").glob("*.py")), ids=lambda path: path.stem)
 def test_every_script_has_pins_in_both_stacks(script, stack):
-    lines = SOURCES.pin_lines(SOURCES.files(script), ROOT / "envs" / f"requirements-{stack}.txt")
+    lines = SOURCE_CODE.pin_lines(SOURCE_CODE.files(script), ROOT / "envs" / f"requirements-{stack}.txt")
     assert all("=" in line for line in lines)
 
 
@@ -97,11 +97,11 @@ def test_a_big_file_is_hashed_again_only_when_it_may_have_changed(tmp_path, monk
 def test_a_module_is_parsed_again_only_when_it_was_edited(tmp_path, monkeypatch):
     script = tmp_path / "script.py"
     script.write_text("import numpy\n")
-    Sources(store=tmp_path / "store.json").files(script)
+    SourceCode(store=tmp_path / "store.json").files(script)
     monkeypatch.setattr("ast.parse", lambda *_: pytest.fail("parsed again"))
-    known = Sources(store=tmp_path / "store.json")
+    known = SourceCode(store=tmp_path / "store.json")
     assert known.packages(known.files(script)) == {"numpy"}
     monkeypatch.undo()
     script.write_text("import yaml\n")
-    edited = Sources(store=tmp_path / "store.json")
+    edited = SourceCode(store=tmp_path / "store.json")
     assert edited.packages(edited.files(script)) == {"yaml"}

@@ -38,7 +38,9 @@ ENVIRONMENT = str(ROOT / "envs" / f"{STACK}.yaml")
 REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
 # What is known of files by their content, from one start to the next.
 HASHES = dependencies.Hashes(Path(".snakemake/arc-precision/sha256.json"))
-SOURCES = dependencies.Sources(LIBRARY, Path(".snakemake/arc-precision/imports.json"))
+SOURCE_CODE = dependencies.SourceCode(
+    LIBRARY, Path(".snakemake/arc-precision/imports.json")
+)
 
 # A plan of thousands of jobs is live objects throughout; looking through them for garbage again and again takes time.
 gc.set_threshold(1_000_000, 50, 100)
@@ -76,19 +78,19 @@ def refuse_full_disk():
 
 
 @cache
-def sources(name):
+def code_files(name):
     """The script of a stage and every module that it imports."""
-    return SOURCES.files(SCRIPTS / f"{name}.py")
+    return SOURCE_CODE.files(SCRIPTS / f"{name}.py")
 
 
 def code(name):
     """The source files of a stage, so that an edit reruns the stages that import it and no other."""
-    return SOURCES.lines(sources(name), ROOT)
+    return SOURCE_CODE.lines(code_files(name), ROOT)
 
 
 def pins(name):
     """Versions of the packages of a stage."""
-    return SOURCES.pin_lines(sources(name), REQUIREMENTS)
+    return SOURCE_CODE.pin_lines(code_files(name), REQUIREMENTS)
 
 
 def digest_lines(files):

@@ -31,8 +31,11 @@ class _Module:
     packages: set[str]  # third-party ones that it imports
 
 
-class Sources:
-    """Source files and what they import. `store`: where that is remembered, by content, so that each is parsed once."""
+class SourceCode:
+    """Source files of the stages and what they import.
+
+    `store`: where that is remembered by content, so that each file is parsed once.
+    """
 
     def __init__(self, library: Path = LIBRARY, store: Path | None = None) -> None:
         self._library = library
@@ -140,7 +143,8 @@ class _Store:
     def save(self) -> None:
         if self._path and self._unsaved:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            new = self._path.with_suffix(f".{os.getpid()}")  # several jobs may read the Snakefile at once
+            # Several jobs, on several machines, may read the Snakefile at once.
+            new = self._path.with_name(f"{self._path.name}.{os.uname().nodename}.{os.getpid()}")
             new.write_text(json.dumps(self.values, indent=1, sort_keys=True))
             new.replace(self._path)
             self._unsaved = False
