@@ -2,10 +2,12 @@
 
     probe.py FOLDER SEED FIRST LAST SEGMENT [FAULT]
 
-FAULT is `no_sync` (the sampler never sees an update), `reused_id` (every adapter comes under one id) or `all_cut`
-(every completion is cut, and masked out for it). Started as several processes, they share the batch.
+FAULT is `no_sync` (the sampler never sees an update), `reused_id` (every adapter comes under one id), `all_cut` (every
+completion is cut, and masked out for it) or `half_cut` (those of the second of two passes are masked out). Started as
+several processes, they share the batch.
 """
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -22,6 +24,7 @@ from arc_precision.tasks.generator import generate_task
 from arc_precision.tasks.tokenizer import count_prompt_tokens, render_prompt
 from arc_precision.training.scoring import Scorer
 from arc_precision.training.segment import SegmentFiles, run_segment
+from arc_precision.training.trainer import PrecisionTrainer
 
 MODEL = Path(__file__).parents[2] / "resources" / "tiny-arc"
 
@@ -74,6 +77,15 @@ def main() -> None:
             load(self, path)
 
         VllmSampler.load_adapter = load_under_one_id
+    if fault == ["half_cut"]:
+        compute_loss, passes = PrecisionTrainer._compute_loss, itertools.count()
+
+        def compute_loss_of_every_second(self, model, inputs):
+            return compute_loss(
+                self, model, inputs | {"completion_mask": inputs["completion_mask"] * (next(passes) % 2 == 0)}
+            )
+
+        PrecisionTrainer._compute_loss = compute_loss_of_every_second
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     changes = {
         "max_steps": last,
@@ -84,6 +96,7 @@ def main() -> None:
             "loss_type": "grpo",  # does not depend on how a batch is split
             "per_device_train_batch_size": 8 // processes,
             "processes": processes,
+            "gradient_accumulation_steps": 2 if fault == ["half_cut"] else 1,
             "mask_truncated_completions": fault == ["all_cut"],
         },
         "sampling": {"max_completion_tokens": 2 if fault == ["all_cut"] else 16},

@@ -62,6 +62,13 @@ def test_where_no_token_counts_there_is_no_entropy_rather_than_none_left(tmp_pat
     assert row["entropy"] is None and row["clip_ratio"] is None
 
 
+def test_a_pass_without_tokens_does_not_pull_entropy_down(whole, tmp_path):
+    (row,) = rows(probe(tmp_path, 0, 0, 1, 1, "half_cut"))
+    first_pass = rows(whole)[0]
+    assert row["mismatch/token_count"] == first_pass["mismatch/token_count"]
+    assert row["entropy"] == pytest.approx(first_pass["entropy"], rel=1e-4)
+
+
 def test_two_segments_give_what_one_gives(whole, tmp_path):
     probe(tmp_path, 0, 0, 2, 2)
     probe(tmp_path, 0, 2, 4, 2)

@@ -239,9 +239,6 @@ class StepLog(TrainerCallback):
         grad_norm = logs["grad_norm"]
         loss = float(np.mean(measured["loss"]))
         n = len(rewards)
-        mismatch = step_mismatch(measured["mismatch"])
-        # of no tokens, as when every completion was cut and masked out, TRL's means are 0
-        token_means = logs if mismatch["token_count"] else {}
         row = {
             "schema_version": SCHEMA_VERSION,
             "step": state.global_step,
@@ -258,15 +255,15 @@ class StepLog(TrainerCallback):
             "truncated_share": _mean(measured["truncated"]),
             "unique_token_share": _mean(measured["unique_token_share"]),
             "grad_norm": grad_norm,
-            "kl_base": token_means.get("kl"),
-            "entropy": token_means.get("entropy"),
-            "clip_ratio": token_means.get("clip_ratio/region_mean"),
+            "kl_base": logs.get("kl"),
+            "entropy": logs.get("entropy"),
+            "clip_ratio": logs.get("clip_ratio/region_mean"),
             "loss_scale": self._scale,
             "skipped": bool(skipped),
             "nonfinite": not math.isfinite(loss) or not math.isfinite(grad_norm),
             "verdicts": dict(sorted(verdicts.items())),
             **lora_b_facts(trainer.model),
-            **{f"mismatch/{name}": value for name, value in mismatch.items()},
+            **{f"mismatch/{name}": value for name, value in step_mismatch(measured["mismatch"]).items()},
         }
         row = {key: _finite(value) for key, value in row.items()}
         self.rows.append(row)

@@ -24,6 +24,8 @@ from arc_precision.training.shared_prompt import compile_layers, shared_prompt_l
 
 # float16 below this is subnormal: fewer significant bits than bfloat16 has.
 FLOAT16_SMALLEST_NORMAL = float(torch.finfo(torch.float16).smallest_normal)
+# What TRL records of a pass as a mean over tokens, and a run keeps.
+TOKEN_MEANS = {"kl", "entropy", "clip_ratio/region_mean"}
 
 
 class PrecisionTrainer(GRPOTrainer):
@@ -156,6 +158,10 @@ class PrecisionTrainer(GRPOTrainer):
         padded = [self.accelerator.pad_across_processes(part.contiguous(), dim=1) for part in parts]
         gathered = [self.accelerator.gather(part).cpu().numpy() for part in padded]
         self.measured["mismatch"].append(gathered)
+        if not gathered[-1].any():
+            # Of no tokens TRL's means are 0. NaN is what it leaves out of the mean over a step's passes.
+            for name in TOKEN_MEANS & self._metrics["train"].keys():
+                self._metrics["train"][name][-1] = math.nan
         self._policy = None
         self.seconds["loss_s"] += time.perf_counter() - start
         return loss
