@@ -189,3 +189,36 @@ def test_a_reason_names_the_key_with_old_and_new_value(finished):
     reasons = {reason for job in plan if job.rule == "train" for reason in job.reasons}
     before = yaml.safe_load((finished / "config.yaml").read_text())["training"]["learning_rate"]
     assert f"training.learning_rate was {before} and is now 0.125" in reasons
+
+
+def why(root, *arguments):
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    command = [sys.executable, root / "workflow" / "scripts" / "why.py", *arguments]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+
+
+def test_why_names_what_was_edited_and_counts_what_follows(finished, tmp_path):
+    clone = fresh_clone(finished, tmp_path)
+    assert why(clone).stdout == "Nothing is stale.\n"
+    edited = tmp_path / "edited.yaml"
+    edited.write_text("run_arms: [float16]\n")
+    lines = why(clone, "--configfile", edited).stdout.splitlines()
+    assert "results/tiny/report/report.json  (report_data)" in lines and "1 more job follows from these." in lines
+    # As retention leaves it: nothing but the run's next segment needs the trainer's state.
+    (clone / "results/tiny/runs/float16/seed-0/checkpoint-10/trainer_state.tar").unlink(missing_ok=True)
+    edited.write_text("perfectible: {seed: 5}\n")
+    lines = why(clone, "--configfile", edited).stdout.splitlines()
+    assert lines[0] == "results/tiny/data/train.parquet  (train_set)"
+    assert lines[1] == "    perfectible.seed was 0 and is now 5"
+    assert len(lines) == 3 and lines[2].endswith(" more jobs follow from these.")
+    segment = "results/tiny/runs/float16/seed-0/checkpoint-10/adapter_model.safetensors"
+    lines = why(clone, "--configfile", edited, "--file", segment).stdout.splitlines()
+    assert lines[1] == "    results/tiny/data/train.parquet will be made anew"
+
+
+def test_why_says_a_fault_of_the_configuration_in_one_sentence(finished, tmp_path):
+    edited = tmp_path / "edited.yaml"
+    edited.write_text("sampling: {temperature: 0.9}\n")
+    done = why(finished, "--configfile", edited)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("error: sampling.temperature: 0.9")
+    assert "Traceback" not in done.stderr

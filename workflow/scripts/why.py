@@ -30,17 +30,14 @@ def main() -> None:
     # Jobs that only follow others are counted; those with a cause of their own are explained.
     followers = 0
     for job in stale:
-        own = [
-            reason for reason in job.reasons if not reason.endswith(("will be made anew", "other inputs than before"))
-        ]
-        if not own and not args.file:
+        if not job.reasons and not args.file:
             followers += 1
             continue
         print(f"{job.output[0] if job.output else job.rule}  ({job.rule})")
-        for reason in own or job.reasons:
+        for reason in job.reasons or job.follows:
             print(f"    {reason}")
     if followers:
-        print(f"{followers} more jobs follow from these.")
+        print(f"{followers} more {'job follows' if followers == 1 else 'jobs follow'} from these.")
 
 
 run(main)

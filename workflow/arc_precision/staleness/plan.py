@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from snakemake.api import SnakemakeApi
+from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import (
     ConfigSettings,
     DAGSettings,
@@ -39,7 +40,8 @@ class PlannedJob:
     wildcards: Mapping[str, str]
     output: tuple[str, ...]
     stale: bool
-    reasons: tuple[str, ...]  # why it runs, one sentence each; empty when it does not
+    reasons: tuple[str, ...]  # what made it stale, one sentence each; empty when it is not, or only follows other jobs
+    follows: tuple[str, ...]  # the same of the jobs before it
 
 
 def jobs(
@@ -53,8 +55,15 @@ def jobs(
         touch: record every existing output as made with the present settings, instead of planning.
 
     Raises:
-        snakemake.exceptions.WorkflowError: the configuration is not valid.
+        ValueError: the configuration is not valid.
     """
+    try:
+        return _jobs(root, configfiles, config, touch)
+    except WorkflowError as error:
+        raise ValueError(str(error)) from None
+
+
+def _jobs(root: Path, configfiles: Sequence[Path], config: Mapping[str, Any] | None, touch: bool) -> list[PlannedJob]:
     with contextlib.chdir(root), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=not touch, show_failed_logs=False)) as api:
             workflow = api.workflow(
@@ -84,6 +93,7 @@ def jobs(
                     tuple(map(str, job.output)),
                     job in stale,
                     tuple(_reasons(dag.reason(job), job, persistence)) if job in stale else (),
+                    tuple(_follows(dag.reason(job))) if job in stale else (),
                 )
                 for job in dag.jobs
             ]
@@ -112,18 +122,28 @@ def _reasons(reason: Any, job: Any, persistence: Any) -> Iterator[str]:
         for output in job.output[:1]:
             before, now = _lines(persistence.params(output) or []), _lines(persistence._params(job))
             yield from changed_lines(before, now)
-    if reason.missing_output:
-        yield f"{min(map(str, reason.missing_output))} is not there yet"
     if reason.incomplete_output:
         yield f"{min(map(str, reason.incomplete_output))} was not finished"
     if reason.updated_input:
         yield f"{', '.join(sorted(map(str, reason.updated_input)))} changed"
-    if reason.updated_input_run:
-        yield f"{min(map(str, reason.updated_input_run))} will be made anew"
-    if reason.input_changed:
-        yield "it has other inputs than before"
     if reason.code_changed:
         yield "the rule's command changed"
+    if not reason.updated_input_run:
+        yield from _changed_files(reason)
+
+
+def _follows(reason: Any) -> Iterator[str]:
+    if reason.updated_input_run:
+        yield f"{min(map(str, reason.updated_input_run))} will be made anew"
+        yield from _changed_files(reason)
+
+
+def _changed_files(reason: Any) -> Iterator[str]:
+    """Of a job that would run anyway these say nothing: they may be missing because nothing needed them any more."""
+    if reason.missing_output:
+        yield f"{min(map(str, reason.missing_output))} is not there yet"
+    if reason.input_changed:
+        yield "it has other inputs than before"
 
 
 def _lines(params: Sequence[str]) -> set[str]:
