@@ -117,19 +117,20 @@ def running_outputs(root: Path) -> set[str]:
     return {base64.b64decode(mark.name).decode() for mark in marks.iterdir()} if marks.is_dir() else set()
 
 
-def _reasons(reason: Any, job: Any, persistence: Any) -> Iterator[str]:
+def _reasons(reason: Any, job: Any, persistence: Any) -> list[str]:
+    causes: list[str] = []
     if reason.params_changed:
         for output in job.output[:1]:
             before, now = _lines(persistence.params(output) or []), _lines(persistence._params(job))
-            yield from changed_lines(before, now)
+            causes += changed_lines(before, now)
     if reason.incomplete_output:
-        yield f"{min(map(str, reason.incomplete_output))} was not finished"
+        causes.append(f"{min(map(str, reason.incomplete_output))} was not finished")
     if reason.updated_input:
-        yield f"{', '.join(sorted(map(str, reason.updated_input)))} changed"
+        causes.append(f"{', '.join(sorted(map(str, reason.updated_input)))} changed")
     if reason.code_changed:
-        yield "the rule's command changed"
-    if not reason.updated_input_run:
-        yield from _changed_files(reason)
+        causes.append("the rule's command changed")
+    # Where there is a cause, the files that are not there may be those that nothing needed any more.
+    return causes if causes or reason.updated_input_run else list(_changed_files(reason))
 
 
 def _follows(reason: Any) -> Iterator[str]:
@@ -139,7 +140,6 @@ def _follows(reason: Any) -> Iterator[str]:
 
 
 def _changed_files(reason: Any) -> Iterator[str]:
-    """Of a job that would run anyway these say nothing: they may be missing because nothing needed them any more."""
     if reason.missing_output:
         yield f"{min(map(str, reason.missing_output))} is not there yet"
     if reason.input_changed:
