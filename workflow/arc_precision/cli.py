@@ -5,8 +5,8 @@ import os
 import sys
 from collections.abc import Callable
 
-# These tell at every start that there is no Triton on a CPU, and that a plan is being made.
-SAID_AT_EVERY_START = ("vllm.triton_utils.importing", "torch._library.triton", "snakemake.logging")
+# On a CPU these tell at every start that there is no Triton.
+SAID_AT_EVERY_START = ("vllm.triton_utils.importing", "torch._library.triton")
 
 
 def run(main: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ import ast
 import base64
 import contextlib
 import io
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,9 @@ def jobs(
 
 
 def _jobs(root: Path, configfiles: Sequence[Path], config: Mapping[str, Any] | None, touch: bool) -> list[PlannedJob]:
+    logging.getLogger(
+        "snakemake.logging"
+    ).propagate = False  # what it says goes to handlers of its own, which are quiet
     with contextlib.chdir(root), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=not touch, show_failed_logs=False)) as api:
             workflow = api.workflow(
