@@ -3,14 +3,12 @@
     python benchmarks/plan.py --output benchmarks/results/plan.json
 
 In turns, so that other work on the machine hits all alike: `snakemake -n`, which says of each job why it would run;
-`snakemake -n -q`, which counts them; and `snakemake --version`, which only starts. Given are seconds on the clock and
-of the processor; other work on the machine lengthens those less. Not covered: plans of half-finished experiments, for
-which Snakemake also reads what it noted of each file.
+`snakemake -n -q`, which counts them; and `snakemake --version`, which only starts and so tells how fast the machine is
+just then. Not covered: plans of half-finished experiments, for which Snakemake also reads what it noted of each file.
 """
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import tempfile
@@ -32,12 +30,6 @@ EXPERIMENT = {
 COMMANDS = {"-n": ["-n"], "-n -q": ["-n", "-q"], "--version": ["--version"]}
 
 
-def cpu_s() -> float:
-    """Processor seconds of all processes that this one has started and seen end."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=10)
@@ -45,7 +37,6 @@ def main() -> None:
     args = parser.parse_args()
 
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    cpu_seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file, tempfile.NamedTemporaryFile("w+") as printed:
         safe_dump(EXPERIMENT, file)
         file.flush()
@@ -53,7 +44,8 @@ def main() -> None:
             for name, options in COMMANDS.items():
                 # A file, not a pipe: nobody who reads along takes time from the same processor.
                 printed.seek(0)
-                start, cpu_start = time.perf_counter(), cpu_s()
+                printed.truncate()
+                start = time.perf_counter()
                 subprocess.run(
                     ["snakemake", *options, "--configfile", file.name],
                     check=True,
@@ -61,20 +53,15 @@ def main() -> None:
                     stderr=subprocess.DEVNULL,
                 )
                 seconds[name].append(time.perf_counter() - start)
-                cpu_seconds[name].append(cpu_s() - cpu_start)
                 if name == "-n":
                     printed.seek(0)
                     jobs = next(line.split()[1] for line in printed if line.startswith("total"))
     print(f"{jobs} jobs")
-    for name in COMMANDS:
-        for clock, values in (("", seconds[name]), (" of a processor", cpu_seconds[name])):
-            median, under = statistics.median(values), sum(value < 5 for value in values)
-            print(
-                f"snakemake {name}: {min(values):.2f} to {max(values):.2f} s{clock}, median {median:.2f},"
-                f" {under} under 5 s"
-            )
+    for name, values in seconds.items():
+        median, under = statistics.median(values), sum(value < 5 for value in values)
+        print(f"snakemake {name}: {min(values):.2f} to {max(values):.2f} s, median {median:.2f}, {under} under 5 s")
     if args.output:
-        record = {**origin("snakemake", "pydantic"), "jobs": int(jobs), "seconds": seconds, "cpu_seconds": cpu_seconds}
+        record = {**origin("snakemake", "pydantic"), "jobs": int(jobs), "seconds": seconds}
         args.output.write_text(json.dumps(record, indent=1) + "\n")
 
 

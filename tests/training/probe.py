@@ -80,12 +80,11 @@ def main() -> None:
     if fault == ["half_cut"]:
         compute_loss, passes = PrecisionTrainer._compute_loss, itertools.count()
 
-        def compute_loss_of_every_second(self, model, inputs):
-            return compute_loss(
-                self, model, inputs | {"completion_mask": inputs["completion_mask"] * (next(passes) % 2 == 0)}
-            )
+        def compute_loss_of_first(self, model, inputs):
+            mask = inputs["completion_mask"] * (next(passes) % 2 == 0)
+            return compute_loss(self, model, inputs | {"completion_mask": mask})
 
-        PrecisionTrainer._compute_loss = compute_loss_of_every_second
+        PrecisionTrainer._compute_loss = compute_loss_of_first
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     changes = {
         "max_steps": last,

@@ -37,13 +37,18 @@ def test_imports_inside_functions_count(tmp_path):
 
 def test_an_edit_changes_one_line(tmp_path):
     script = tmp_path / "script.py"
+    other = tmp_path / "other.py"
     script.write_text("import json\n")
-    assert SOURCE_CODE.lines([script], tmp_path) == SOURCE_CODE.lines([script], tmp_path)
-    other = tmp_path / "other" / "script.py"
-    other.parent.mkdir()
-    other.write_text("import yaml\n")
-    before, after = SOURCE_CODE.lines([script], tmp_path), SOURCE_CODE.lines([other], tmp_path / "other")
-    assert len(before) == len(after) == 1 and before != after
+    other.write_text("import os\n")
+
+    def lines():
+        return SourceCode().lines([script, other], tmp_path)
+
+    before = lines()
+    script.touch()
+    assert lines() == before
+    script.write_text("import yaml\n")
+    assert lines()[0] != before[0] and lines()[1] == before[1]
 
 
 def test_pins_are_those_of_imports_and_one_digest_of_what_they_need(tmp_path):

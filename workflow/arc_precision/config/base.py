@@ -23,8 +23,8 @@ def settings(section: Section) -> tuple[str, ...]:
     """The section as sorted `key=value` lines, keys dotted, values in JSON.
 
     A rule carries these as its params. Snakemake compares params as a set, so the order of keys is nothing to it, two
-    values that swap places are two changes, and the reason that it prints is the lines that changed. It looks for
-    wildcards in every element of a list, thousands of times in a plan, and in a tuple not.
+    values that swap places are two changes, and the reason that it prints is the lines that changed. A
+    tuple, because Snakemake looks for wildcards in every element of a list, for each job anew.
     """
     return tuple(sorted(_flatten("", section.model_dump(mode="json"))))
 

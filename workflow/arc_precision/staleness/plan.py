@@ -56,7 +56,7 @@ def jobs(
         touch: record every existing output as made with the present settings, instead of planning.
 
     Raises:
-        ValueError: the configuration is not valid.
+        ValueError: the configuration is not valid, or no plan can be made with it.
     """
     try:
         return _jobs(root, configfiles, config, touch)
@@ -65,9 +65,8 @@ def jobs(
 
 
 def _jobs(root: Path, configfiles: Sequence[Path], config: Mapping[str, Any] | None, touch: bool) -> list[PlannedJob]:
-    logging.getLogger(
-        "snakemake.logging"
-    ).propagate = False  # what it says goes to handlers of its own, which are quiet
+    # What Snakemake says goes to handlers of its own, which are quiet.
+    logging.getLogger("snakemake.logging").propagate = False
     with contextlib.chdir(root), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=not touch, show_failed_logs=False)) as api:
             workflow = api.workflow(
