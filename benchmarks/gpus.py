@@ -76,7 +76,7 @@ def config(args: argparse.Namespace, steps: int) -> dict:
         "arms": ARMS,
         "run_arms": list(ARMS),
         "data": {"n_tasks": args.tasks},
-        "sampling": {"max_completion_tokens": args.completion_tokens, "enforce_eager": args.device == "cpu"},
+        "sampling": {"max_completion_tokens": args.completion_tokens, "decoding": "compiled"},
         "evaluation": {"every": steps},
         "audit": {"every": steps},
         "training": {"segment_steps": steps, "optim": "adamw_torch"},

@@ -165,7 +165,7 @@ def run_side(args: argparse.Namespace, side: str, dtype: str, folder: Path) -> l
             config = TrainSlice(
                 device=args.device, load_in_4bit=False, trainer_dtype=dtype, sampler_dtype=dtype, collapse=None,
                 nonfinite_steps=10, max_prompt_tokens=max_prompt, sandbox=SandboxConfig(),
-                sampling=SamplingConfig(max_completion_tokens=max_completion, enforce_eager=False),
+                sampling=SamplingConfig(max_completion_tokens=max_completion, decoding="compiled"),
                 training=TrainingConfig(
                     per_device_train_batch_size=GENERATIONS, num_generations=GENERATIONS, beta=BETA,
                     learning_rate=LEARNING_RATE, gradient_checkpointing=args.device == "cuda",

@@ -68,7 +68,7 @@ def main() -> None:
     Scorer.start = reward_by_length
     if fault == ["no_sync"]:
         sync = AdapterHandover.sync
-        AdapterHandover.sync = lambda self, model: sync(self, model) if self._n == 0 else None
+        AdapterHandover.sync = lambda self, model, step: sync(self, model, step) if self._n == 0 else None
     if fault == ["reused_id"]:
         load = VllmSampler.load_adapter
 

@@ -123,6 +123,16 @@ class ExperimentConfig(Section):
             if self.training_of(arm).sync == "merge" and self.sampling_of(arm).engine != "vllm":
                 raise ValueError(f"arms.{arm}: training.sync merge needs sampling.engine vllm; write sync: adapter")
             adapter = self.training_of(arm).sync == "adapter"
+            if self.sampling_of(arm).weight_noise and not adapter:
+                raise ValueError(
+                    f"sampling.weight_noise: {self.sampling_of(arm).weight_noise} of arm {arm} is noise on an adapter, "
+                    "and training.sync merge hands none over; write sync: adapter"
+                )
+            if self.sampling_of(arm).logit_noise and self.sampling_of(arm).engine != "vllm":
+                raise ValueError(
+                    f"sampling.logit_noise: {self.sampling_of(arm).logit_noise} of arm {arm} needs sampling.engine "
+                    "vllm; write logit_noise: 0"
+                )
             if self.device == "cuda" and self.arms[arm].sampler_dtype == "float32" and adapter:
                 raise ValueError(
                     f"arms.{arm}.sampler_dtype: float32 on a GPU is not possible, vLLM's adapter kernels are in half "
@@ -225,7 +235,7 @@ class ExperimentConfig(Section):
 
     def sample_slice(self, arm: str | None, name: str, dtype: Dtype) -> SampleSlice:
         """For `sample`; `arm` None is the base model."""
-        sampling = self.sampling.model_copy(
+        sampling = self.sampling.without_noise().model_copy(
             update={
                 "temperature": self.evaluation.temperature,
                 "top_p": self.evaluation.top_p,
@@ -253,7 +263,7 @@ class ExperimentConfig(Section):
             device=self.device,
             dtype=self.arms[arm].sampler_dtype,
             merged=self.training_of(arm).sync == "merge",
-            sampling=self.sampling_of(arm),
+            sampling=self.sampling_of(arm).without_noise(),
             **self.audit.model_dump(include={"n_prompts", "n_samples", "seed", "batch_sizes"}),
         )
 
@@ -274,7 +284,7 @@ class ExperimentConfig(Section):
             device=self.device,
             dtype=dtype,
             adapter=adapter,
-            sampling=self.sampling_of(arm),
+            sampling=self.sampling_of(arm).without_noise(),
             batch_size=self.audit.batch_sizes[0],
         )
 

@@ -26,5 +26,25 @@ class SamplingConfig(Section):
         1.0, gt=0, description="1: none. Changes what is sampled but not what is trained; flagged in the report."
     )
     max_completion_tokens: int = Field(48, gt=0, description="A completion is cut here and counts as truncated.")
-    enforce_eager: bool = Field(True, description="No CUDA graphs and no compilation in vLLM; always so on a CPU.")
+    decoding: Literal["eager", "graphs", "compiled"] = Field(
+        "graphs",
+        description="How vLLM decodes on a GPU: `graphs` replays CUDA graphs that it captures at its start, `compiled` "
+        "compiles the model as well, which takes longer to start, `eager` does neither. Always eager on a CPU.",
+    )
     prefix_caching: bool = Field(True, description="vLLM keeps the keys and values of a prompt for its whole group.")
+    weight_noise: float = Field(
+        0.0,
+        ge=0,
+        description="A dose of mismatch: standard deviation of Gaussian noise, drawn anew at each synchronization, on "
+        "every entry of the sampler's LoRA B. Evaluation and audit sample without it.",
+    )
+    logit_noise: float = Field(
+        0.0,
+        ge=0,
+        description="A dose of mismatch: standard deviation, in nats, of Gaussian noise on the sampler's logits of each "
+        "drawn token, its reported log-prob included. Evaluation and audit sample without it.",
+    )
+
+    def without_noise(self) -> "SamplingConfig":
+        """The same sampler without a dose of mismatch."""
+        return self.model_copy(update={"weight_noise": 0.0, "logit_noise": 0.0})

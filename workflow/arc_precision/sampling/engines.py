@@ -18,6 +18,8 @@ import torch
 
 from arc_precision.config.sampling import SamplingConfig
 
+# vLLM's settings for CUDA graphs of whole decoding steps over a model that is not compiled.
+GRAPHS_ALONE = {"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"}
 MAX_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's LoRAConfig accepts
 
 
@@ -130,9 +132,13 @@ class VllmSampler:
         self._sampling = sampling
         self._device = device
         max_model_tokens = max_prompt_tokens + sampling.max_completion_tokens
-        lora = {}
+        extras = {}
+        if sampling.logit_noise:
+            from arc_precision.sampling.logit_noise import LogitNoise
+
+            extras["logits_processors"] = [LogitNoise]
         if lora_r:
-            lora = {
+            extras |= {
                 "enable_lora": True,
                 "max_lora_rank": next(r for r in MAX_LORA_RANKS if r >= lora_r),
                 "max_loras": 1,
@@ -155,13 +161,14 @@ class VllmSampler:
             model=model_path,
             dtype=dtype,
             max_model_len=max_model_tokens,
-            enforce_eager=sampling.enforce_eager or device == "cpu",
+            enforce_eager=sampling.decoding == "eager" or device == "cpu",
+            compilation_config=GRAPHS_ALONE if sampling.decoding == "graphs" else {},
             enable_prefix_caching=sampling.prefix_caching,
             logprobs_mode="processed_logprobs",  # those of the distribution that was sampled from
             seed=0,  # every request carries its own
             disable_log_stats=True,
             use_tqdm_on_load=False,
-            **lora,
+            **extras,
             **hardware,
         )
         self.dtype: torch.dtype = self.llm.llm_engine.model_config.dtype
@@ -182,6 +189,7 @@ class VllmSampler:
                 logprobs=0,  # of the drawn token alone
                 seed=seed,
                 detokenize=False,
+                extra_args={"logit_noise": self._sampling.logit_noise} if self._sampling.logit_noise else None,
             )
             for seed in seeds
         ]

@@ -10,25 +10,32 @@ from pathlib import Path
 
 import torch
 
-from arc_precision.sampling.engines import Sampler, VllmSampler
+from arc_precision.sampling.engines import Sampler, VllmSampler, completion_seed
 
 
 class AdapterHandover:
-    """Hands the trainer's adapter to the sampler through a folder in memory-backed storage where there is one."""
+    """Hands the trainer's adapter to the sampler through a folder in memory-backed storage where there is one.
 
-    def __init__(self, sampler: Sampler) -> None:
+    Args:
+        noise: standard deviation of the noise on the sampler's LoRA B.
+        seed: the run's; with the step it decides the noise.
+    """
+
+    def __init__(self, sampler: Sampler, noise: float = 0.0, seed: int = 0) -> None:
         shared_memory = Path("/dev/shm")
         self._sampler = sampler
+        self._noise, self._seed = noise, seed
         self._folder = tempfile.TemporaryDirectory(
             prefix="adapter-", dir=shared_memory if shared_memory.is_dir() else None
         )
         self._n = 0
 
-    def sync(self, model) -> None:
+    def sync(self, model, step: int) -> None:
         """Give the PEFT model's current adapter to the sampler, under a path never used before."""
         self._n += 1
         folder = Path(self._folder.name) / str(self._n)
-        model.save_pretrained(folder)
+        noisy = noisy_adapter(model, self._noise, completion_seed(self._seed, step)) if self._noise else None
+        model.save_pretrained(folder, state_dict=noisy)
         self._sampler.load_adapter(folder)
         shutil.rmtree(folder)
 
@@ -47,12 +54,27 @@ class MergedHandover:
     def __init__(self, sampler: VllmSampler) -> None:
         self._sampler = sampler
 
-    def sync(self, model) -> None:
+    def sync(self, model, step: int) -> None:
         """Give base plus adapter of a PEFT model to the sampler."""
         self._sampler.load_weights(merged_weights(model, self._sampler.dtype))
 
     def close(self) -> None:
         """Nothing to remove."""
+
+
+@torch.no_grad()
+def noisy_adapter(model, noise: float, seed: int) -> dict[str, torch.Tensor]:
+    """Names and tensors of a PEFT model's adapter, with Gaussian noise of standard deviation `noise` on each LoRA B."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {}
+    for name, weight in model.named_parameters():
+        if ".lora_" not in name:
+            continue
+        if ".lora_B." in name:
+            # Drawn on the CPU, so that every process and every device adds the same noise.
+            weight = weight + noise * torch.randn(weight.shape, generator=generator).to(weight)
+        weights[name] = weight
+    return weights
 
 
 @torch.no_grad()

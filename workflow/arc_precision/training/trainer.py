@@ -53,7 +53,11 @@ class PrecisionTrainer(GRPOTrainer):
         self.slice = config
         self.run_seed = seed
         self.sampler = sampler
-        self.handover = MergedHandover(sampler) if config.training.sync == "merge" else AdapterHandover(sampler)
+        self.handover = (
+            MergedHandover(sampler)
+            if config.training.sync == "merge"
+            else AdapterHandover(sampler, config.sampling.weight_noise, seed)
+        )
         self._score = score
         self._row_ids: list[str] = []
         self._pending: Callable[[], list[float]] | None = None
@@ -93,7 +97,7 @@ class PrecisionTrainer(GRPOTrainer):
     def sync_weights(self) -> None:
         """Called by TRL before it draws with changed weights."""
         start = time.perf_counter()
-        self.handover.sync(self.accelerator.unwrap_model(self.model))
+        self.handover.sync(self.accelerator.unwrap_model(self.model), self.state.global_step)
         self.seconds["sync_s"] += time.perf_counter() - start
 
     def _generate_and_score_completions(self, inputs):
