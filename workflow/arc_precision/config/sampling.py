@@ -41,8 +41,8 @@ class SamplingConfig(Section):
     logit_noise: float = Field(
         0.0,
         ge=0,
-        description="A dose of mismatch: standard deviation, in nats, of Gaussian noise on the sampler's logits of each "
-        "drawn token, its reported log-prob included. Evaluation and audit sample without it.",
+        description="A dose of mismatch: standard deviation, in nats, of Gaussian noise on the sampler's logits of "
+        "each drawn token, its reported log-prob included. Evaluation and audit sample without it.",
     )
 
     def without_noise(self) -> "SamplingConfig":
