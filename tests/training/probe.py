@@ -73,7 +73,7 @@ def main() -> None:
         load = VllmSampler.load_adapter
 
         def load_under_one_id(self, path):
-            self._adapter, self._n_adapters = None, 0
+            self._adapters, self._n_loaded = {}, 0
             load(self, path)
 
         VllmSampler.load_adapter = load_under_one_id

@@ -56,8 +56,10 @@ class Sampler(Protocol):
 
     dtype: torch.dtype
 
-    def generate(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Completion]:
-        """Draw one completion per prompt (token ids) with its own seed, in order."""
+    def generate(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], slots: Sequence[int] | None = None
+    ) -> list[Completion]:
+        """Draw one completion per prompt (token ids) with its own seed, in order; `slots`: adapter of each, None: 0."""
 
     def prompt_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """Log-probs (T - 1,) of every token but the first of each sequence (T,), computed in one prefill.
@@ -68,8 +70,8 @@ class Sampler(Protocol):
     def load_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
         """Replace the model's weights; names are those of the checkpoint. For engines built without adapters."""
 
-    def load_adapter(self, folder: Path) -> None:
-        """Sample with the PEFT adapter saved in this folder from now on."""
+    def load_adapter(self, folder: Path, slot: int = 0) -> None:
+        """Sample with the PEFT adapter saved in this folder from now on, where a prompt asks for this slot."""
 
 
 def make_sampler(
@@ -81,6 +83,7 @@ def make_sampler(
     memory: EngineMemory,
     lora_r: int = 0,
     lora_modules: Sequence[str] | None = None,
+    n_adapters: int = 1,
 ) -> Sampler:
     """The configured engine over a base model in `dtype`.
 
@@ -88,9 +91,12 @@ def make_sampler(
         lora_r: rank of the adapters that will be loaded; 0 when there will be none.
         lora_modules: layers that adapters may change; None: any. `prompt_logprobs` with an adapter needs them, as vLLM
             cannot compute it where the LM head may carry one.
+        n_adapters: adapters that are used in one batch, in slots 0, 1, ... Several need vLLM.
     """
     if sampling.engine == "vllm":
-        return VllmSampler(sampling, model_path, dtype, device, max_prompt_tokens, memory, lora_r, lora_modules)
+        return VllmSampler(
+            sampling, model_path, dtype, device, max_prompt_tokens, memory, lora_r, lora_modules, n_adapters
+        )
     return TransformersSampler(sampling, model_path, dtype, device)
 
 
@@ -112,6 +118,7 @@ class VllmSampler:
         memory: EngineMemory,
         lora_r: int,
         lora_modules: Sequence[str] | None,
+        n_adapters: int,
     ) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
@@ -125,9 +132,9 @@ class VllmSampler:
         from vllm.lora.request import LoRARequest
 
         if device == "cpu":
-            from arc_precision.sampling.one_adapter import use_one_adapter
+            from arc_precision.sampling.cpu_adapters import use_grouped_adapters
 
-            use_one_adapter()
+            use_grouped_adapters()
         self._params, self._request = SamplingParams, LoRARequest
         self._sampling = sampling
         self._device = device
@@ -141,7 +148,7 @@ class VllmSampler:
             extras |= {
                 "enable_lora": True,
                 "max_lora_rank": next(r for r in MAX_LORA_RANKS if r >= lora_r),
-                "max_loras": 1,
+                "max_loras": n_adapters,
                 "lora_target_modules": list(lora_modules) if lora_modules else None,
             }
         if device == "cpu":
@@ -174,10 +181,12 @@ class VllmSampler:
         self.dtype: torch.dtype = self.llm.llm_engine.model_config.dtype
         if self.dtype != getattr(torch, dtype):
             raise RuntimeError(f"asked vLLM for {dtype}, but the engine runs in {self.dtype}")
-        self._adapter = None
-        self._n_adapters = 0
+        self._adapters: dict[int, LoRARequest] = {}
+        self._n_loaded = 0
 
-    def generate(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Completion]:
+    def generate(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], slots: Sequence[int] | None = None
+    ) -> list[Completion]:
         """See `Sampler.generate`."""
         params = [
             self._params(
@@ -194,7 +203,8 @@ class VllmSampler:
             for seed in seeds
         ]
         requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
-        outputs = self.llm.generate(requests, params, use_tqdm=False, lora_request=self._adapter)
+        adapters = [self._adapters.get(slot) for slot in slots or [0] * len(prompts)]
+        outputs = self.llm.generate(requests, params, use_tqdm=False, lora_request=adapters)
         completions = []
         for output in outputs:
             drawn = output.outputs[0]
@@ -206,7 +216,7 @@ class VllmSampler:
         """See `Sampler.prompt_logprobs`."""
         params = self._params(temperature=1.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
         requests = [{"prompt_token_ids": list(sequence)} for sequence in sequences]
-        outputs = self.llm.generate(requests, params, use_tqdm=False, lora_request=self._adapter)
+        outputs = self.llm.generate(requests, params, use_tqdm=False, lora_request=self._adapters.get(0))
         return [
             np.array(
                 [step[token].logprob for step, token in zip(output.prompt_logprobs[1:], sequence[1:], strict=True)]
@@ -224,13 +234,13 @@ class VllmSampler:
             self.llm.apply_model(lambda model: model.load_weights(weights))
         self.llm.reset_prefix_cache()
 
-    def load_adapter(self, folder: Path) -> None:
+    def load_adapter(self, folder: Path, slot: int = 0) -> None:
         """See `Sampler.load_adapter`. A used id would serve the old weights, so each gets a new one."""
-        if self._adapter is not None:
-            self.llm.llm_engine.remove_lora(self._adapter.lora_int_id)
-        self._n_adapters += 1
-        self._adapter = self._request(f"adapter-{self._n_adapters}", self._n_adapters, str(folder))
-        self.llm.llm_engine.add_lora(self._adapter)
+        if slot in self._adapters:
+            self.llm.llm_engine.remove_lora(self._adapters[slot].lora_int_id)
+        self._n_loaded += 1
+        self._adapters[slot] = self._request(f"adapter-{self._n_loaded}", self._n_loaded, str(folder))
+        self.llm.llm_engine.add_lora(self._adapters[slot])
         self.llm.reset_prefix_cache()
 
 
@@ -246,7 +256,9 @@ class TransformersSampler:
         self._model = AutoModelForCausalLM.from_pretrained(model_path, dtype=getattr(torch, dtype)).to(device).eval()
         self.dtype: torch.dtype = self._model.dtype
 
-    def generate(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Completion]:
+    def generate(
+        self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], slots: Sequence[int] | None = None
+    ) -> list[Completion]:
         """See `Sampler.generate`. The whole batch draws from one generator, seeded from all seeds."""
         pad = self._tokenizer.pad_token_id
         width = max(len(prompt) for prompt in prompts)
@@ -295,7 +307,7 @@ class TransformersSampler:
         """See `Sampler.load_weights`."""
         self._model.load_state_dict(dict(weights))
 
-    def load_adapter(self, folder: Path) -> None:
+    def load_adapter(self, folder: Path, slot: int = 0) -> None:
         """See `Sampler.load_adapter`."""
         from peft import PeftModel
 

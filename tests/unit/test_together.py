@@ -1,0 +1,122 @@
+"""Runs of one process: one batch for all, turns in a fixed order, random states of their own, ends that harm nobody."""
+
+import random
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from arc_precision.sampling.engines import Completion
+from arc_precision.training.together import Together, sharing_weights
+
+
+class Engine:
+    """Gives every prompt a completion that says which prompt, seed and slot it had."""
+
+    dtype = torch.float32
+
+    def __init__(self):
+        self.batches, self.adapters, self.threads = [], {}, set()
+
+    def generate(self, prompts, seeds, slots):
+        self.threads.add(threading.current_thread())
+        self.batches.append(list(slots))
+        return [Completion([*p, seed, slot], [], False) for p, seed, slot in zip(prompts, seeds, slots, strict=True)]
+
+    def load_adapter(self, folder, slot):
+        self.threads.add(threading.current_thread())
+        self.adapters.setdefault(slot, []).append(folder)
+
+
+def steps(sampler, run, n_steps, drawn):
+    for step in range(n_steps):
+        sampler.load_adapter(f"{run}/{step}")
+        drawn[run].append([completion.token_ids for completion in sampler.generate([[run], [step]], [7, 8])])
+
+
+def test_each_run_gets_its_own_completions_from_one_batch_per_step():
+    engine = Engine()
+    together, drawn = Together(engine, 3), {0: [], 1: [], 2: []}
+    together.run([lambda run=run: steps(together.sampler(run), run, 4, drawn) for run in range(3)])
+    assert engine.batches == [[0, 0, 1, 1, 2, 2]] * 4
+    for run in range(3):
+        assert drawn[run] == [[[run, 7, run], [step, 8, run]] for step in range(4)]
+        assert engine.adapters[run] == [f"{run}/{step}" for step in range(4)]
+    assert engine.threads == {threading.current_thread()}
+
+
+def test_a_run_that_ends_early_leaves_the_others_going():
+    engine = Engine()
+    together, drawn = Together(engine, 3), {0: [], 1: [], 2: []}
+    together.run([lambda run=run, n=n: steps(together.sampler(run), run, n, drawn) for run, n in enumerate((3, 1, 2))])
+    assert engine.batches == [[0, 0, 1, 1, 2, 2], [0, 0, 2, 2], [0, 0]]
+    assert [len(drawn[run]) for run in range(3)] == [3, 1, 2]
+
+
+def test_a_fault_ends_all_runs_and_is_the_one_that_is_raised():
+    together, drawn = Together(Engine(), 2), {0: [], 1: []}
+
+    def fail():
+        together.sampler(1).generate([[0]], [0])
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        together.run([lambda: steps(together.sampler(0), 0, 9, drawn), fail])
+    assert len(drawn[0]) < 9
+
+
+def test_an_engine_fault_reaches_the_caller():
+    engine = Engine()
+    engine.generate = lambda *arguments: 1 // 0
+    together = Together(engine, 1)
+    with pytest.raises(ZeroDivisionError):
+        together.run([lambda: together.sampler(0).generate([[0]], [0])])
+
+
+def draws(run, together, n_steps):
+    """What a run draws from the process's generators, before and after each wait."""
+    random.seed(run)
+    np.random.seed(run)
+    torch.manual_seed(run)
+    found = []
+    for _ in range(n_steps):
+        found.append((random.random(), np.random.rand(), torch.rand(1).item()))
+        together.sampler(run).generate([[0]], [0])
+        with together.turns.elsewhere(run):
+            pass
+    return found
+
+
+def test_random_numbers_do_not_depend_on_the_company():
+    def collect(runs):
+        found = {}
+        together = Together(Engine(), len(runs))
+        together.run([lambda run=run: found.__setitem__(run, draws(run, together, 3)) for run in runs])
+        return found
+
+    assert collect([0, 1, 2])[0] == collect([0])[0]
+
+
+def test_one_run_has_the_turn_at_a_time_and_turns_go_round():
+    together, order, inside = Together(Engine(), 3), [], []
+
+    def work(run):
+        for _ in range(3):
+            inside.append(run)
+            order.append(run)
+            assert inside == [run]
+            inside.remove(run)
+            with together.turns.elsewhere(run):
+                pass
+
+    together.run([lambda run=run: work(run) for run in range(3)])
+    assert order == [0, 1, 2] * 3
+
+
+def test_a_copy_shares_tensors_and_no_modules():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    other = sharing_weights(model)
+    assert all(a is b for a, b in zip(model.parameters(), other.parameters(), strict=True))
+    assert all(a is b for a, b in zip(model.buffers(), other.buffers(), strict=True))
+    assert other[0] is not model[0]
