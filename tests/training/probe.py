@@ -1,10 +1,10 @@
 """Train a few steps in a process of its own (vLLM allows one engine per process), with an optional fault put in.
 
-    probe.py FOLDER SEED FIRST LAST SEGMENT [FAULT]
+    probe.py FOLDER SEEDS FIRST LAST SEGMENT [FAULT]
 
-FAULT is `no_sync` (the sampler never sees an update), `reused_id` (every adapter comes under one id), `all_cut` (every
-completion is cut, and masked out for it) or `half_cut` (those of the second of two passes are masked out). Started as
-several processes, they share the batch.
+SEEDS, such as `0` or `0,1,2`, train together, each in FOLDER/SEED. FAULT is `no_sync` (the sampler never sees an
+update), `reused_id` (every adapter comes under one id), `all_cut` (every completion is cut, and masked out for it) or
+`half_cut` (those of the second of two passes are masked out). Started as several processes, they share the batch.
 """
 
 import itertools
@@ -63,7 +63,8 @@ def task_rows(n_rows: int) -> list[dict]:
 
 
 def main() -> None:
-    folder, (seed, first, last, segment), fault = Path(sys.argv[1]), map(int, sys.argv[2:6]), sys.argv[6:]
+    folder, seeds = Path(sys.argv[1]), [int(seed) for seed in sys.argv[2].split(",")]
+    (first, last, segment), fault = map(int, sys.argv[3:6]), sys.argv[6:]
     folder.mkdir(parents=True, exist_ok=True)
     Scorer.start = reward_by_length
     if fault == ["no_sync"]:
@@ -104,23 +105,28 @@ def main() -> None:
         "audit": {"every": segment},
     }
     config = load_experiment(lay_over(ExperimentConfig().model_dump(mode="json"), changes)).train_slice("float32")
+    for seed in seeds:
+        (folder / str(seed)).mkdir(exist_ok=True)
     rows = folder / "rows.parquet"
     if os.environ.get("RANK", "0") == "0":
         write_rows(rows, TASKS, [task_rows(12)])
     PartialState(cpu=True).wait_for_everyone()
     for start in range(first, last, segment):
-        stop = start + segment
-        files = SegmentFiles(
-            train=rows,
-            model=MODEL,
-            previous=folder / f"checkpoint-{start}" if start else None,
-            previous_facts=folder / f"facts-{start}.json" if start else None,
-            checkpoint=folder / f"checkpoint-{stop}",
-            steps=folder / f"steps-{stop}.jsonl",
-            timing=folder / f"timing-{stop}.jsonl",
-            facts=folder / f"facts-{stop}.json",
-        )
-        run_segment(config, seed, start, stop, files, workers=1, memory=EngineMemory(0.3), kept={})
+        files = [segment_files(rows, folder / str(seed), start, start + segment) for seed in seeds]
+        run_segment(config, seeds, start, start + segment, files, workers=1, memory=EngineMemory(0.3), kept={})
+
+
+def segment_files(rows: Path, folder: Path, start: int, stop: int) -> SegmentFiles:
+    return SegmentFiles(
+        train=rows,
+        model=MODEL,
+        previous=folder / f"checkpoint-{start}" if start else None,
+        previous_facts=folder / f"facts-{start}.json" if start else None,
+        checkpoint=folder / f"checkpoint-{stop}",
+        steps=folder / f"steps-{stop}.jsonl",
+        timing=folder / f"timing-{stop}.jsonl",
+        facts=folder / f"facts-{stop}.json",
+    )
 
 
 main()

@@ -10,21 +10,24 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 PROBE = Path(__file__).parent / "probe.py"
 WORKFLOW = Path(__file__).parents[2] / "workflow"
 
 
-def probe(folder: Path, *arguments: object, processes: int = 1) -> Path:
+def probe(folder: Path, seeds: object, *arguments: object, processes: int = 1) -> Path:
+    """Folder of the first seed's run; `seeds` such as 0 or "0,1"."""
     environment = os.environ | {"PYTHONPATH": str(WORKFLOW), "OMP_NUM_THREADS": "1"}
     launcher = [sys.executable]
     if processes > 1:
         options = ("--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", 0)
         launcher = ["accelerate", "launch", "--cpu", "--num_processes", processes, *options]
-    command = [*launcher, PROBE, folder, *arguments]
+    command = [*launcher, PROBE, folder, seeds, *arguments]
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-3000:]
-    return folder
+    return folder / str(seeds).split(",")[0]
 
 
 def rows(folder: Path) -> list[dict]:
@@ -71,10 +74,28 @@ def test_a_pass_without_tokens_does_not_pull_entropy_down(whole, tmp_path):
 
 def test_two_segments_give_what_one_gives(whole, tmp_path):
     probe(tmp_path, 0, 0, 2, 2)
-    probe(tmp_path, 0, 2, 4, 2)
+    cut = probe(tmp_path, 0, 2, 4, 2)
     adapter = "checkpoint-4/adapter_model.safetensors"
-    assert (tmp_path / adapter).read_bytes() == (whole / adapter).read_bytes()
-    assert rows(tmp_path) == rows(whole)
+    assert (cut / adapter).read_bytes() == (whole / adapter).read_bytes()
+    assert rows(cut) == rows(whole)
+
+
+def test_seeds_that_train_together_are_what_they_are_alone(whole, tmp_path):
+    probe(tmp_path, "0,1", 0, 4, 4)
+    alone = {0: whole, 1: probe(tmp_path / "alone", 1, 0, 4, 4)}
+    for seed, folder in alone.items():
+        together = rows(tmp_path / str(seed))
+        for row, own in zip(together, rows(folder), strict=True):
+            assert row["verdicts"] == own["verdicts"]
+            for key in ("reward_mean", "completion_tokens_mean", "unique_token_share", "truncated_share"):
+                assert row[key] == own[key]  # the same tokens were drawn
+            assert row["loss"] == pytest.approx(own["loss"], abs=1e-5)
+        weights = [load_file(f / "checkpoint-4/adapter_model.safetensors") for f in (tmp_path / str(seed), folder)]
+        for name, weight in weights[0].items():
+            torch.testing.assert_close(weight, weights[1][name], atol=1e-6, rtol=0)
+        assert max(differences(tmp_path / str(seed))) < 1e-5
+        facts = json.loads((tmp_path / str(seed) / "facts-4.json").read_text())
+        assert facts["together"] == [0, 1]
 
 
 def test_seeds_draw_different_completions_and_one_seed_the_same(whole, tmp_path):
@@ -86,9 +107,9 @@ def test_seeds_draw_different_completions_and_one_seed_the_same(whole, tmp_path)
 
 
 def test_two_processes_share_a_batch(whole, tmp_path):
-    probe(tmp_path, 0, 0, 4, 4, processes=2)
-    assert max(differences(tmp_path)) < 1e-5
-    both, one = rows(tmp_path)[0], rows(whole)[0]
+    run = probe(tmp_path, 0, 0, 4, 4, processes=2)
+    assert max(differences(run)) < 1e-5
+    both, one = rows(run)[0], rows(whole)[0]
     for key in ("reward_mean", "verdicts", "completion_tokens_mean", "truncated_share", "mismatch/token_count"):
         assert both[key] == one[key]
     for key in ("loss", "entropy", "grad_norm"):

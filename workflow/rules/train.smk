@@ -34,6 +34,6 @@ rule train:
     message:
         "Training {wildcards.arm}, seed {wildcards.seed}, to step {wildcards.stop}"
     shell:
-        "{resources.launcher} workflow/scripts/train.py --cfg {params.cfg:q} --seed {wildcards.seed} --stop {wildcards.stop}"
-        " --model {resources.model:q} --declared {resources.declared:q} --train {input.rows} --run-dir $(dirname {output.steps})"
+        "{resources.launcher} workflow/scripts/train.py --cfg {params.cfg:q} --seeds {wildcards.seed} --stop {wildcards.stop}"
+        " --model {resources.model:q} --declared {resources.declared:q} --train {input.rows} --run-dirs $(dirname {output.steps})"
         " --workers {threads} {resources.engine_memory} 2>&1 | tee {log}"

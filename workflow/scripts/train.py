@@ -19,11 +19,11 @@ from arc_precision.training.segment import SegmentFiles, run_segment
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cfg", nargs="+", required=True, help="TrainSlice as key=value")
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", required=True, help="of the runs that train together")
     parser.add_argument("--stop", type=int, required=True, help="last step of the segment")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--train", type=Path, required=True, help="training rows")
-    parser.add_argument("--run-dir", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--run-dirs", type=Path, nargs="+", required=True, help="folder of each run")
     parser.add_argument("--declared", type=json.loads, required=True, help="primary outcome and collapse rule, kept")
     parser.add_argument("--workers", type=int, default=1, help="programs that run at once")
     EngineMemory.add_arguments(parser, percent=30)
@@ -32,18 +32,21 @@ def main() -> None:
 
     segment = cfg.training.segment_steps
     start = args.stop - segment
-    files = SegmentFiles(
-        train=args.train,
-        model=args.model,
-        previous=args.run_dir / f"checkpoint-{start}" if start else None,
-        previous_facts=args.run_dir / f"facts-{start}.json" if start else None,
-        checkpoint=args.run_dir / f"checkpoint-{args.stop}",
-        steps=args.run_dir / f"steps-{args.stop}.jsonl",
-        timing=args.run_dir / f"timing-{args.stop}.jsonl",
-        facts=args.run_dir / f"facts-{args.stop}.json",
-    )
+    files = [
+        SegmentFiles(
+            train=args.train,
+            model=args.model,
+            previous=run_dir / f"checkpoint-{start}" if start else None,
+            previous_facts=run_dir / f"facts-{start}.json" if start else None,
+            checkpoint=run_dir / f"checkpoint-{args.stop}",
+            steps=run_dir / f"steps-{args.stop}.jsonl",
+            timing=run_dir / f"timing-{args.stop}.jsonl",
+            facts=run_dir / f"facts-{args.stop}.json",
+        )
+        for run_dir in args.run_dirs
+    ]
     kept = {"declared": args.declared, **provenance()}
-    run_segment(cfg, args.seed, start, args.stop, files, args.workers, EngineMemory.of(args), kept)
+    run_segment(cfg, args.seeds, start, args.stop, files, args.workers, EngineMemory.of(args), kept)
 
 
 run(main)

@@ -9,8 +9,8 @@ import math
 import shutil
 import tarfile
 import tempfile
-import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from accelerate.utils import broadcast_object_list, gather_object, set_seed
 from datasets import Dataset
 from peft import LoraConfig
 from tqdm import tqdm
-from transformers import AutoTokenizer, PrinterCallback, TrainerCallback
+from transformers import AutoTokenizer, PreTrainedModel, PrinterCallback, TrainerCallback
 
 from arc_precision.collapse.detection import detect
 from arc_precision.config.training import TrainSlice
@@ -34,6 +34,7 @@ from arc_precision.tasks.grids import Task
 from arc_precision.training.facts import check_precision, observe
 from arc_precision.training.policy import load_base
 from arc_precision.training.scoring import Scorer
+from arc_precision.training.together import Together, sharing_weights
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b_facts, step_mismatch
 
 STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "trainer_state.json", "steps.jsonl")
@@ -62,18 +63,19 @@ class SegmentFiles:
 
 def run_segment(
     config: TrainSlice,
-    seed: int,
+    seeds: Sequence[int],
     start: int,
     stop: int,
-    files: SegmentFiles,
+    files: Sequence[SegmentFiles],
     workers: int,
     memory: EngineMemory,
     kept: dict[str, Any],
 ) -> None:
-    """Train from step `start` to step `stop` and write the segment's files.
+    """Train the runs of some seeds from step `start` to step `stop`, together, and write each segment's files.
 
     Args:
-        workers: programs that run at once, all processes together.
+        files: of each seed.
+        workers: programs that run at once, all runs and processes together.
         memory: what vLLM takes of the GPU's.
         kept: what was declared before the run, commit and versions, stored with the facts; it changes nothing.
 
@@ -81,67 +83,123 @@ def run_segment(
         ValueError: the precision in effect is not the one that was asked for.
         SandboxFault: the sandbox itself failed.
     """
-    if files.previous_facts and (before := json.loads(files.previous_facts.read_text()))["status"] != "running":
-        pass_on(files, before)
+    going = []
+    for seed, own in zip(seeds, files, strict=True):
+        if own.previous_facts and (before := json.loads(own.previous_facts.read_text()))["status"] != "running":
+            pass_on(own, before)
+        else:
+            going.append((seed, own))
+    if not going:
         return
 
     # The process group of a data-parallel run, before vLLM would make one of its own.
     processes = PartialState(cpu=config.device == "cpu")
-    order = row_order(count_rows(files.train), seed, _prompts(config, stop))
-    prompts, tasks = segment_rows(files.train, order, _prompts(config, start))
-    tokenizer = AutoTokenizer.from_pretrained(files.model)
+    model = going[0][1].model
     sampler = make_sampler(
         config.sampling,
-        str(files.model),
+        str(model),
         config.sampler_dtype,
         config.device,
         config.max_prompt_tokens,
         memory,
         lora_r=config.training.lora.r if config.training.sync == "adapter" else 0,
         lora_modules=config.training.lora.target_modules,
+        n_adapters=len(going),
     )
-    own_workers = max(1, workers // processes.num_processes)
-    scorer = Scorer(tasks, config.training.reward, config.sandbox, own_workers)
-    with tempfile.TemporaryDirectory(prefix="segment-") as own_scratch:
-        scratch = broadcast_object_list([own_scratch])[0]  # all processes save into one checkpoint
-        trainer = PrecisionTrainer(
+    base = load_base(model, config.trainer_dtype, config.load_in_4bit)
+    together = Together(sampler, len(going))
+    own_workers = max(1, workers // processes.num_processes // len(going))
+    kept = kept | {"together": [seed for seed, _ in going]}
+    runs = [
+        SegmentOfRun(config, seed, start, stop, own, sharing_weights(base), together, number, own_workers, kept)
+        for number, (seed, own) in enumerate(going)
+    ]
+    together.run([run.train for run in runs])
+    processes.wait_for_everyone()
+
+
+class SegmentOfRun:
+    """One run's part of a segment: its trainer, its sandbox, its files."""
+
+    def __init__(
+        self,
+        config: TrainSlice,
+        seed: int,
+        start: int,
+        stop: int,
+        files: SegmentFiles,
+        base: PreTrainedModel,
+        together: Together,
+        number: int,
+        workers: int,
+        kept: dict[str, Any],
+    ) -> None:
+        self._config, self._seed, self._files, self._kept = config, seed, files, kept
+        order = row_order(count_rows(files.train), seed, _prompts(config, stop))
+        prompts, tasks = segment_rows(files.train, order, _prompts(config, start))
+        sampler = together.sampler(number)
+        self._scorer = Scorer(tasks, config.training.reward, config.sandbox, workers)
+        self._own_scratch = tempfile.TemporaryDirectory(prefix="segment-")
+        # All processes save into one checkpoint.
+        self._scratch = Path(broadcast_object_list([self._own_scratch.name])[0])
+        set_seed(seed)
+
+        def score(row_ids: list[str], completions: list[str]) -> Callable[[], list[float]]:
+            result = self._scorer.start(row_ids, completions)
+
+            def wait() -> list[float]:
+                with together.turns.elsewhere(number):
+                    return result()
+
+            return wait
+
+        self._trainer = PrecisionTrainer(
             config,
             seed,
             sampler,
-            scorer.start,
-            model=load_base(files.model, config.trainer_dtype, config.load_in_4bit),
-            args=grpo_config(config, seed, stop, scratch),
+            score,
+            lambda: together.turns.clock_s(number),
+            model=base,
+            args=grpo_config(config, seed, stop, str(self._scratch)),
             train_dataset=Dataset.from_dict({key: [prompts[i][key] for i in order] for key in ("prompt", "row_id")}),
-            processing_class=tokenizer,
+            processing_class=AutoTokenizer.from_pretrained(files.model),
             peft_config=lora_config(config),
         )
-        observed = observe(trainer, sampler, scorer)
-        check_precision(config, observed)
-        before = unpack_checkpoint(files.previous, Path(scratch), start) if files.previous else None
-        log = StepLog(config, trainer, scorer, files, start, stop, _read_steps(before))
-        trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(log)
-        # vLLM's engine resets the process's random generators when it starts.
-        set_seed(seed, device_specific=True)
-        trainer.train(resume_from_checkpoint=before and str(before))
+        self._observed = observe(self._trainer, sampler, self._scorer)
+        check_precision(config, self._observed)
+        self._before = unpack_checkpoint(files.previous, self._scratch, start) if files.previous else None
+        self._log = StepLog(config, self._trainer, self._scorer, files, start, stop, _read_steps(self._before))
+        self._trainer.remove_callback(PrinterCallback)
+        self._trainer.add_callback(self._log)
+
+    def train(self) -> None:
+        """Train to the segment's last step, or until the run stops, and write the files."""
+        set_seed(self._seed, device_specific=True)
+        trainer = self._trainer
+        trainer.train(resume_from_checkpoint=self._before and str(self._before))
         trainer.handover.close()
-        scorer.close()
-        processes.wait_for_everyone()
-        if processes.is_main_process:
-            saved = Path(scratch) / f"checkpoint-{trainer.state.global_step}"
-            (saved / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log.rows))
-            pack_checkpoint(saved, files.checkpoint)
-            facts = {
-                "schema_version": SCHEMA_VERSION,
-                "status": log.status,
-                "stopped_at": trainer.state.global_step if log.status != "running" else None,
-                "asked": {"trainer_dtype": config.trainer_dtype, "sampler_dtype": config.sampler_dtype},
-                "observed": observed,
-                "config": config.model_dump(mode="json"),
-                **kept,
-            }
-            files.facts.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
-        processes.wait_for_everyone()
+        self._scorer.close()
+        trainer.accelerator.wait_for_everyone()
+        if trainer.accelerator.is_main_process:
+            self._write()
+        trainer.accelerator.wait_for_everyone()
+        self._own_scratch.cleanup()
+
+    def _write(self) -> None:
+        last_step, status = self._trainer.state.global_step, self._log.status
+        saved = self._scratch / f"checkpoint-{last_step}"
+        (saved / "steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in self._log.rows))
+        pack_checkpoint(saved, self._files.checkpoint)
+        facts = {
+            "schema_version": SCHEMA_VERSION,
+            "status": status,
+            "stopped_at": last_step if status != "running" else None,
+            "asked": {"trainer_dtype": self._config.trainer_dtype, "sampler_dtype": self._config.sampler_dtype},
+            "observed": self._observed,
+            "config": self._config.model_dump(mode="json"),
+            **self._kept,
+        }
+        self._files.facts.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
 
 
 def pass_on(files: SegmentFiles, before: dict[str, Any]) -> None:
@@ -221,7 +279,7 @@ class StepLog(TrainerCallback):
         self.status = "running"
 
     def on_step_begin(self, args, state, control, **kwargs):
-        self._began = time.perf_counter()
+        self._began_s = self._trainer.clock_s()
         scaler = self._trainer.accelerator.scaler
         self._scale = scaler.get_scale() if scaler is not None else None
 
@@ -294,7 +352,7 @@ class StepLog(TrainerCallback):
 
     def _times(self, step: int, seconds: dict[str, float], measured: dict[str, list]) -> dict[str, Any]:
         phases = ("generate_s", "sync_s", "reward_s", "logps_s", "loss_s", "backward_s")
-        step_s = time.perf_counter() - self._began
+        step_s = self._trainer.clock_s() - self._began_s
         cuda = torch.cuda.is_available() and self._config.device == "cuda"
         return {
             "schema_version": SCHEMA_VERSION,

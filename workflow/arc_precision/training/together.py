@@ -3,13 +3,14 @@
 Each run is a thread with a trainer of its own. One thread runs at a time: it has the *turn* until it waits for
 completions or rewards, and then the next run has it, always in the same order. So nothing depends on how the operating
 system schedules threads, and collective operations of data-parallel processes meet in the same order. Random generators
-belong to the process, so each run takes their states along with its turn. The engine is called from the thread that
-made it, because vLLM keeps a CUDA stream per thread.
+and accelerate's account of a gradient accumulation belong to the process, so each run takes their states along with its
+turn. The engine is called from the thread that made it, because vLLM keeps a CUDA stream per thread.
 """
 
 import copy
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.state import GradientState
 
 from arc_precision.sampling.engines import Completion, Sampler
 
@@ -29,16 +31,29 @@ class Turns:
         self._changed = threading.Condition()
         self._current = 0
         self._fault: BaseException | None = None
+        self._held_s = [0.0] * n
+        self._since_s = time.perf_counter()
         self.running = set(range(n))
+
+    def clock_s(self, run: int) -> float:
+        """Seconds of the run's own turns so far. Over all runs they add up to the time that has passed."""
+        now = time.perf_counter() - self._since_s if self._current == run else 0.0
+        return self._held_s[run] + now
+
+    def share(self, run: int, seconds: float) -> None:
+        """Charge what a run did for all running runs to each in equal parts."""
+        self._held_s[run] -= seconds
+        for other in self.running:
+            self._held_s[other] += seconds / len(self.running)
 
     @contextmanager
     def elsewhere(self, run: int) -> Iterator[None]:
         """The other runs have their turns while the body waits for something that needs none."""
-        states = random_states()
+        states = process_states()
         self._next(run)
         yield
         self.wait(run)
-        set_random_states(states)
+        set_process_states(states)
 
     def wait(self, run: int) -> None:
         """Wait for the run's turn. Raises RuntimeError when another run failed meanwhile."""
@@ -55,8 +70,11 @@ class Turns:
 
     def _next(self, run: int) -> None:
         with self._changed:
-            later = [other for other in sorted(self.running) if other > run]
-            self._current = min(later or self.running, default=-1)
+            now = time.perf_counter()
+            self._held_s[self._current] += now - self._since_s
+            self._since_s = now
+            later = [other for other in self.running if other > run]
+            self._current = min(later or self.running, default=run)
             self._changed.notify_all()
 
 
@@ -80,6 +98,7 @@ class Together:
         Raises the exception of the run that failed first, after all have ended.
         """
         faults: list[BaseException] = []
+        states = process_states()
         device = torch.cuda.current_device() if torch.cuda.is_initialized() else None
 
         def body(run: int) -> None:
@@ -87,6 +106,7 @@ class Together:
                 if device is not None:
                     torch.cuda.set_device(device)
                 self.turns.wait(run)
+                set_process_states(states)
                 functions[run]()
                 self.turns.end(run)
             except BaseException as fault:
@@ -113,7 +133,7 @@ class Together:
         self._asked[run] = (prompts, seeds)
         while run not in self._drawn:
             if self.turns.running <= self._asked.keys():
-                self._draw()
+                self._draw(run)
             else:
                 with self.turns.elsewhere(run):
                     pass
@@ -123,24 +143,34 @@ class Together:
         """Sample one run's completions with the adapter saved in a folder from now on."""
         self._on_engine_thread(lambda: self._sampler.load_adapter(folder, run))
 
-    def _draw(self) -> None:
+    def load_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
+        """Replace the weights of the engine, which all runs use."""
+        self._on_engine_thread(lambda: self._sampler.load_weights(weights))
+
+    def _draw(self, run: int) -> None:
         runs = sorted(self._asked)
-        prompts = [prompt for run in runs for prompt in self._asked[run][0]]
-        seeds = [seed for run in runs for seed in self._asked[run][1]]
-        slots = [run for run in runs for _ in self._asked[run][0]]
+        prompts = [prompt for asking in runs for prompt in self._asked[asking][0]]
+        seeds = [seed for asking in runs for seed in self._asked[asking][1]]
+        slots = [asking for asking in runs for _ in self._asked[asking][0]]
+        began = time.perf_counter()
         completions = iter(self._on_engine_thread(lambda: self._sampler.generate(prompts, seeds, slots)))
-        for run in runs:
-            self._drawn[run] = [next(completions) for _ in self._asked[run][0]]
+        self.turns.share(run, time.perf_counter() - began)
+        for asking in runs:
+            self._drawn[asking] = [next(completions) for _ in self._asked[asking][0]]
         self._asked.clear()
 
     def _on_engine_thread(self, function: Callable[[], Any]) -> Any:
         done: SimpleQueue = SimpleQueue()
 
         def call() -> None:
+            # What the engine draws from the process's generators must not reach the run that happens to have the turn.
+            states = process_states()
             try:
-                done.put((function(), None))
+                result = function(), None
             except BaseException as fault:
-                done.put((None, fault))
+                result = None, fault
+            set_process_states(states)
+            done.put(result)
 
         self._calls.put(call)
         result, fault = done.get()
@@ -164,6 +194,10 @@ class MemberSampler:
         """Use this adapter from now on."""
         self._together.load_adapter(self._run, folder)
 
+    def load_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
+        """Replace the weights that are sampled from. For a run that is alone."""
+        self._together.load_weights(weights)
+
 
 def sharing_weights(model: torch.nn.Module) -> torch.nn.Module:
     """A copy of a model whose modules are new and whose parameters and buffers are the model's own tensors."""
@@ -171,15 +205,18 @@ def sharing_weights(model: torch.nn.Module) -> torch.nn.Module:
     return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
 
 
-def random_states() -> tuple:
-    """States of the random generators of Python, numpy and PyTorch, on CPU and GPUs."""
+def process_states() -> tuple:
+    """States of the random generators of Python, numpy and PyTorch, and of accelerate's gradient accumulation."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
+    gradient = {key: copy.copy(value) for key, value in GradientState._shared_state.items()}
+    return gradient, random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
 
 
-def set_random_states(states: tuple) -> None:
-    """Put back what `random_states` gave."""
-    python, numpy, cpu, cuda = states
+def set_process_states(states: tuple) -> None:
+    """Put back what `process_states` gave."""
+    gradient, python, numpy, cpu, cuda = states
+    GradientState._shared_state.clear()
+    GradientState._shared_state.update({key: copy.copy(value) for key, value in gradient.items()})
     random.setstate(python)
     np.random.set_state(numpy)
     torch.set_rng_state(cpu)

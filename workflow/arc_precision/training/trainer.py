@@ -37,6 +37,7 @@ class PrecisionTrainer(GRPOTrainer):
         sampler: draws the completions.
         score: starts running the programs of a batch, given row ids and completions' texts; returns a function that
             waits for the rewards.
+        clock_s: seconds by which phases are timed.
 
     After every optimizer step `measured` and `seconds` hold what was measured during it; `take()` returns and clears
     both.
@@ -48,6 +49,7 @@ class PrecisionTrainer(GRPOTrainer):
         seed: int,
         sampler: Sampler,
         score: Callable[[list[str], list[str]], Callable[[], list[float]]],
+        clock_s: Callable[[], float] = time.perf_counter,
         **kwargs,
     ) -> None:
         self.slice = config
@@ -59,6 +61,7 @@ class PrecisionTrainer(GRPOTrainer):
             else AdapterHandover(sampler, config.sampling.weight_noise, seed)
         )
         self._score = score
+        self.clock_s = clock_s
         self._row_ids: list[str] = []
         self._pending: Callable[[], list[float]] | None = None
         self._policy: torch.Tensor | None = None
@@ -96,9 +99,9 @@ class PrecisionTrainer(GRPOTrainer):
 
     def sync_weights(self) -> None:
         """Called by TRL before it draws with changed weights."""
-        start = time.perf_counter()
+        start = self.clock_s()
         self.handover.sync(self.accelerator.unwrap_model(self.model), self.state.global_step)
-        self.seconds["sync_s"] += time.perf_counter() - start
+        self.seconds["sync_s"] += self.clock_s() - start
 
     def _generate_and_score_completions(self, inputs):
         self._row_ids = [row["row_id"] for row in inputs]
@@ -114,13 +117,13 @@ class PrecisionTrainer(GRPOTrainer):
         return batch
 
     def _rollout(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list]:
-        start = time.perf_counter()
+        start = self.clock_s()
         prompt_ids = self.processing_class(prompts, add_special_tokens=False)["input_ids"]
         first = self.accelerator.process_index * len(prompts)
         step = self.state.global_step
         seeds = [completion_seed(self.run_seed, step, first + row) for row in range(len(prompts))]
         completions = self.sampler.generate(prompt_ids, seeds)
-        self.seconds["generate_s"] += time.perf_counter() - start
+        self.seconds["generate_s"] += self.clock_s() - start
         token_ids = [completion.token_ids for completion in completions]
         texts = self.processing_class.batch_decode(token_ids, skip_special_tokens=True)
         # Programs run while the log-probs are computed; `_rewards` waits for them.
@@ -136,9 +139,9 @@ class PrecisionTrainer(GRPOTrainer):
         }
 
     def _rewards(self, prompts, completions, **columns) -> list[float]:
-        start = time.perf_counter()
+        start = self.clock_s()
         rewards = self._pending()
-        self.seconds["reward_s"] += time.perf_counter() - start
+        self.seconds["reward_s"] += self.clock_s() - start
         return rewards
 
     def _get_per_token_logps_and_entropies(
@@ -148,7 +151,7 @@ class PrecisionTrainer(GRPOTrainer):
 
         TRL calls this for the reference and the old policy (no gradient) and for the policy inside the loss.
         """
-        start = time.perf_counter()
+        start = self.clock_s()
         if self.slice.training.shared_prompt:
             with self.accelerator.autocast():
                 result = *shared_prompt_logps(model, input_ids, attention_mask, logits_to_keep), None
@@ -159,11 +162,11 @@ class PrecisionTrainer(GRPOTrainer):
         if torch.is_grad_enabled():
             self._policy = result[0].detach()
         else:
-            self.seconds["logps_s"] += time.perf_counter() - start
+            self.seconds["logps_s"] += self.clock_s() - start
         return result
 
     def _compute_loss(self, model, inputs):
-        start = time.perf_counter()
+        start = self.clock_s()
         loss = super()._compute_loss(model, inputs)
         self.measured["loss"].append(loss.detach().float().item())
         # TRL hides masked completions from the attention as well, so their log-probs are of another context.
@@ -176,7 +179,7 @@ class PrecisionTrainer(GRPOTrainer):
             for name in TOKEN_MEANS & self._metrics["train"].keys():
                 self._metrics["train"][name][-1] = math.nan
         self._policy = None
-        self.seconds["loss_s"] += time.perf_counter() - start
+        self.seconds["loss_s"] += self.clock_s() - start
         return loss
 
     def training_step(self, model, inputs, num_items_in_batch):
@@ -184,11 +187,11 @@ class PrecisionTrainer(GRPOTrainer):
             return self._timed_step(model, inputs, num_items_in_batch)
 
     def _timed_step(self, model, inputs, num_items_in_batch):
-        start, before = time.perf_counter(), sum(self.seconds.values())
+        start, before = self.clock_s(), sum(self.seconds.values())
         loss = super().training_step(model, inputs, num_items_in_batch)
         # Everything inside a training step that no other phase has claimed is the backward pass.
         claimed = sum(self.seconds.values()) - before
-        self.seconds["backward_s"] += time.perf_counter() - start - claimed
+        self.seconds["backward_s"] += self.clock_s() - start - claimed
         return loss
 
 
