@@ -5,7 +5,6 @@ changes how fast tasks are made.
 """
 
 import bisect
-import hashlib
 import json
 import math
 import random
@@ -23,6 +22,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from arc_precision.config.data import ArckitSource
 from arc_precision.config.pretrain import PretrainConfig
+from arc_precision.model.files import write_checksums
 from arc_precision.tasks import tokenizer as tiny
 from arc_precision.tasks.generator import generate_task
 from arc_precision.tasks.grids import Task
@@ -300,7 +300,7 @@ def pretrain(cfg: PretrainConfig, workers: int, folder: Path, log: Log) -> dict[
         metrics.update(steps=step, seconds=round(time.monotonic() - started), **drawn, solved=solved)
         saved.bfloat16().save_pretrained(folder)
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-        _write_checksums(folder)
+        write_checksums(folder)
 
     first_tasks = 16 * cfg.batch_tokens // 400  # a stock of some 16 batches to begin with
     drawn = {"generated_tasks": 0, "drawn_tasks": 0, "drawn_tokens": 0}
@@ -333,10 +333,3 @@ def pretrain(cfg: PretrainConfig, workers: int, folder: Path, log: Log) -> dict[
         if done == cfg.steps or (cfg.evaluate_every and done % cfg.evaluate_every == 0):
             evaluate_and_save(done)
     return metrics
-
-
-def _write_checksums(folder: Path) -> None:
-    """SHA-256 of every other file in the folder, as `sha256sum --check` reads them."""
-    files = sorted(path for path in folder.iterdir() if path.name not in ("SHA256SUMS", "README.md"))
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-    (folder / "SHA256SUMS").write_text("".join(lines))

@@ -78,6 +78,13 @@ def barc_question(task: Task, test_index: int) -> str:
     return _question(_texts(_words(_shown_grids(task, test_index))))
 
 
+def grid_text(prompt_format: PromptFormat, grid: Grid) -> str:
+    """A grid as the prompts of this format write it, without a newline at its end."""
+    if prompt_format == "dsl":
+        return "\n".join("".join(map(str, row)) for row in grid.tolist())
+    return _texts(_words([grid]))[0]
+
+
 def _shown_grids(task: Task, test_index: int) -> list[Grid]:
     """Input and output of each train pair, and the test input."""
     return [grid for pair in task.train for grid in (pair.input, pair.output)] + [task.test[test_index].input]

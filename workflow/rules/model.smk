@@ -55,3 +55,41 @@ rule pretrain:
     shell:
         "{resources.launcher} workflow/scripts/pretrain.py --cfg {params.cfg:q} --workers $(({threads} - 1))"
         " --output-dir $(dirname {output.model}) --log-jsonl {output.history} 2>&1 | tee {log}"
+
+
+# A model to start from instead of model.path's. No other rule asks for it: an experiment names the finished folder.
+rule warm_start:
+    output:
+        model="<results>/warm-start/model.safetensors",
+        config="<results>/warm-start/config.json",
+        tokenizer=[
+            f"<results>/warm-start/{Path(file).name}" for file in TOKENIZER_FILES
+        ],
+        metrics="<results>/warm-start/metrics.json",
+        sums="<results>/warm-start/SHA256SUMS",
+        history="<results>/warm-start.jsonl",
+    log:
+        "<results>/logs/warm_start.log",
+    benchmark:
+        "<results>/benchmarks/warm_start.tsv"
+    conda:
+        ENVIRONMENT
+    threads: experiment.resources.warm_start.threads
+    resources:
+        path=experiment.model.path,
+        mem_mb=experiment.resources.warm_start.mem_mb,
+        disk_mb=experiment.resources.warm_start.disk_mb,
+        runtime=experiment.resources.warm_start.runtime,
+        gpu=gpus(experiment.resources.warm_start),
+        launcher=launcher(experiment.resources.warm_start),
+    params:
+        cfg=settings(experiment.warm_start_slice()),
+        model=digest_lines(MODEL_FILES + TOKENIZER_FILES),
+        code=code("warm_start"),
+        pins=pins("warm_start"),
+    message:
+        "Fine-tuning {resources.path} on tasks and their programs"
+    shell:
+        "{resources.launcher} workflow/scripts/warm_start.py --cfg {params.cfg:q} --model {resources.path:q}"
+        " --model-files {params.model:q} --workers $(({threads} - 1)) --output-dir $(dirname {output.model})"
+        " --checkpoints $(dirname {output.model}).checkpoints --log-jsonl {output.history} 2>&1 | tee {log}"

@@ -38,6 +38,7 @@ from arc_precision.config.retention import RetentionConfig
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.config.training import DEFAULT_ARMS, ArmConfig, TrainingConfig, TrainSlice
+from arc_precision.config.warm_start import WarmStartConfig, WarmStartSlice
 
 
 class ConfigError(ValueError):
@@ -85,6 +86,10 @@ class ExperimentConfig(Section):
     report: ReportConfig = Field(default_factory=ReportConfig, description="The comparison report.")
     pretrain: PretrainConfig = Field(
         default_factory=PretrainConfig, description="How the embedded model was made (`snakemake pretrain`)."
+    )
+    warm_start: WarmStartConfig = Field(
+        default_factory=WarmStartConfig,
+        description="Fine-tuning a pretrained model before reinforcement learning (`snakemake warm_start`).",
     )
     retention: RetentionConfig = Field(default_factory=RetentionConfig, description="What stays on disk.")
     resources: Resources = Field(
@@ -217,6 +222,10 @@ class ExperimentConfig(Section):
         """For `evaluation_set`."""
         chosen = self.evaluation_sets[name]
         return EvaluationSetSlice(prompt=self.model.prompt, source=self.sources[chosen.source], set=chosen)
+
+    def warm_start_slice(self) -> WarmStartSlice:
+        """For `warm_start`."""
+        return WarmStartSlice(device=self.device, prompt=self.model.prompt, warm_start=self.warm_start)
 
     def train_slice(self, arm: str) -> TrainSlice:
         """For `train`."""

@@ -33,3 +33,6 @@ class Resources(Section):
     score: JobResources = Field(JobResources(threads=1, mem_mb=2000), description="Running programs.")
     report: JobResources = Field(JobResources(threads=1, mem_mb=2000), description="Joining, statistics, the page.")
     pretrain: JobResources = Field(JobResources(threads=2, gpu=1, mem_mb=8000), description="Training the tiny model.")
+    warm_start: JobResources = Field(
+        JobResources(threads=2, gpu=1, mem_mb=16000, disk_mb=8000), description="Fine-tuning a pretrained model."
+    )

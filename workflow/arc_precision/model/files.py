@@ -1,5 +1,6 @@
 """The files that make up a Hugging Face model folder."""
 
+import hashlib
 from pathlib import Path
 
 
@@ -31,3 +32,15 @@ def tokenizer_files(folder: Path) -> list[Path]:
     if not files:
         raise ValueError(f"model.path: {folder} has no tokenizer.json; copy the model's tokenizer there")
     return files
+
+
+def write_checksums(folder: Path) -> None:
+    """Write `SHA256SUMS` of every other file in the folder, as `sha256sum --check` reads it."""
+    files = sorted(path for path in folder.iterdir() if path.name not in ("SHA256SUMS", "README.md"))
+    lines = [f"{_sha256(file)}  {file.name}\n" for file in files]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

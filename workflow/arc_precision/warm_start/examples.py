@@ -1,0 +1,92 @@
+"""Tasks as token ids: prompt and completion, made by several processes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+from transformers import PreTrainedTokenizerBase
+
+from arc_precision.config.warm_start import WarmStartSlice
+from arc_precision.prompts import WritePrompt, prompt_writer
+from arc_precision.tasks.generator import generate_task
+from arc_precision.warm_start.targets import target_text
+
+CHUNK_TASKS = 100
+
+
+@dataclass(frozen=True)
+class Example:
+    """One sequence to learn from."""
+
+    task: int
+    """Number of the task in its source."""
+    ids: np.ndarray
+    """Prompt, completion and end token: int32 (tokens,)."""
+    n_prompt: int
+    """Tokens of the prompt, which the loss leaves out."""
+
+
+@dataclass
+class Dropped:
+    """Tasks that are not learnt from."""
+
+    prompt_too_long: int = 0
+    completion_too_long: int = 0
+
+
+class Chunks(Dataset):
+    """Item i: the examples of `CHUNK_TASKS` tasks of the source, and how many were dropped."""
+
+    def __init__(self, cfg: WarmStartSlice, tokenizer: PreTrainedTokenizerBase, write_prompt: WritePrompt):
+        self.cfg, self.tokenizer, self.write_prompt = cfg, tokenizer, write_prompt
+
+    def __len__(self) -> int:
+        return -(-self.cfg.warm_start.source.n_tasks // CHUNK_TASKS)
+
+    def __getitem__(self, chunk: int) -> tuple[list[Example], Dropped]:
+        cfg = self.cfg.warm_start
+        stop = min((chunk + 1) * CHUNK_TASKS, cfg.source.n_tasks)
+        dropped, kept = Dropped(), []
+        for index in range(chunk * CHUNK_TASKS, stop):
+            generated = generate_task(cfg.source.seed, index, cfg.source.depths)
+            prompt, n_prompt = self.write_prompt(generated.task, 0)
+            if n_prompt > cfg.max_prompt_tokens:
+                dropped.prompt_too_long += 1
+                continue
+            completion = target_text(cfg.target, self.cfg.prompt, generated.task, generated.completion)
+            completion_ids = [*self._ids(completion), self.tokenizer.eos_token_id]
+            if len(completion_ids) > cfg.max_completion_tokens:
+                dropped.completion_too_long += 1
+                continue
+            ids = np.array([*self._ids(prompt), *completion_ids], dtype=np.int32)
+            kept.append(Example(index, ids, len(ids) - len(completion_ids)))
+        return kept, dropped
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+
+
+def make_examples(
+    cfg: WarmStartSlice, tokenizer: PreTrainedTokenizerBase, workers: int
+) -> tuple[list[Example], Dropped]:
+    """The examples in the order of their tasks, made by `workers` processes (0: by this one).
+
+    Prompt and completion are tokenized apart, as in reinforcement learning.
+
+    Raises:
+        ValueError: the model does not have what the prompt needs, or every task is too long.
+    """
+    chunks = Chunks(cfg, tokenizer, prompt_writer(cfg.prompt, tokenizer, cfg.warm_start.max_prompt_tokens))
+    examples, dropped = [], Dropped()
+    for kept, left_out in DataLoader(chunks, batch_size=None, num_workers=workers):
+        examples += kept
+        dropped.prompt_too_long += left_out.prompt_too_long
+        dropped.completion_too_long += left_out.completion_too_long
+    if len(examples) <= cfg.warm_start.held_out_tasks:
+        raise ValueError(
+            f"warm_start: {dropped.prompt_too_long} tasks have prompts longer than max_prompt_tokens "
+            f"{cfg.warm_start.max_prompt_tokens}, {dropped.completion_too_long} have completions longer than "
+            f"max_completion_tokens {cfg.warm_start.max_completion_tokens}, and {len(examples)} remain, not more than "
+            f"held_out_tasks {cfg.warm_start.held_out_tasks}; raise the limits or write more n_tasks"
+        )
+    return examples, dropped
