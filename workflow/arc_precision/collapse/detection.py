@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares
 
-from arc_precision.collapse import CollapseConfig
+from arc_precision.config.collapse import CollapseConfig
 
 Rule = Literal["reward", "truncation", "zero_variance"]
 

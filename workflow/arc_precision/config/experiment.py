@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from arc_precision.collapse import CollapseConfig
 from arc_precision.config.audit import (
     Adapter,
     AuditConfig,
@@ -18,6 +17,7 @@ from arc_precision.config.audit import (
     Processing,
 )
 from arc_precision.config.base import Device, Dtype, Section, lay_over
+from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.data import (
     DEFAULT_EVALUATION_SETS,
     DEFAULT_SOURCES,

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from arc_precision.collapse import CollapseConfig
 from arc_precision.config.base import Dtype, Section
+from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
 

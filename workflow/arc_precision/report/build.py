@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from arc_precision.collapse import CollapseConfig
+from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.report import ReportSlice, declared
 from arc_precision.report import intervals
 from arc_precision.report.cards import tasks_section

@@ -5,8 +5,8 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
-from arc_precision.collapse import CollapseConfig
 from arc_precision.collapse.detection import detect, early_warnings
+from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.report import ReportConfig
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.tasks import TASKS

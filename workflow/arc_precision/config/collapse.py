@@ -1,0 +1,72 @@
+"""When a run counts as collapsed: the rules that `collapse.detection` applies."""
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class CollapseConfig(BaseModel):
+    """When a run counts as collapsed. Fixed before the runs; a collapse is never judged by eye.
+
+    The defaults suit runs of a thousand steps and more; they raise an alarm in at most 1 % of simulated healthy runs.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    smoothing_steps: int = Field(
+        100,
+        gt=0,
+        description="Steps of the trailing mean that the rules look at: one step's few completions are noise.",
+    )
+    patience_steps: int = Field(50, gt=0, description="Steps for which a rule must hold without a break.")
+    min_steps: int = Field(200, ge=0, description="Steps at the start of a run in which no rule may hold.")
+    reward_floor: float = Field(
+        0.0, description="Reward of a useless completion; shares of the running maximum are counted from here."
+    )
+    reward_share: float = Field(
+        0.5, gt=0, lt=1, description="Rule `reward`: smoothed reward below this share of its running maximum."
+    )
+    min_running_max: float = Field(
+        0.1, ge=0, description="Rule `reward`: the running maximum, above the floor, that there must have been to lose."
+    )
+    min_drop_standard_errors: float = Field(
+        8.0,
+        ge=0,
+        description="Rules `reward` and `zero_variance`: the drop must also exceed this many standard errors of the "
+        "smoothed reward, because the running maximum of a noisy curve lies above its mean.",
+    )
+    recovery_share: float = Field(
+        0.8, gt=0, le=1, description="A collapsed reward has recovered at this share of the running maximum."
+    )
+    truncation_share: float = Field(
+        0.5, gt=0, lt=1, description="Rule `truncation`: smoothed share of truncated completions above this."
+    )
+    zero_variance_share: float = Field(
+        0.95,
+        gt=0,
+        lt=1,
+        description="Rule `zero_variance`: smoothed share of groups whose rewards are all equal above this, while the "
+        "reward lies below recovery_share. (Where every task is solved groups are equal too.)",
+    )
+    nonfinite_steps: int = Field(
+        10, gt=0, description="Steps with a non-finite loss, in a row, that make a run failed."
+    )
+    baseline_steps: int = Field(
+        200, gt=1, description="Steps after min_steps that give each metric its baseline for early warnings."
+    )
+    warning_standard_errors: float = Field(
+        5.0, gt=0, description="Half-width of a baseline band, in standard errors of the smoothed metric."
+    )
+    early_stop: bool = Field(False, description="Stop a run once it has collapsed; it is recorded as stopped.")
+
+    @model_validator(mode="after")
+    def _recovery_lies_above_collapse(self):
+        if self.recovery_share <= self.reward_share:
+            raise ValueError(
+                f"collapse.recovery_share: {self.recovery_share} must lie above reward_share {self.reward_share}; "
+                "otherwise a run would recover where it collapses."
+            )
+        return self
+
+    @property
+    def first_possible_step(self) -> int:
+        """The first step at which a collapse can be called; runs that end before cannot show one."""
+        return max(self.min_steps + 1, self.smoothing_steps) + self.patience_steps - 1
