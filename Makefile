@@ -62,19 +62,19 @@ lint: dev-env  ## Snakemake's linter, formatters, and generated files in step
 	ruff format --check .
 	snakefmt --check Snakefile workflow/rules
 	$(SNAKEMAKE) --lint
-	python workflow/scripts/write_config.py && git diff --exit-code config.yaml workflow/schemas
+	python workflow/tools/write_config.py && git diff --exit-code config.yaml workflow/schemas
 
 why: env  ## which settings, files or versions made jobs stale
-	@python workflow/scripts/why.py $(CONFIGFILE) $(if $(FILE),--file $(FILE))
+	@python workflow/tools/why.py $(CONFIGFILE) $(if $(FILE),--file $(FILE))
 
 status: env  ## a table of every run
-	@python workflow/scripts/status.py $(CONFIGFILE)
+	@python workflow/tools/status.py $(CONFIGFILE)
 
 report-now: env  ## the report of what is there so far
-	@python workflow/scripts/report_now.py $(CONFIGFILE)
+	@python workflow/tools/report_now.py $(CONFIGFILE)
 
 config: dev-env  ## regenerate config.yaml's comments and the schema
-	python workflow/scripts/write_config.py
+	python workflow/tools/write_config.py
 
 staleness: dev-env  ## regenerate the table of docs/staleness.md
 	python tests/pipeline/write_table.py

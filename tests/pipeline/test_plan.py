@@ -193,7 +193,7 @@ def test_a_reason_names_the_key_with_old_and_new_value(finished):
 
 def why(root, *arguments):
     environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
-    command = [sys.executable, root / "workflow" / "scripts" / "why.py", *arguments]
+    command = [sys.executable, root / "workflow" / "tools" / "why.py", *arguments]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
 
 

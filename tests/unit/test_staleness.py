@@ -78,7 +78,7 @@ def test_a_package_without_a_pin_is_a_fault(tmp_path):
 
 
 @pytest.mark.parametrize("stack", ["cpu", "gpu"])
-@pytest.mark.parametrize("script", sorted((ROOT / "workflow" / "scripts").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", sorted((ROOT / "workflow").glob("*s/*.py")), ids=lambda path: path.stem)
 def test_every_script_has_pins_in_both_stacks(script, stack):
     lines = SOURCE_CODE.pin_lines(SOURCE_CODE.files(script), ROOT / "envs" / f"requirements-{stack}.txt")
     assert all("=" in line for line in lines)

@@ -1,6 +1,6 @@
 """Turn a GGUF file into a Hugging Face model folder in bfloat16.
 
-python workflow/scripts/convert_gguf.py --gguf FILE --end-token '<|im_end|>' --output-dir DIR
+python workflow/tools/convert_gguf.py --gguf FILE --end-token '<|im_end|>' --output-dir DIR
 """
 
 import argparse

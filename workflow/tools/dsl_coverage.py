@@ -1,6 +1,6 @@
 """Report how many ARC-AGI-1 tasks one or two steps of the grid language express.
 
-    python workflow/scripts/dsl_coverage.py --workers 2 --output coverage.json
+    python workflow/tools/dsl_coverage.py --workers 2 --output coverage.json
 
 The primitives were chosen by looking at the training tasks alone; the evaluation figure is only reported.
 """
