@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from report_fixture import Plan, make_results
 
+from arc_precision.contracts.layout import Checkpoint, Evaluated, Run
 from arc_precision.report.build import build_report
-from arc_precision.report.results import Checkpoint, Evaluated, Run, Selection, find_results
+from arc_precision.report.results import Selection, find_results
 from arc_precision.report.runs import differences
 from arc_precision.report.schema import Report, json_schema
 from arc_precision.report.tables import TABLES, tables, write_tables

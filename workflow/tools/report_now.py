@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 from arc_precision.cli import run
+from arc_precision.contracts import layout
 
 warnings.filterwarnings("ignore", message="The environment variable CONDOR_CONFIG")
 
@@ -22,7 +23,7 @@ def main() -> None:
     experiment = experiment_of(Path.cwd(), args.configfile)
     results = Path("results") / experiment.experiment
     report = build_report(experiment.report_slice(), results)
-    page = results / "report" / "report-now.html"
+    page = results / layout.REPORT_NOW
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(render(json.loads(report.model_dump_json()), Path("workflow/report")), encoding="utf-8")
     print(f"{page}: open it in a browser")

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from arc_precision.cli import run
+from arc_precision.contracts import layout
 from arc_precision.evaluation.metrics import per_task
 
 
@@ -23,12 +24,12 @@ def main() -> None:
     args = parser.parse_args()
 
     rows = []
-    for path in sorted((args.results / "scores").rglob("*.parquet")):
+    for path, values in layout.SCORES.find(args.results):
         names = [name for name in pq.read_schema(path).names if name != "outputs"]
         tasks = per_task(pq.read_table(path, columns=names).to_pandas())
         rates = {name: tasks[name].mean() for name in tasks if name.startswith("pass@")}
         counts = {"tasks": len(tasks), "completions": int(tasks["n"].sum()), "solved": int(tasks["solved_any"].sum())}
-        rows.append({"file": str(path.relative_to(args.results / "scores")), **counts, **rates})
+        rows.append({**values, **counts, **rates})
     print(pd.DataFrame(rows).to_string(index=False, float_format="%.4f"))
     if args.output:
         args.output.write_text(json.dumps(rows, indent=1) + "\n")

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 from arc_precision.cli import run
+from arc_precision.contracts import layout
 
 warnings.filterwarnings("ignore", message="The environment variable CONDOR_CONFIG")
 
@@ -25,24 +26,32 @@ def main() -> None:
     print(f"{'run':<24} {'steps':>13} {'reward':>7}  {'state':<10} {'running':<8} {'stale jobs':>10} {'disk':>9}")
     for arm in experiment.run_arms:
         for seed in experiment.seeds:
-            name = f"{arm}/seed-{seed}"
-            folder = results / "runs" / name
-            files = sorted(folder.glob("steps-*.jsonl"), key=lambda path: int(path.stem.split("-")[1]))
-            rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
-            facts = sorted(folder.glob("facts-*.json"), key=lambda path: int(path.stem.split("-")[1]))
+            name = layout.run_name(arm, seed)
+            mine = {"arm": arm, "seed": str(seed)}
+            steps, facts = (
+                [path for path, values in kind.find(results) if mine.items() <= values.items()]
+                for kind in (layout.STEPS, layout.FACTS)
+            )
+            rows = [json.loads(line) for file in steps for line in file.read_text().splitlines()]
             state = json.loads(facts[-1].read_text())["status"] if facts else "not begun"
             if state == "running" and rows and rows[-1]["step"] >= experiment.max_steps:
                 state = "finished"
-            mine = [job for job in plan if any(f"/{name}/" in output for output in job.output)]
-            busy = sum(any(output in running for output in job.output) for job in mine)
-            stale = sum(job.stale for job in mine)
+            jobs_of_run = [job for job in plan if any(layout.belongs_to(output, name) for output in job.output)]
+            busy = sum(any(output in running for output in job.output) for job in jobs_of_run)
+            stale = sum(job.stale for job in jobs_of_run)
             disk = sum(
-                path.stat().st_size for path in results.rglob("*") if path.is_file() and f"/{name}/" in str(path)
+                path.stat().st_size
+                for path in results.rglob("*")
+                if path.is_file() and layout.belongs_to(str(path), name)
             )
             done = f"{rows[-1]['step'] if rows else 0} of {experiment.max_steps}"
             reward = f"{rows[-1]['reward_mean']:.2f}" if rows and rows[-1]["reward_mean"] is not None else "-"
             print(f"{name:<24} {done:>13} {reward:>7}  {state:<10} {busy or '-':<8} {stale:>10} {disk / 1e6:>6.1f} MB")
-    others = sum(job.stale for job in plan if job.rule != "all" and not any("/seed-" in o for o in job.output))
+    runs = [layout.run_name(arm, seed) for arm in experiment.run_arms for seed in experiment.seeds]
+    others = sum(
+        job.stale and job.rule != "all" and not any(layout.belongs_to(o, run) for o in job.output for run in runs)
+        for job in plan
+    )
     print(f"Stale jobs that belong to no run: {others}")
 
 

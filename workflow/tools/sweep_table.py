@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from arc_precision.cli import run
+from arc_precision.contracts import layout
 
 DTYPES = ("float16", "bfloat16")
 
@@ -24,10 +25,11 @@ def main() -> None:
     args = parser.parse_args()
 
     rows = []
-    for folder in sorted((args.results / "runs").glob("*/seed-*")):
-        arm = folder.parent.name
-        files = sorted(folder.glob("steps-*.jsonl"), key=lambda path: int(path.stem.split("-")[1]))
-        steps = pd.DataFrame([json.loads(line) for file in files for line in file.read_text().splitlines()])
+    files: dict[tuple[str, str], list[Path]] = {}
+    for path, values in layout.STEPS.find(args.results):
+        files.setdefault((values["arm"], values["seed"]), []).append(path)
+    for (arm, _), segments in files.items():
+        steps = pd.DataFrame([json.loads(line) for file in segments for line in file.read_text().splitlines()])
         dtype = next((name for name in DTYPES if arm.startswith(f"{name}-")), arm)
         first, last = steps.head(args.window), steps.tail(args.window)
         rows.append(

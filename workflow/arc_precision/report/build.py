@@ -7,6 +7,7 @@ import pandas as pd
 
 from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.report import ReportSlice, declared
+from arc_precision.contracts.layout import Checkpoint, Evaluated, Run
 from arc_precision.report import intervals
 from arc_precision.report.cards import tasks_section
 from arc_precision.report.causes import audited_steps
@@ -24,7 +25,7 @@ from arc_precision.report.outcomes import (
     score_interval,
     seeds_of,
 )
-from arc_precision.report.results import Checkpoint, Evaluated, Run, Selection, find_results
+from arc_precision.report.results import Selection, find_results
 from arc_precision.report.runs import PRECISION_KEYS, RunRecord, differences, read_runs
 from arc_precision.report.schema import (
     ArmRow,

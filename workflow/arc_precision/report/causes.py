@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from arc_precision.report.results import BASE, Checkpoint, Results, read_json
+from arc_precision.contracts.layout import BASE, Checkpoint
+from arc_precision.report.results import Results, read_json
 from arc_precision.report.schema import AuditedStep, CauseRow, CounterfactualRow, ProfileRow
 
 _SUMS = ("token_count", "never_drawn_count")

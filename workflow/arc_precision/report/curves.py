@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from arc_precision.contracts.layout import Run
 from arc_precision.contracts.steps import STEP, TIMING
 from arc_precision.mismatch.metrics import METRICS
-from arc_precision.report.results import Run
 from arc_precision.report.schema import ArmCurve, Curves, Panel, RunAxis, RunValues
 
 MAX_POINTS = 400  # of a run in a panel: about what a screen can show

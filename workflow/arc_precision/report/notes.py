@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from arc_precision.report.results import Results, Run
+from arc_precision.contracts.layout import Run
+from arc_precision.report.results import Results
 from arc_precision.report.runs import RunRecord, flatten
 from arc_precision.report.schema import Collapse, EvaluationRow, Note, Settings
 

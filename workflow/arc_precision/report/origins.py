@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from arc_precision.report.results import Results, Run, read_json
+from arc_precision.contracts.layout import Run
+from arc_precision.report.results import Results, read_json
 from arc_precision.report.runs import RunRecord
 from arc_precision.report.schema import Command, PhaseTime, Provenance, RuleTime, RunOrigin
 

@@ -1,40 +1,17 @@
 """Finds and reads the files of an experiment. Their paths, relative to its folder, say what they are."""
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-BASE = "base"  # stands for the arm of the untrained model
-
-
-class Run(NamedTuple):
-    """One arm with one seed."""
-
-    arm: str
-    seed: int
-
-
-class Checkpoint(NamedTuple):
-    """A kept checkpoint. The base model is arm `base`, seed None, step 0."""
-
-    arm: str
-    seed: int | None
-    step: int
-
-
-class Evaluated(NamedTuple):
-    """A checkpoint on one set, sampled in one dtype."""
-
-    checkpoint: Checkpoint
-    set: str
-    dtype: str
+from arc_precision.contracts import layout
+from arc_precision.contracts.layout import BASE, Checkpoint, Evaluated, Run
 
 
 @dataclass(frozen=True)
@@ -72,15 +49,6 @@ class Results:
     benchmarks: dict[str, list[Path]] = field(default_factory=dict)
 
 
-_SEGMENT = re.compile(r"runs/(?P<arm>[^/]+)/seed-(?P<seed>\d+)/(?P<kind>steps|timing|facts)-(?P<stop>\d+)\.jsonl?")
-_RUN_AT_STEP = r"(?P<arm>[^/]+)(/seed-(?P<seed>\d+))?/step-(?P<step>\d+)/"
-_EVALUATED = re.compile(r"(?P<kind>scores|samples)/" + _RUN_AT_STEP + r"(?P<set>[^/]+)\.(?P<dtype>\w+)\.parquet")
-_CHAIN = re.compile(r"audit/" + _RUN_AT_STEP + r"chain\.json")
-_TASKS = re.compile(r"data/(?P<set>[^/]+)\.parquet")
-_MANIFEST = re.compile(r"(?P<name>(data|model)/[^/]+)\.json")
-_BENCHMARK = re.compile(r"benchmarks/(?P<rule>[^/]+?)(/.*)?\.tsv")
-
-
 def find_results(root: Path, files: Iterable[Path] | None, selection: Selection) -> Results:
     """Sort files under `root` by what they hold; `files` None takes all that lie there.
 
@@ -88,32 +56,34 @@ def find_results(root: Path, files: Iterable[Path] | None, selection: Selection)
         ValueError: a file is not under `root`.
     """
     found = Results()
-    segments = {"steps": found.steps, "timing": found.timing, "facts": found.facts}
-    evaluated = {"scores": found.scores, "samples": found.samples}
+    segments = ((layout.STEPS, found.steps), (layout.TIMING, found.timing), (layout.FACTS, found.facts))
+    evaluated = ((layout.SCORES, found.scores), (layout.SAMPLES, found.samples))
     paths = [path for path in root.rglob("*") if _is_finished(path)] if files is None else files
     # Benchmarks are nobody's input: they say how long things took, and decide nothing.
     benchmarks = (root / "benchmarks").rglob("*.tsv")
-    for path in sorted({*paths, *benchmarks}, key=_natural):
+    for path in sorted({*paths, *benchmarks}, key=layout.natural):
         if not path.is_relative_to(root):
             raise ValueError(f"{path}: not under {root}; give files of this experiment only")
         name = path.relative_to(root).as_posix()
-        if match := _SEGMENT.fullmatch(name):
-            run = Run(match["arm"], int(match["seed"]))
-            if run in selection.runs() and int(match["stop"]) <= selection.max_steps:
-                segments[match["kind"]].setdefault(run, []).append(path)
-        elif match := _EVALUATED.fullmatch(name):
-            checkpoint = _checkpoint(match)
-            if selection.has(checkpoint) and match["set"] in selection.sets:
-                evaluated[match["kind"]][Evaluated(checkpoint, match["set"], match["dtype"])] = path
-        elif match := _CHAIN.fullmatch(name):
-            if selection.has(_checkpoint(match)):
-                found.chains[_checkpoint(match)] = path
-        elif match := _TASKS.fullmatch(name):
-            found.tasks[match["set"]] = path
-        elif match := _MANIFEST.fullmatch(name):
-            found.manifests[match["name"]] = path
-        elif match := _BENCHMARK.fullmatch(name):
-            found.benchmarks.setdefault(match["rule"], []).append(path)
+        for pattern, by_run in segments:
+            if values := pattern.parse(name):
+                run = Run(values["arm"], int(values["seed"]))
+                if run in selection.runs() and int(values["stop"]) <= selection.max_steps:
+                    by_run.setdefault(run, []).append(path)
+        for pattern, by_evaluated in evaluated:
+            if values := pattern.parse(name):
+                checkpoint = layout.checkpoint_of(values)
+                if selection.has(checkpoint) and values["set"] in selection.sets:
+                    by_evaluated[Evaluated(checkpoint, values["set"], values["dtype"])] = path
+        if values := layout.AUDIT_CHAIN.parse(name):
+            if selection.has(layout.checkpoint_of(values)):
+                found.chains[layout.checkpoint_of(values)] = path
+        elif values := layout.ROWS.parse(name):
+            found.tasks[values["set"]] = path
+        elif layout.ROWS_MANIFEST.parse(name) or layout.MODEL_MANIFEST.parse(name):
+            found.manifests[name.removesuffix(".json")] = path
+        elif rule := layout.benchmarked_rule(name):
+            found.benchmarks.setdefault(rule, []).append(path)
     return found
 
 
@@ -123,15 +93,6 @@ def _is_finished(path: Path) -> bool:
         return path.is_file()
     with path.open("rb") as file:
         return file.seek(0, 2) > 8 and file.seek(-4, 2) and file.read() == b"PAR1"  # Parquet's last four bytes
-
-
-def _checkpoint(match: re.Match) -> Checkpoint:
-    return Checkpoint(match["arm"], int(match["seed"]) if match["seed"] else None, int(match["step"]))
-
-
-def _natural(path: Path) -> list:
-    """Sort key under which step 20 comes before step 100."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.as_posix())]
 
 
 def read_json(path: Path) -> Any:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from arc_precision.report.results import Results, Run, read_json, read_jsonl
+from arc_precision.contracts.layout import Run
+from arc_precision.report.results import Results, read_json, read_jsonl
 
 PRECISION_KEYS = ("trainer_dtype", "sampler_dtype")
 
