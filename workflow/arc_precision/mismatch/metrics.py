@@ -241,7 +241,7 @@ def mismatch_metrics(logp_trainer: Logps, logp_sampler: Logps, mask: Mask) -> di
             "is_ratio_max": r.max(),
             "is_ratio_frac_outside_band": ((r < BAND[0]) | (r > BAND[1])).mean(),
             "chi2_token": np.square(r).mean() - 1.0,
-            "ess_token": _ess(r),
+            "ess_token": _ess(d),
             "probs_pearson": _pearson(np.exp(trainer[token]), np.exp(sampler[token])),
             "token_mult_prob_error": _exp(abs_d).mean(),
         }
@@ -252,7 +252,7 @@ def mismatch_metrics(logp_trainer: Logps, logp_sampler: Logps, mask: Mask) -> di
             "seq_log_ratio_std": seq_d.std(),
             "seq_log_ratio_min": seq_d.min(),
             "seq_log_ratio_max": seq_d.max(),
-            "ess_seq": _ess(seq_r),
+            "ess_seq": _ess(seq_d),
             "chi2_seq": np.square(seq_r).mean() - 1.0,
             "seq_frac_masked": (seq_r > SEQUENCE_RATIO_CAP).mean(),
             "ppl_ratio": _exp(log_ppl_diff).mean(),
@@ -338,7 +338,8 @@ def _exp(x: np.ndarray) -> np.ndarray:
     return np.exp(_clamp(x))
 
 
-def _ess(weights: np.ndarray) -> float:
+def _ess(log_ratios: np.ndarray) -> float:
+    weights = np.exp(log_ratios - log_ratios.max())  # its scale is nothing to it, and the largest cannot overflow
     return np.square(weights.mean()) / np.square(weights).mean()
 
 
