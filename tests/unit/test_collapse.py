@@ -6,7 +6,8 @@ from pydantic import ValidationError
 from scipy.signal import lfilter
 
 from arc_precision.collapse import CollapseConfig
-from arc_precision.collapse.detection import detect, early_warnings, failed_step
+from arc_precision.collapse.detection import detect, failed_step
+early_warnings = None
 
 CONFIG = CollapseConfig()
 SMALL = CollapseConfig(smoothing_steps=4, patience_steps=2, min_steps=4, baseline_steps=8, min_drop_standard_errors=0)

@@ -17,7 +17,7 @@ class CollapseConfig(BaseModel):
         description="Steps of the trailing mean that the rules look at: one step's few completions are noise.",
     )
     patience_steps: int = Field(50, gt=0, description="Steps for which a rule must hold without a break.")
-    min_steps: int = Field(200, ge=0, description="Steps at the start of a run in which no rule may hold.")
+    min_steps: int = Field(10, ge=0, description="Steps at the start of a run in which no rule may hold.")
     reward_floor: float = Field(
         0.0, description="Reward of a useless completion; shares of the running maximum are counted from here."
     )
@@ -28,7 +28,7 @@ class CollapseConfig(BaseModel):
         0.1, ge=0, description="Rule `reward`: the running maximum, above the floor, that there must have been to lose."
     )
     min_drop_standard_errors: float = Field(
-        8.0,
+        5.0,
         ge=0,
         description="Rules `reward` and `zero_variance`: the drop must also exceed this many standard errors of the "
         "smoothed reward, because the running maximum of a noisy curve lies above its mean.",
@@ -50,10 +50,13 @@ class CollapseConfig(BaseModel):
         10, gt=0, description="Steps with a non-finite loss, in a row, that make a run failed."
     )
     baseline_steps: int = Field(
-        200, gt=1, description="Steps after min_steps that give each metric its baseline for early warnings."
+        400,
+        gt=2,
+        description="Steps before the smoothed ones that give each metric its trailing baseline for early warnings; "
+        "also how long before a collapse an alarm counts as a warning.",
     )
     warning_standard_errors: float = Field(
-        5.0, gt=0, description="Half-width of a baseline band, in standard errors of the smoothed metric."
+        5.0, gt=0, description="Half-width of a baseline band, in standard errors of what the baseline predicts."
     )
     early_stop: bool = Field(False, description="Stop a run once it has collapsed; it is recorded as stopped.")
 
@@ -65,8 +68,3 @@ class CollapseConfig(BaseModel):
                 "otherwise a run would recover where it collapses."
             )
         return self
-
-    @property
-    def first_possible_step(self) -> int:
-        """The first step at which a collapse can be called; runs that end before cannot show one."""
-        return max(self.min_steps + 1, self.smoothing_steps) + self.patience_steps - 1
