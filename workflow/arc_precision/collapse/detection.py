@@ -7,7 +7,7 @@ recovery may be added.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,12 @@ class Collapse:
     threshold: float  # what the series of the rule crossed
     running_max: float  # of the smoothed reward, until `detected_step`
     recovered_step: int | None
+
+
+class HasNonfiniteSteps(Protocol):
+    """A section of the configuration with the key `nonfinite_steps`."""
+
+    nonfinite_steps: int
 
 
 def detect(
@@ -121,11 +127,11 @@ def first_possible_step(config: CollapseConfig) -> int:
     return earliest
 
 
-def failed_step(step: np.ndarray, loss: np.ndarray, config: CollapseConfig) -> int | None:
+def failed_step(step: np.ndarray, loss: np.ndarray, config: HasNonfiniteSteps) -> int | None:
     """The first of `nonfinite_steps` steps in a row whose loss is not finite, or None.
 
-    Such a run is failed, which is another state than collapsed. `step` and `loss` have shape (steps,); a missing loss
-    is NaN.
+    Such a run is failed, which is another state than collapsed. Updates that float16's loss scale skips are no failure:
+    their loss is finite. `step` and `loss` have shape (steps,); a missing loss is NaN.
     """
     last = first_stretch(~np.isfinite(np.asarray(loss, dtype=np.float64)), config.nonfinite_steps)
     return None if last is None else int(step[last - config.nonfinite_steps + 1])
@@ -138,17 +144,17 @@ def early_warnings(
 
     `metrics` maps names to series of shape (steps,); NaN or null where a step has no value. At every step the mean over
     the last `smoothing_steps` is held against what the `baseline_steps` before these promise: a straight line through
-    the means of equal parts of them, carried on, so that a metric that drifts as before has not left
-    it. The band is `warning_standard_errors` of that prediction wide on either side, by the parts' scatter about the
-    line (and Student's t, as they are few), so that noise which lasts for some steps counts as it is.
+    the means of equal parts of them, carried on, so that a metric that drifts as before has not left it. The band is
+    `warning_standard_errors` of that prediction wide on either side, by the parts' scatter about the line (and
+    Student's t, as they are few), so that noise which lasts for some steps counts as it is.
 
     An alarm is given when the mean has been outside for `patience_steps`. One that left the band at most
     `baseline_steps` before onset is a warning; every other is false. All other steps that have a baseline are quiet.
 
     One row per metric. `left_step` (first step outside), `confirmed_step` (end of the patience; at the latest the
-    onset), `direction` ("up" or "down") and `lead_steps` (from leaving to onset) are those of the first warning; without
-    a warning of the first false alarm, with `lead_steps` missing; without an alarm all are missing. `false_alarms` and
-    `quiet_steps` are counts.
+    onset), `direction` ("up" or "down") and `lead_steps` (from leaving to onset) are those of the first warning;
+    without a warning of the first false alarm, with `lead_steps` missing; without an alarm all are missing.
+    `false_alarms` and `quiet_steps` are counts.
     """
     step, *series = checked(step, **metrics)
     rows = {}
@@ -198,8 +204,9 @@ def _bands(values: np.ndarray, config: CollapseConfig) -> tuple[np.ndarray, np.n
     variance = (rest**2).sum(axis=0) / freedom
     leverage = 1 / n_parts + centres.mean() ** 2 / (offsets @ offsets)
     error = np.sqrt(variance * (leverage + length / config.smoothing_steps))
-    half = t.isf(norm.sf(config.warning_standard_errors), freedom) * error
     predicted = middle - centres.mean() * slope
+    rounding = 1e-9 * np.abs(predicted)  # a constant has no scatter
+    half = t.isf(norm.sf(config.warning_standard_errors), freedom) * error + rounding
     return smooth, predicted - half, predicted + half
 
 

@@ -13,6 +13,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from trl import GRPOConfig, GRPOTrainer
 
 from arc_precision.config.training import TrainSlice
@@ -104,8 +105,9 @@ class PrecisionTrainer(GRPOTrainer):
         start = time.perf_counter()
         prompt_ids = self.processing_class(prompts, add_special_tokens=False)["input_ids"]
         first = self.accelerator.process_index * len(prompts)
-        step = self.state.global_step
-        seeds = [completion_seed(self.run_seed, step, first + row) for row in range(len(prompts))]
+        # Passes of one step that draw anew draw with other seeds. `_step` is TRL's count of passes.
+        step, number = self.state.global_step, self._step % self.slice.training.gradient_accumulation_steps
+        seeds = [completion_seed(self.run_seed, step, number, first + row) for row in range(len(prompts))]
         completions = self.sampler.generate(prompt_ids, seeds)
         self.seconds["generate_s"] += time.perf_counter() - start
         token_ids = [completion.token_ids for completion in completions]
@@ -125,6 +127,9 @@ class PrecisionTrainer(GRPOTrainer):
     def _rewards(self, prompts, completions, **columns) -> list[float]:
         start = time.perf_counter()
         rewards = self._pending()
+        # A group may lie across processes.
+        groups = np.reshape(gather_object(rewards), (-1, self.slice.training.num_generations))
+        self.measured["equal_rewards"] += (np.ptp(groups, axis=1) == 0).tolist()
         self.seconds["reward_s"] += time.perf_counter() - start
         return rewards
 
@@ -218,6 +223,7 @@ def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str) -> GR
         num_iterations=training.num_iterations,
         num_generations=training.num_generations,
         beta=training.beta,
+        use_bias_correction_kl=training.use_bias_correction_kl,
         epsilon=training.epsilon,
         epsilon_high=training.epsilon_high,
         loss_type=training.loss_type,
