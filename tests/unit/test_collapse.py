@@ -7,6 +7,7 @@ from scipy.signal import lfilter
 
 from arc_precision.collapse import CollapseConfig
 from arc_precision.collapse.detection import detect, failed_step
+
 early_warnings = None
 
 CONFIG = CollapseConfig()
