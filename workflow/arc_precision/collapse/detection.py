@@ -116,12 +116,12 @@ def first_possible_step(config: CollapseConfig) -> int:
 
     The most sudden collapse is a reward that never varied much and is then nothing for good.
     """
-    earliest, begin = None, max(config.min_steps, 1)
-    while earliest is None or begin < earliest:
-        count = earliest or 2 * begin + 2 * config.smoothing_steps + 4 * config.patience_steps
-        step = np.arange(1, count + 1)
-        reward = config.reward_floor + np.where(step <= begin, 2 + config.min_running_max + step / count, 0.0)
-        found = detect(step, reward, np.zeros(count), np.zeros(count), config)
+    earliest = 2 * config.min_steps + 2 * config.smoothing_steps + 4 * config.patience_steps
+    begin = 1
+    while begin < earliest:
+        step = np.arange(1, earliest + 1)
+        reward = config.reward_floor + np.where(step <= begin, 2 + config.min_running_max + step / 1000, 0.0)
+        found = detect(step, reward, np.zeros(earliest), np.zeros(earliest), config)
         earliest = found.detected_step if found else earliest
         begin += 1
     return earliest
