@@ -166,7 +166,7 @@ def test_no_seed_is_drawn_with_twice(training, model_folder, tmp_path):
 
 
 @pytest.mark.parametrize(("passes", "loss_type"), [(1, "bnpo"), (4, "bnpo"), (2, "dapo")])
-def test_the_loss_of_a_step_is_the_sum_of_its_passes(passes, loss_type, model_folder, tmp_path):
+def test_the_loss_of_a_step_is_the_mean_of_its_passes(passes, loss_type, model_folder, tmp_path):
     """As TRL logs it, and not divided by the passes a second time."""
     config = slice_of(training={"gradient_accumulation_steps": passes, "loss_type": loss_type, "beta": 0.5})
     run = trained(model_folder, tmp_path, 2, config)

@@ -10,7 +10,7 @@ STEP = {
     "schema_version": "Version of this contract.",
     "step": "Optimizer step, from 1.",
     "applied_steps": "Steps whose update was applied: step minus the skipped ones so far.",
-    "loss": "Loss of the whole step: the sum of its passes, each divided by their number.",
+    "loss": "Loss, mean over the passes of the step.",
     "learning_rate": "Learning rate of this step.",
     "reward_mean": "Mean reward of the completions.",
     "reward_std": "Standard deviation of the rewards over all completions.",

@@ -238,8 +238,7 @@ class StepLog(TrainerCallback):
         skipped = trainer.accelerator.optimizer_step_was_skipped
         self._applied += not skipped
         grad_norm = logs["grad_norm"]
-        # A pass's loss is divided by the passes of a step, so that their sum is the step's; processes are averaged.
-        loss = sum(measured["loss"]) / trainer.accelerator.num_processes
+        loss = float(np.mean(measured["loss"]))
         n = len(rewards)
         row = {
             "schema_version": SCHEMA_VERSION,

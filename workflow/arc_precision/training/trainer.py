@@ -157,7 +157,8 @@ class PrecisionTrainer(GRPOTrainer):
     def _compute_loss(self, model, inputs):
         start = time.perf_counter()
         loss = super()._compute_loss(model, inputs)
-        self.measured["loss"].append(loss.detach().float().item())
+        # TRL has divided it by the passes of a step; the step's loss is the mean of theirs.
+        self.measured["loss"].append(loss.detach().float().item() * self.current_gradient_accumulation_steps)
         # TRL hides masked completions from the attention as well, so their log-probs are of another context.
         parts = [self._policy, inputs["sampling_per_token_logps"], inputs["completion_mask"]]
         padded = [self.accelerator.pad_across_processes(part.contiguous(), dim=1) for part in parts]
