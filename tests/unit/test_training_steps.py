@@ -223,6 +223,18 @@ def test_a_run_fails_by_its_loss_and_not_by_skipped_updates(changes, status):
     assert log._trainer.control.should_training_stop == (status == "failed")
 
 
+def test_skipped_updates_are_counted_and_end_no_run(model_folder, tmp_path):
+    """float16 with a loss scale that overflows at every step."""
+    config = slice_of("float16", training={"loss_scale": {"init_scale": 2.0**60}})
+    steps = config.nonfinite_steps + 2
+    run = trained(model_folder, tmp_path, steps, config)
+    assert len(run.rows) == steps and run.log.status == "running"
+    for row in run.rows:
+        assert row["skipped"] and row["applied_steps"] == 0
+        assert row["grad_norm"] is None and row["loss"] is not None
+    assert [row["loss_scale"] for row in run.rows] == [2.0 ** (60 - step) for step in range(steps)]
+
+
 def test_beta_reaches_the_loss(model_folder, tmp_path):
     with_kl = trained(model_folder, tmp_path, 2, slice_of(training={"beta": 0.5})).rows
     without = trained(model_folder, tmp_path, 2, slice_of()).rows
