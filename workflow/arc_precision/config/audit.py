@@ -95,11 +95,13 @@ class AuditJoinSlice(Section):
 def audit_engines(trainer_dtype: Dtype, sampler_dtype: Dtype, merged: bool) -> list[str]:
     """The engine settings that are scored for an arm beside the one that draws, as names of files.
 
-    They are those of the stated chain, those that comparing the engines first or last instead would need, and the
-    sampler with the adapter as the run did not have it. `merged`: whether the run samples from merged weights.
+    They are those of the stated chain, those that comparing the engines first or last instead would need where both
+    sides round, and the sampler with the adapter as the run did not have it. `merged`: whether the run samples from
+    merged weights.
     """
-    trainers = {trainer_dtype, sampler_dtype, "float32"}
-    samplers = {(dtype, "applied") for dtype in trainers} | {(sampler_dtype, "merged")}
+    crossed = {trainer_dtype, sampler_dtype} if "float32" not in (trainer_dtype, sampler_dtype) else set()
+    trainers = {trainer_dtype, "float32"} | crossed
+    samplers = {(dtype, "applied") for dtype in {sampler_dtype, "float32"} | crossed} | {(sampler_dtype, "merged")}
     samplers.remove((sampler_dtype, "merged" if merged else "applied"))
     return [
         *(f"trainer.{dtype}" for dtype in sorted(trainers)),

@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 
 from arc_precision.collapse import CollapseConfig
-from arc_precision.collapse.detection import detect, early_warnings
+from arc_precision.collapse.detection import detect, early_warnings, first_possible_step
 from arc_precision.config.report import ReportConfig
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.tasks import TASKS
 from arc_precision.report.results import Checkpoint, Evaluated, Results, Run, read_table
 from arc_precision.report.runs import RunRecord
 from arc_precision.report.schema import (
+    Alarms,
     Collapse,
     CollapseRun,
     CompletionExcerpt,
@@ -48,15 +49,14 @@ def collapse_runs(records: dict[Run, RunRecord], rules: CollapseConfig) -> list[
 
 def _collapse_run(record: RunRecord, rules: CollapseConfig) -> CollapseRun:
     steps = record.steps
-    step = steps["step"].to_numpy()
-    # A step without a finite value keeps the one before it: a run that only gives NaN has failed, and not collapsed.
-    series = [
-        steps[key].astype(float).ffill().fillna(0.0).to_numpy()
-        for key in ("reward_mean", "truncated_share", "frac_reward_zero_std")
-    ]
+    step, *series = (
+        steps[key].astype(float).to_numpy()
+        for key in ("step", "reward_mean", "truncated_share", "frac_reward_zero_std")
+    )
     found = detect(step, *series, rules)
     signs = {key: steps[key].astype(float).to_numpy() for key in SIGNS if key in steps}
-    left = early_warnings(step, signs, found.onset_step if found else None, rules).dropna(subset="left_step")
+    searched = early_warnings(step, signs, found.onset_step if found else None, rules)
+    left = searched.dropna(subset="left_step")
     return CollapseRun(
         arm=record.run.arm,
         seed=record.run.seed,
@@ -76,6 +76,10 @@ def _collapse_run(record: RunRecord, rules: CollapseConfig) -> CollapseRun:
                 lead_steps=None if pd.isna(row["lead_steps"]) else int(row["lead_steps"]),
             )
             for metric, row in left.sort_values("left_step").iterrows()
+        ],
+        alarms=[
+            Alarms(metric=metric, false=int(row["false_alarms"]), quiet_steps=int(row["quiet_steps"]))
+            for metric, row in searched.iterrows()
         ],
     )
 
@@ -162,11 +166,12 @@ def _times(runs: list[CollapseRun], arm: str) -> tuple[np.ndarray, np.ndarray]:
 def signs(runs: list[CollapseRun]) -> list[Sign]:
     """How often each metric gave warning of a collapse, how early, and how often of none."""
     collapsed = [run for run in runs if run.onset_step is not None]
-    healthy = [run for run in runs if run.onset_step is None]
     found = []
     for metric in SIGNS:
         leads = [w.lead_steps for run in collapsed for w in run.warnings if w.metric == metric]
-        false_alarms = sum(any(w.metric == metric for w in run.warnings) for run in healthy)
+        leads = [lead for lead in leads if lead is not None]
+        alarms = [alarm for run in runs for alarm in run.alarms if alarm.metric == metric]
+        false_alarms, quiet_steps = sum(a.false for a in alarms), sum(a.quiet_steps for a in alarms)
         if leads or false_alarms:
             found.append(
                 Sign(
@@ -174,8 +179,9 @@ def signs(runs: list[CollapseRun]) -> list[Sign]:
                     warned_collapsed=len(leads),
                     collapsed=len(collapsed),
                     lead_steps_median=median(leads) if leads else None,
-                    warned_healthy=false_alarms,
-                    healthy=len(healthy),
+                    false_alarms=false_alarms,
+                    quiet_steps=quiet_steps,
+                    false_alarms_per_1000_steps=1000 * false_alarms / quiet_steps if quiet_steps else None,
                 )
             )
     return found
@@ -191,7 +197,7 @@ def collapse_section(
     """The section of the page."""
     curves = [survival(runs, arm) for arm in arms]
     return Collapse(
-        first_possible_step=rules.first_possible_step,
+        first_possible_step=first_possible_step(rules),
         rules=rules.model_dump(mode="json"),
         runs=runs,
         signs=signs(runs),

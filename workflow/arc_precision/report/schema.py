@@ -355,7 +355,15 @@ class EarlyWarning(Part):
     metric: str
     direction: str
     left_step: int
-    lead_steps: int | None = Field(description="Steps before onset; null when the run did not collapse.")
+    lead_steps: int | None = Field(description="Steps before onset; null for a false alarm.")
+
+
+class Alarms(Part):
+    """How often a metric left its own baseline when no collapse followed."""
+
+    metric: str
+    false: int
+    quiet_steps: int = Field(description="Steps that have a baseline and are not shortly before a collapse.")
 
 
 class CollapseRun(Part):
@@ -372,6 +380,7 @@ class CollapseRun(Part):
     running_max: Number
     recovered_step: int | None
     warnings: list[EarlyWarning]
+    alarms: list[Alarms]
 
 
 class Sign(Part):
@@ -381,8 +390,9 @@ class Sign(Part):
     warned_collapsed: int
     collapsed: int
     lead_steps_median: Number
-    warned_healthy: int
-    healthy: int
+    false_alarms: int = Field(description="Alarms that no collapse followed, in all runs.")
+    quiet_steps: int = Field(description="Steps that have a baseline and are not shortly before a collapse, all runs.")
+    false_alarms_per_1000_steps: Number
 
 
 class Survival(Part):

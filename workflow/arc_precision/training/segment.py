@@ -24,7 +24,7 @@ from peft import LoraConfig
 from tqdm import tqdm
 from transformers import AutoTokenizer, PreTrainedModel, PrinterCallback, TrainerCallback
 
-from arc_precision.collapse.detection import detect
+from arc_precision.collapse.detection import detect, failed_step
 from arc_precision.config.training import TrainSlice
 from arc_precision.contracts.parquet import count_rows, read_rows
 from arc_precision.contracts.steps import SCHEMA_VERSION
@@ -39,7 +39,8 @@ from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b
 
 STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "trainer_state.json", "steps.jsonl")
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
-# What each process of a data-parallel run measures of its own share of a batch. The trainer gathers the mismatch.
+DECIDING = ("step", "loss", "reward_mean", "truncated_share", "frac_reward_zero_std")  # whether a run goes on
+# What each process of a data-parallel run measures of its own share of a batch. The trainer gathers the rest.
 OWN_SHARE = ("loss", "completion_tokens", "prompt_tokens", "truncated", "unique_token_share")
 
 
@@ -305,7 +306,7 @@ class StepLog(TrainerCallback):
             "learning_rate": logs["learning_rate"],
             "reward_mean": logs.get("reward"),
             "reward_std": logs.get("reward_std"),
-            "frac_reward_zero_std": logs.get("frac_reward_zero_std"),
+            "frac_reward_zero_std": _mean(measured["equal_rewards"]),
             "solved_share": n_solved / n if n else None,
             "valid_share": verdicts["ok"] / n if n else None,
             "completion_tokens_mean": _mean(measured["completion_tokens"]),
@@ -339,13 +340,11 @@ class StepLog(TrainerCallback):
         return control
 
     def _decide(self) -> None:
-        last = self.rows[-self._config.nonfinite_steps :]
-        if len(last) == self._config.nonfinite_steps and all(row["nonfinite"] for row in last):
+        step, loss, *series = (np.array([row[key] for row in self.rows], dtype=float) for key in DECIDING)
+        if failed_step(step, loss, self._config) is not None:
             self.status = "failed"
         elif self._config.collapse:
-            keys = ("step", "reward_mean", "truncated_share", "frac_reward_zero_std")
-            series = [np.array([row[key] for row in self.rows]) for key in keys]
-            if detect(*series, self._config.collapse) is not None:
+            if detect(step, *series, self._config.collapse) is not None:
                 self.status = "collapsed"
         if self.status != "running":
             self._trainer.control.should_training_stop = self._trainer.control.should_save = True
