@@ -93,12 +93,10 @@ def available_orders(
         raise ValueError(f"No log-probs were scored for {missing[0]}; the chain needs {stated}.")
     if "float32" in (start.dtype, stated[-1].dtype):
         return [tuple(causes)]
-    roundings = [cause for cause in causes if cause.coordinate == "dtype"]
     orders = []
     for order in permutations(causes):
         settings = settings_along(start, order)
-        in_order = [cause for cause in order if cause in roundings] == roundings
-        if in_order and settings[-1] == stated[-1] and all(setting in scored for setting in settings):
+        if settings[-1] == stated[-1] and all(setting in scored for setting in settings):
             orders.append(order)
     rank = {cause: i for i, cause in enumerate(causes)}
     return sorted(orders, key=lambda order: sum(rank[a] > rank[b] for a, b in combinations(order, 2)))
