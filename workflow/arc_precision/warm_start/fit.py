@@ -5,7 +5,6 @@ import shutil
 import time
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import numpy as np
 import torch
