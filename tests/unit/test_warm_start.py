@@ -90,11 +90,12 @@ def test_grids_are_written_in_the_words_of_the_prompt(prompt_format):
         text = target_text(TargetConfig(train_outputs=9), prompt_format, task, "(program)")
         *train, test, program = text.split("\n\n")
         assert program == "(program)" and len(train) == len(task.train)
-        assert all(part.split(":\n", 1)[1] + "\n" in prompt for part in train)
+        mark = tiny.OUTPUT if prompt_format == "dsl" else "Output:\n"
+        assert all(mark + part.split(":\n", 1)[1] + "\n" in prompt for part in train)
         # The answer is what the prompt would show if the test pair were an example.
         shown = type(task)(task.task_id, task.test, task.test)
         shown = render("dsl", shown, 0, None) if prompt_format == "dsl" else barc_question(shown, 0)
-        assert test.split(":\n", 1)[1] + "\n" in shown
+        assert mark + test.split(":\n", 1)[1] + "\n" in shown
 
 
 def test_more_outputs_make_longer_targets():
