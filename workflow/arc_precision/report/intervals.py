@@ -16,6 +16,7 @@ values do not prove that the next one is equal. No interval is narrower than its
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import optimize, stats
@@ -61,10 +62,13 @@ def over_seeds(values: np.ndarray, confidence: float, bounds: Bounds = UNBOUNDED
     if n_seeds < 2 or n_tasks < 2:
         return Interval(value=mean)
     seed_error, task_error = _errors(values)
-    half = np.hypot(_t(confidence, n_seeds - 1) * seed_error, _t(confidence, n_tasks - 1) * task_error)
+    of_seeds, of_tasks = _t(confidence, n_seeds - 1) * seed_error, _t(confidence, n_tasks - 1) * task_error
     if bounds == SHARE:
-        return _share(mean, min(_tasks_worth(values, confidence), _worth(mean, half, confidence)), confidence)
-    return _symmetric(mean, max(half, _t(confidence, n_tasks - 1) * _floor_error(values, bounds)), bounds)
+        of_tasks = min(of_tasks, _normal(confidence) * np.sqrt(mean * (1 - mean) / n_tasks))  # a share varies no more
+        worth = _worth(mean, np.hypot(of_seeds, of_tasks), confidence)
+        return _share(mean, min(_tasks_worth(values, confidence), worth), confidence)
+    half = max(np.hypot(of_seeds, of_tasks), _t(confidence, n_tasks - 1) * stats.sem(values.mean(axis=0)))
+    return _hull(mean, half, values, confidence, bounds)
 
 
 def over_tasks(
@@ -84,7 +88,8 @@ def over_tasks(
     if bounds == SHARE:
         floor = _share(mean, _tasks_worth(values, confidence), confidence)
     else:
-        floor = _symmetric(mean, _t(confidence, n_tasks - 1) * _floor_error(values, bounds), bounds)
+        half = _t(confidence, n_tasks - 1) * stats.sem(values.mean(axis=0))
+        floor = _hull(mean, half, values, confidence, bounds)
     if floor.low is None:
         return floor
     counts = np.random.default_rng(seed).multinomial(n_tasks, np.full(n_tasks, 1 / n_tasks), size=n_resamples)
@@ -107,7 +112,7 @@ def detectable(values: np.ndarray, confidence: float, bounds: Bounds = UNBOUNDED
     noise_error = np.sqrt(_rest_square(values) / values.size)
     by_seeds = _shift(confidence, n_seeds - 1) * max(seed_error, noise_error)
     of_task = _shift(confidence, n_tasks - 1)
-    by_tasks, floor = of_task * task_error, of_task * _floor_error(values, bounds)
+    by_tasks, floor = of_task * task_error, of_task * _with_two_added(values, bounds)[1]
     difference = np.hypot(by_seeds, by_tasks)
     if floor > difference:
         difference = by_tasks = floor
@@ -148,21 +153,25 @@ def _rest_square(values: np.ndarray) -> float:
     return np.square(rest).sum() / ((n_seeds - 1) * (n_tasks - 1))
 
 
-def _floor_error(values: np.ndarray, bounds: Bounds) -> float:
-    """Standard error of the mean over tasks: of the tasks themselves, or with the two that are added, if larger."""
+def _with_two_added(values: np.ndarray, bounds: Bounds) -> tuple[float, float]:
+    """Mean of the tasks and its standard error, two tasks added on either side of their median."""
     of_task = values.mean(axis=0)
-    away = of_task - np.median(of_task)
-    largest = 0.0 if bounds == UNBOUNDED else 1.0
+    median, largest = np.median(of_task), 0.0 if bounds == UNBOUNDED else 1.0
+    away = of_task - median
     n_away = np.count_nonzero(away) + (largest > 0)
-    added = 2 * (np.square(away).sum() + largest) / max(n_away, 1)
-    with_added = np.square(of_task - of_task.mean()).sum() + added
-    return max(stats.sem(of_task), np.sqrt(with_added) / (of_task.size + 2))
+    size = np.sqrt((np.square(away).sum() + largest) / max(n_away, 1))
+    more = np.append(of_task, [median - size, median + size])
+    return more.mean(), more.std() / np.sqrt(more.size)
 
 
-def _symmetric(mean: float, half: float, bounds: Bounds) -> Interval:
-    if half == 0:
+def _hull(mean: float, half: float, values: np.ndarray, confidence: float, bounds: Bounds) -> Interval:
+    """The interval of a mean with this half-width, or its floor where that reaches farther."""
+    middle, error = _with_two_added(values, bounds)
+    floor = _t(confidence, values.shape[1] - 1) * error
+    if half == floor == 0:
         return Interval(value=mean)
-    return Interval(value=mean, low=max(mean - half, bounds[0]), high=min(mean + half, bounds[1]))
+    low, high = min(mean - half, middle - floor), max(mean + half, middle + floor)
+    return Interval(value=mean, low=max(low, bounds[0]), high=min(high, bounds[1]))
 
 
 def _tasks_worth(values: np.ndarray, confidence: float) -> float:
@@ -174,12 +183,12 @@ def _tasks_worth(values: np.ndarray, confidence: float) -> float:
     of_task = values.mean(axis=0)
     mean, n_tasks = of_task.mean(), of_task.size
     worth = n_tasks * (n_tasks * mean * (1 - mean) + 1) / (n_tasks * of_task.var() + 1)
-    return max(n_tasks, worth * (stats.norm.ppf((1 + confidence) / 2) / _t(confidence, n_tasks - 1)) ** 2)
+    return max(n_tasks, worth * (_normal(confidence) / _t(confidence, n_tasks - 1)) ** 2)
 
 
 def _worth(mean: float, half: float, confidence: float) -> float:
     """Effective sample size of a share whose interval has this half-width."""
-    return np.inf if half == 0 else mean * (1 - mean) * (stats.norm.ppf((1 + confidence) / 2) / half) ** 2
+    return np.inf if half == 0 else mean * (1 - mean) * (_normal(confidence) / half) ** 2
 
 
 def _share(mean: float, n_effective: float, confidence: float) -> Interval:
@@ -189,10 +198,17 @@ def _share(mean: float, n_effective: float, confidence: float) -> Interval:
     return Interval(value=mean, low=low, high=high)
 
 
+@cache
+def _normal(confidence: float) -> float:
+    return stats.norm.ppf((1 + confidence) / 2)
+
+
+@cache
 def _t(confidence: float, degrees: int) -> float:
     return stats.t.ppf((1 + confidence) / 2, degrees)
 
 
+@cache
 def _shift(confidence: float, degrees: int) -> float:
     """True difference, in standard errors, that Student's test finds with a power of `POWER`."""
     critical = _t(confidence, degrees)

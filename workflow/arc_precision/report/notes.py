@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+import pandas as pd
+
 from arc_precision.report.changes import Change
 from arc_precision.report.results import Results, Run
 from arc_precision.report.runs import RunRecord
@@ -136,7 +138,7 @@ def _about_steps(records: list[RunRecord]) -> list[Note]:
     for arm in dict.fromkeys(record.run.arm for record in records):
         ours = [record for record in records if record.run.arm == arm and len(record.steps)]
         skipped = sum(int(record.steps["skipped"].sum()) for record in ours)
-        nonfinite = sum(int((record.steps["nonfinite"] & ~record.steps["skipped"]).sum()) for record in ours)
+        nonfinite = sum(int(_not_finite(record.steps).sum()) for record in ours)
         steps = sum(record.n_steps for record in ours)
         if skipped:
             text = f"{arm}: the loss scaler skipped {skipped} of {steps} updates; compare the reward at equal updates."
@@ -148,6 +150,11 @@ def _about_steps(records: list[RunRecord]) -> list[Note]:
                 text = f"{_name(record.run)} failed: losses stayed non-finite; it ended at step {record.n_steps}."
                 notes.append(_serious(text))
     return notes
+
+
+def _not_finite(steps: pd.DataFrame) -> pd.Series:
+    """Steps whose loss is not finite, or whose gradient is not and was applied: a skip of the loss scaler is neither."""
+    return steps["loss"].isna() | (steps["nonfinite"] & ~steps["skipped"])
 
 
 def _about_evaluation(settings: Settings, rows: list[EvaluationRow]) -> list[Note]:

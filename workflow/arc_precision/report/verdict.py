@@ -228,7 +228,8 @@ def _endpoint(
     """How many runs came to an end point, and what the log-rank tests allow to say about when."""
     sentence = f"Runs that {endpoint}: {enumeration(counts)}."
     if min(arm.seeds_found for arm in arms) < 2:
-        return f"{sentence} With fewer than two seeds in an arm nothing can be concluded about that."
+        what = "collapse" if endpoint == "collapsed" else "collapse and failure"
+        return f"{sentence} With fewer than two seeds in an arm nothing can be concluded about {what}."
     if not happened:
         return f"{sentence} Nothing is known beyond the steps that were run."
     tests = [test for test in collapse.log_rank if test.endpoint == endpoint and test.p_value is not None]
