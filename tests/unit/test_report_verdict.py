@@ -97,7 +97,7 @@ def test_a_clear_win():
     assert found.outcome == "difference"
     assert found.headline == "Precision made a difference: float16 has a higher pass@1 on evaluation than bfloat16."
     assert "27.0 % against 20.0 %, a difference of +7.0 points (95 % interval +4.0 to +10.0 points)" in text
-    assert "Compared are 3 paired seeds per arm on 60 tasks with" in text
+    assert "Compared: 3 paired seeds per arm on 60 tasks with" in text
 
 
 def test_a_clear_loss():
@@ -110,7 +110,7 @@ def test_no_difference_says_how_large_one_could_still_be():
     found, text = judge([comparison(-0.03, 0.05)])
     assert found.outcome == "no_difference"
     assert found.headline == "No difference was found between float16 and bfloat16 in pass@1 on evaluation."
-    assert "A true difference of up to 5.0 points either way is not ruled out." in text
+    assert "It is not ruled out that float16 is truly 5.0 points higher or 3.0 points lower." in text
     assert (
         "the smallest difference that 3 seeds and 60 tasks show with 80 % power is 7.0 points. The seeds limit" in text
     )

@@ -153,7 +153,7 @@ def _about_steps(records: list[RunRecord]) -> list[Note]:
 
 
 def _not_finite(steps: pd.DataFrame) -> pd.Series:
-    """Steps whose loss is not finite, or whose gradient is not and was applied: a skip of the loss scaler is neither."""
+    """Steps whose loss is not finite, or whose gradient is not and was applied; the loss scaler's skips are neither."""
     return steps["loss"].isna() | (steps["nonfinite"] & ~steps["skipped"])
 
 

@@ -112,7 +112,7 @@ def _progress(runs: list[RunRow]) -> list[str]:
         sentences.append(f"Preliminary: {ended} of {len(runs)} runs have ended.")
     if failed:
         sentences.append(
-            f"Training failed, with losses that stayed non-finite, in {enumeration(failed)}; counted as they are."
+            f"Training failed, with losses that stayed non-finite, in {enumeration(failed)}; their last checkpoints are compared."
         )
     return sentences
 
@@ -133,8 +133,8 @@ def _compared(settings: Settings, comparison: Comparison) -> str:
     seeds = range_text(comparison.over_seeds.low, comparison.over_seeds.high, metric)
     sentence = f"{start} ({level} interval {seeds})."
     if comparison.outcome == "no_difference":
-        largest = max(abs(comparison.over_seeds.low), abs(comparison.over_seeds.high))
-        sentence += f" A true difference of up to {size_text(largest, metric)} either way is not ruled out."
+        lower, higher = (size_text(end, metric) for end in (comparison.over_seeds.low, comparison.over_seeds.high))
+        sentence += f" It is not ruled out that {comparison.arm} is truly {higher} higher or {lower} lower."
         sentence += f" {_sensitivity(comparison, metric)}"
     return sentence
 
@@ -162,7 +162,7 @@ def _conditions(settings: Settings, comparisons: list[Comparison], evaluation: l
     tasks = _numbers(comparison.n_tasks for comparison in comparisons)
     samples = _numbers(row.n_samples for row in _primary(settings, evaluation))
     sentence = (
-        f"Compared are {seeds} paired {'seed' if seeds == '1' else 'seeds'} per arm on {tasks} "
+        f"Compared: {seeds} paired {'seed' if seeds == '1' else 'seeds'} per arm on {tasks} "
         f"{'task' if tasks == '1' else 'tasks'} with {samples} {'completion' if samples == '1' else 'completions'} "
         f"each, sampled in {settings.common_dtype} for every arm."
     )
