@@ -112,8 +112,8 @@ def _progress(runs: list[RunRow]) -> list[str]:
         sentences.append(f"Preliminary: {ended} of {len(runs)} runs have ended.")
     if failed:
         sentences.append(
-            f"Training failed, with losses that stayed non-finite, in {enumeration(failed)}; their last checkpoints are "
-            "compared."
+            f"Training failed, with losses that stayed non-finite, in {enumeration(failed)}; their last checkpoints "
+            "are compared."
         )
     return sentences
 
