@@ -104,6 +104,14 @@ def test_seeds_with_equal_means_do_not_prove_that_seeds_are_equal():
     assert found.high - found.low > 3 * stats.sem(values.mean(axis=0))
 
 
+def test_an_interval_for_new_seeds_is_no_narrower_than_that_for_new_tasks():
+    """Both seeds have the mean 0.3, and the tasks vary less than the noise: neither part has a width of its own."""
+    values = np.array([[0.0, 0.4, 0.2, 0.6], [0.5, 0.1, 0.6, 0.0]])
+    found = over_seeds(values, 0.95)
+    low, high = stats.t.interval(0.95, 3, loc=0.3, scale=stats.sem(values.mean(axis=0)))
+    assert found.low <= low + 1e-6 and high - 1e-6 <= found.high
+
+
 def test_many_different_tasks_need_no_floor():
     values = np.repeat(np.random.default_rng(0).choice([-0.5, -0.25, 0.25, 0.5], 100)[None], 3, axis=0)
     found = over_seeds(values, 0.95, DIFFERENCE_OF_SHARES)
