@@ -52,6 +52,7 @@ class Plan:
     seed_spread: float = 0.01  # standard deviation of the gain over seeds
     collapse_at: dict[tuple[str, int], int] = field(default_factory=dict)  # (arm, seed): reward falls to 0 here
     stop_at: dict[tuple[str, int], int] = field(default_factory=dict)  # (arm, seed): last step that exists
+    fail_at: dict[tuple[str, int], int] = field(default_factory=dict)  # (arm, seed): stops here, its loss not finite
     missing: tuple[tuple[str, int], ...] = ()  # runs without any file
     nan_from: dict[tuple[str, int], int] = field(default_factory=dict)  # (arm, seed): metrics are null from this step
     audits: bool = True
@@ -74,7 +75,7 @@ def make_results(root: Path, plan: Plan) -> ReportSlice:
             if (arm, seed) in plan.missing:
                 continue
             last = plan.stop_at.get((arm, seed), plan.max_steps)
-            _write_run(root, plan, cfg, arm, seed, last)
+            _write_run(root, plan, cfg, arm, seed, plan.fail_at.get((arm, seed), last))
             for step in range(plan.evaluate_every, last + 1, plan.evaluate_every):
                 _write_scores(root, plan, arm, seed, step)
                 if plan.audits:
@@ -101,7 +102,7 @@ def report_slice(plan: Plan) -> list[str]:
                 for arm in plan.arms
             },
             "training": {"segment_steps": plan.segment_steps},
-            "evaluation": {"every": plan.evaluate_every},
+            "evaluation": {"every": plan.evaluate_every, "n_samples": plan.n_samples},
             "audit": {"every": plan.evaluate_every},
             "collapse": plan.collapse,
             "report": {"baseline_arm": plan.arms[-1], "primary_set": plan.sets[-1], "bootstrap_samples": 500},
@@ -197,6 +198,8 @@ def _write_run(root: Path, plan: Plan, cfg: ReportSlice, arm: str, seed: int, la
                     for key, value in row.items()
                 }
                 row |= {"nonfinite": True, "skipped": False}
+            if step > plan.fail_at.get((arm, seed), 10**9) - 3:  # the loss scaler of float16 skips such updates
+                row |= {"loss": None, "nonfinite": True, "skipped": arm.startswith("float16")}
             steps.append(row)
             seconds = float(rng.uniform(2, 3))
             timing.append(
@@ -220,6 +223,7 @@ def _write_run(root: Path, plan: Plan, cfg: ReportSlice, arm: str, seed: int, la
         (folder / f"steps-{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps))
         (folder / f"timing-{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in timing))
         status = "collapsed" if collapse and to > collapse + 10 else "running"
+        status = "failed" if to == plan.fail_at.get((arm, seed)) else status
         _write_json(
             folder / f"facts-{name}.json",
             {
@@ -239,7 +243,7 @@ def _write_run(root: Path, plan: Plan, cfg: ReportSlice, arm: str, seed: int, la
                 "dirty": plan.dirty,
                 "config": cfg.arms[arm],
                 "status": status,
-                "stopped_at": None,
+                "stopped_at": to if status == "failed" else None,
                 "warnings": [],
                 "declared": plan.declared or declared(cfg),
             },

@@ -329,6 +329,8 @@ class ExperimentConfig(Section):
             run_arms=self.run_arms,
             seeds=self.seeds,
             evaluate_on=self.evaluate_on,
+            n_tasks={name: self.evaluation_sets[name].n_tasks for name in self.evaluate_on},
+            n_samples=self.evaluation.n_samples,
             max_steps=self.max_steps,
             arms={arm: self.train_slice(arm).model_dump(mode="json") for arm in self.run_arms},
         )

@@ -1,6 +1,7 @@
 """Collapse of every run by the rules of the configuration, early signs, and how long the arms survive."""
 
 from statistics import median
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from arc_precision.report.schema import (
     CollapseRun,
     CompletionExcerpt,
     EarlyWarning,
+    Endpoint,
     LogRankTest,
     Sign,
     Survival,
@@ -130,37 +132,51 @@ def _excerpts(results: Results, evaluated: Evaluated, when: str) -> list[Complet
     ]
 
 
-def survival(runs: list[CollapseRun], arm: str) -> Survival | None:
+def survival(runs: list[CollapseRun], arm: str, endpoint: Endpoint, confidence: float) -> Survival | None:
     """Kaplan-Meier estimate of an arm; None with fewer than two runs.
 
-    A run that has not collapsed is censored at its last step, also when it failed.
+    A run that has not come to the end point is censored at its last step. So is a failed run where collapse alone is
+    the end point: the second end point shows whether that hides something.
     """
-    steps, collapsed = _times(runs, arm)
-    curve = kaplan_meier(steps, collapsed).curve
+    steps, ended = _times(runs, arm, endpoint)
+    curve = kaplan_meier(steps, ended, confidence).curve
     if curve is None:
         return None
     return Survival(
         arm=arm,
+        endpoint=endpoint,
         step=list(curve["step"]),
         share=list(curve["survival"]),
         low=list(curve["low"]),
         high=list(curve["high"]),
         at_risk=list(curve["at_risk"]),
         n_runs=len(steps),
-        n_collapsed=int(collapsed.sum()),
+        n_ended=int(ended.sum()),
     )
 
 
-def log_rank_test(runs: list[CollapseRun], arm: str, baseline: str, seed: int) -> LogRankTest:
-    """Whether two arms collapse at different steps, by permutation."""
-    test = log_rank(*_times(runs, arm), *_times(runs, baseline), seed=seed)
-    return LogRankTest(arm=arm, baseline=baseline, statistic=test.statistic, p_value=test.p_value, reason=test.reason)
+def log_rank_test(runs: list[CollapseRun], arm: str, baseline: str, endpoint: Endpoint, seed: int) -> LogRankTest:
+    """Whether two arms come to an end point at different steps, by permutation."""
+    test = log_rank(*_times(runs, arm, endpoint), *_times(runs, baseline, endpoint), seed=seed)
+    return LogRankTest(
+        arm=arm,
+        baseline=baseline,
+        endpoint=endpoint,
+        statistic=test.statistic,
+        p_value=test.p_value,
+        p_smallest=test.p_smallest,
+        reason=test.reason,
+    )
 
 
-def _times(runs: list[CollapseRun], arm: str) -> tuple[np.ndarray, np.ndarray]:
+def _times(runs: list[CollapseRun], arm: str, endpoint: Endpoint) -> tuple[np.ndarray, np.ndarray]:
+    """Last step of every run, and whether it came to the end point there: its onset, or else its failure."""
     ours = [run for run in runs if run.arm == arm]
     steps = [run.steps if run.onset_step is None else run.onset_step for run in ours]
-    return np.array(steps, dtype=int), np.array([run.onset_step is not None for run in ours], dtype=bool)
+    ended = [
+        run.onset_step is not None or (endpoint == "collapsed or failed" and run.state == "failed") for run in ours
+    ]
+    return np.array(steps, dtype=int), np.array(ended, dtype=bool)
 
 
 def signs(runs: list[CollapseRun]) -> list[Sign]:
@@ -195,7 +211,8 @@ def collapse_section(
     completions: list[CompletionExcerpt],
 ) -> Collapse:
     """The section of the page."""
-    curves = [survival(runs, arm) for arm in arms]
+    endpoints = get_args(Endpoint)
+    curves = [survival(runs, arm, endpoint, report.confidence) for endpoint in endpoints for arm in arms]
     return Collapse(
         first_possible_step=first_possible_step(rules),
         rules=rules.model_dump(mode="json"),
@@ -203,7 +220,10 @@ def collapse_section(
         signs=signs(runs),
         survival=[curve for curve in curves if curve is not None],
         log_rank=[
-            log_rank_test(runs, arm, report.baseline_arm, report.seed) for arm in arms if arm != report.baseline_arm
+            log_rank_test(runs, arm, report.baseline_arm, endpoint, report.seed)
+            for endpoint in endpoints
+            for arm in arms
+            if arm != report.baseline_arm
         ],
         completions=completions,
     )

@@ -129,7 +129,7 @@ def interval(values: pd.DataFrame, report: ReportConfig, bounds: Bounds) -> Inte
     array = values.to_numpy(dtype=float).T
     if array.shape[0] > 1:
         return intervals.over_seeds(array, report.confidence, bounds)
-    return intervals.over_tasks(array, report.confidence, report.bootstrap_samples, report.seed)
+    return intervals.over_tasks(array, report.confidence, report.bootstrap_samples, report.seed, bounds)
 
 
 def score_interval(values: pd.DataFrame, report: ReportConfig, metric: str) -> Interval:

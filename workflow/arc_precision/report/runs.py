@@ -19,7 +19,7 @@ class RunRecord:
     steps: pd.DataFrame = field(default_factory=pd.DataFrame)
     facts: dict[str, Any] | None = None  # of the latest segment that has them
     max_steps: int = 0
-    declared: dict[str, Any] | None = None  # primary outcome and collapse rule when its first segment was trained
+    declared: dict[str, Any] | None = None  # what was declared when its first segment was trained
 
     @property
     def n_steps(self) -> int:
