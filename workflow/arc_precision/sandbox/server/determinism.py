@@ -2,6 +2,7 @@
 
 import _thread
 import os
+import queue
 import random
 import threading
 import time
@@ -50,6 +51,7 @@ def replace_clocks(sleep_limit_s: float, on_oversleep: Callable[[], None]) -> No
         setattr(time, name, read)
         setattr(time, f"{name}_ns", lambda *clock_id, read=read: round(read(*clock_id) * 1e9))
     time.sleep = clock.sleep
+    threading._time = queue.time = time.monotonic
 
     def of_now(convert: Callable) -> Callable:
         return lambda seconds=None: convert(now() if seconds is None else seconds)

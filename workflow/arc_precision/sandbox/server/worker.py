@@ -45,14 +45,15 @@ class _Process:
     def cpu_s(self) -> float:
         return clock_gettime((~self.pid << 3) | 2)  # how Linux numbers the clocks of other processes
 
-    def waited_s(self, proc: int | None) -> float:
-        """How long it has waited for a core, where the kernel tells; else 0. `proc`: of another process namespace."""
+    def is_asleep(self, proc: int | None) -> bool:
+        """Whether it neither computes nor waits for a core; also where the kernel does not tell. `proc`: the folder
+        /proc of whatever process namespace, whose ids are not ours."""
         try:
-            facts = _read_file(f"self/fdinfo/{self.pidfd}", proc)
+            facts = _read_file(f"self/fdinfo/{self.pidfd}", proc).split()
             pid = facts[facts.index("Pid:") + 1]
-            return int(_read_file(f"{pid}/schedstat", proc)[1]) / 1e9
+            return _read_file(f"{pid}/stat", proc).rsplit(")", 1)[1].split()[0] != "R"
         except (OSError, ValueError, IndexError):
-            return 0.0
+            return True
 
     def end(self, outcome: int) -> _End:
         """Kill and bury it."""
@@ -62,13 +63,12 @@ class _Process:
         return _End(outcome, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
 
 
-def _read_file(path: str, folder: int | None) -> list[str]:
-    """Its words."""
+def _read_file(path: str, folder: int | None) -> str:
     if folder is None:
         raise FileNotFoundError(path)
     descriptor = os.open(path, os.O_RDONLY, dir_fd=folder)
     try:
-        return os.read(descriptor, 4096).decode().split()
+        return os.read(descriptor, 4096).decode()
     finally:
         os.close(descriptor)
 
@@ -94,27 +94,29 @@ def _wait_for_start(process: _Process, channel: _socket.socket, job: int) -> boo
 def _watch(process: _Process, job: int, limits: dict, proc: int | None) -> _End:
     """Wait until it ends, or has used up its CPU time, or has been asleep for too long in all.
 
-    It is asleep when it neither computes nor waits for a core. Time in which this process does not get to look counts
-    little: the whole machine, or the whole job, may have been stopped. Raises HangUp when the caller is gone.
+    Neither a busy machine nor one that stands still, nor a job that is suspended with all its processes, makes it
+    sleep: an interval counts if it ends asleep, and not for longer than it should have been. Raises HangUp when the
+    caller is gone.
     """
     cpu_stop_s, wall_s = limits["cpu_s"] * (1 + protocol.CPU_MARGIN), limits["wall_s"]
     look_s = wall_s / _LOOKS
     poller = select.poll()
     poller.register(process.pidfd, select.POLLIN)
     poller.register(job, 0)
-    cpu_s, seen_s, now_s = 0.0, 0.0, monotonic()
+    cpu_s, asleep_s, now_s = 0.0, 0.0, monotonic()
     while True:
         events = dict(poller.poll(1000 * min(max(0.0, cpu_stop_s - cpu_s), look_s) + 1))
         if process.pidfd in events:
             return process.end(protocol.LEFT_RECORD)
-        cpu_s, last_s, now_s = process.cpu_s(), now_s, monotonic()
-        seen_s += min(now_s - last_s, 2 * look_s)
         if job in events:
             process.end(protocol.LEFT_RECORD)
             raise HangUp
+        last_cpu_s, cpu_s, last_s, now_s = cpu_s, process.cpu_s(), now_s, monotonic()
         if cpu_s >= cpu_stop_s:
             return process.end(protocol.STOPPED_BY_CPU)
-        if seen_s - cpu_s >= wall_s and seen_s - cpu_s - process.waited_s(proc) >= wall_s:
+        if process.is_asleep(proc):
+            asleep_s += max(0.0, min(now_s - last_s, 2 * look_s) - (cpu_s - last_cpu_s))
+        if asleep_s >= wall_s:
             return process.end(protocol.STOPPED_BY_WALL)
 
 
