@@ -29,6 +29,12 @@ _HERE = Path(__file__).parent
 RUNS_ELSEWHERE = ("sandbox/server", "sandbox/common.py", "tasks/dsl.py")
 _LIBRARIES = {"common": _HERE / "common.py", "dsl": _HERE.parent / "tasks" / "dsl.py"}
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "LD_BIND_NOW": "1",
+    "TZ": "UTC",
+    "GLIBC_TUNABLES": "glibc.pthread.rseq=0",  # else the kernel keeps the number of the core in a process's memory
+} | dict.fromkeys(_THREAD_COUNTS, "1")
 _MAX_ATTEMPTS = 3
 _AHEAD = 2  # jobs a worker holds: one that runs, one that waits
 _READ_AHEAD = 4  # programs per worker that are read before they can be sent
@@ -108,13 +114,13 @@ class _Server:
         config = {  # nothing of the number of workers: it is in every program's memory
             "limits": dataclasses.asdict(limits),
             "libraries": {name: str(path) for name, path in _LIBRARIES.items()},
-            "python_path": [path for path in sys.path if path],
+            "numpy_folder": str(Path(np.__file__).parents[1]),
         }
         (sockets, stdin), (starts, stdout) = socket.socketpair(), socket.socketpair()
         with sockets, starts, stdin, stdout:
             self._process = subprocess.Popen(
                 [sys.executable, "-S", "-s", str(_HERE / "server"), json.dumps(config)],
-                env={"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1", "TZ": "UTC"} | dict.fromkeys(_THREAD_COUNTS, "1"),
+                env=_ENVIRONMENT,
                 cwd="/",
                 stdin=stdin,
                 stdout=stdout,

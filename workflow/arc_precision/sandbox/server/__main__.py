@@ -167,7 +167,7 @@ def main() -> None:
         granted(isolation.fix_addresses)  # containers may refuse it
         os.execv(sys.executable, [*sys.orig_argv, "addresses-fixed"])
     isolation.forget_random_bytes()
-    sys.path += config["python_path"]
+    sys.path.append(config["numpy_folder"])  # no other: Python remembers the names of all files in a folder
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # where memory runs out it is a program that goes, not the caller
     load_libraries(config["libraries"])

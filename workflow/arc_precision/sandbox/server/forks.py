@@ -39,4 +39,3 @@ def collapse(pieces: list[int]) -> None:
     """Make large pages of them: a fork then copies one entry for 512 pages. Kernels before 6.1 cannot, and no harm."""
     for address in pieces:
         _libc.madvise(address, _LARGE_PAGE, _MADV_COLLAPSE)
-

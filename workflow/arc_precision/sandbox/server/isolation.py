@@ -144,9 +144,9 @@ def set_limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value, value))
 
 
-# System calls: all that computing takes, and what is left of a program's start when the filter is on. A program inherits
-# those, so they are such as do no harm in its hands: it has no descriptor but the null device's, limits it cannot
-# raise, and a limit on processes under which clone fails (for root, whom that limit does not hold, a second filter).
+# System calls: all that computing takes, and what is left of a program's start once the filter is on. A program
+# inherits those, so they are such as do no harm in its hands: it has no descriptor but the null device's, limits it
+# cannot raise, and a limit on processes under which clone fails (for root, whom it does not hold, a second filter).
 _ALLOWED = {
     "read": 0, "write": 1, "close": 3, "lseek": 8, "munmap": 11, "brk": 12, "rt_sigaction": 13, "rt_sigprocmask": 14,
     "rt_sigreturn": 15, "writev": 20, "sched_yield": 24, "madvise": 28, "exit": 60, "getrlimit": 97, "getrusage": 98,
@@ -222,14 +222,14 @@ class _BpfProgram(ctypes.Structure):
 
 
 def filter_system_calls(more_filters: bool = False) -> None:
-    """Every system call but the listed ones fails with EPERM from now on. `more_filters`: the call for that may follow."""
+    """Every system call but the listed ones fails with EPERM from now on. `more_filters`: forbid_forks may follow."""
     fail = _step(_RETURN, _FAIL)
     last = _for_call(_SYS_SECCOMP, _step(_RETURN, _ALLOW)) if more_filters else b""
     _install(_filter()[: -len(fail)] + last + fail)
 
 
 def forbid_forks() -> None:
-    """clone and further filters fail, too. A second filter costs each process more time than all other steps together."""
+    """clone and further filters fail, too. A second filter costs a process more than all other steps together."""
     fail = _step(_RETURN, _FAIL)
     _install(_step(_LOAD, 0) + _for_call(_SYS_CLONE, fail) + _for_call(_SYS_SECCOMP, fail) + _step(_RETURN, _ALLOW))
 
