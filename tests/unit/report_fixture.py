@@ -284,6 +284,7 @@ def _step(plan: Plan, arm: str, step: int, collapse: int | None, rng: np.random.
         "skipped": skipped,
         "nonfinite": skipped,
         "verdicts": {name: int(count) for name, count in zip(VERDICTS, counts, strict=True)},
+        "reused_share": 0.25,
         "lora_b_median_abs": 1e-5 * step,
         "lora_b_subnormal_share": max(0.0, 1 - step / 20),
     }

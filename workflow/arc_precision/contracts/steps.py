@@ -29,6 +29,7 @@ STEP = {
     "skipped": "True when the update was skipped because of an overflow.",
     "nonfinite": "True when loss or gradient norm is not finite.",
     "verdicts": "Counts of the sandbox's verdicts.",
+    "reused_share": "Share of completions whose program did not run: an equal one ran in their batch, on equal inputs.",
     "lora_b_median_abs": "Median of |B| over the adapter's non-zero B entries.",
     "lora_b_subnormal_share": "Share of non-zero B entries below float16's smallest normal number, 6.1e-5.",
 }

@@ -289,10 +289,10 @@ class StepLog(TrainerCallback):
             return
         trainer = self._trainer
         measured, seconds = trainer.take()
-        verdicts, n_solved, rewards = self._scorer.take()
+        verdicts, n_solved, n_reused, rewards = self._scorer.take()
         measured |= {key: gather_object(measured[key]) for key in OWN_SHARE}
         verdicts, n_solved = sum(gather_object([verdicts]), Counter()), sum(gather_object([n_solved]))
-        rewards = gather_object(rewards)
+        n_reused, rewards = sum(gather_object([n_reused])), gather_object(rewards)
         skipped = trainer.accelerator.optimizer_step_was_skipped
         self._applied += not skipped
         grad_norm = logs["grad_norm"]
@@ -321,6 +321,7 @@ class StepLog(TrainerCallback):
             "skipped": bool(skipped),
             "nonfinite": not math.isfinite(loss) or not math.isfinite(grad_norm),
             "verdicts": dict(sorted(verdicts.items())),
+            "reused_share": n_reused / n if n else None,
             **lora_b_facts(trainer.model),
             **{f"mismatch/{name}": value for name, value in step_mismatch(measured["mismatch"]).items()},
         }
