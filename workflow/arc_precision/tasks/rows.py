@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from arc_precision.config.data import CandidatesSlice, EvaluationSetSlice, Source
+from arc_precision.contracts.parquet import read_table
 from arc_precision.contracts.tasks import PAIRS, TASKS
 from arc_precision.tasks.augment import Augmentation, draw_augmentation, row_rng
 from arc_precision.tasks.canonical import canonical_keys
@@ -171,7 +172,7 @@ def scratch_folder(output: Path, settings: Sequence[str], sources: Iterable[Sour
 
 def read_canonical_keys(candidates: Path) -> pa.Array:
     """Distinct canonical keys of a file of rows."""
-    return pc.unique(pq.read_table(candidates, columns=["canonical"])["canonical"])
+    return pc.unique(read_table(candidates, TASKS, ["canonical"])["canonical"])
 
 
 # ------------------------------------------------------------------------------------------------ parts

@@ -27,8 +27,9 @@ from transformers import AutoTokenizer, PrinterCallback, TrainerCallback
 from arc_precision.collapse.detection import detect
 from arc_precision.config.training import TrainSlice
 from arc_precision.contracts.parquet import count_rows, read_rows
-from arc_precision.contracts.steps import SCHEMA_VERSION
+from arc_precision.contracts.steps import SCHEMA_VERSION, STEP, read_facts
 from arc_precision.contracts.tasks import TASKS, task_of_row
+from arc_precision.contracts.whole import DamagedFile, read_steps
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.tasks.grids import Task
 from arc_precision.training.facts import check_precision, observe
@@ -81,13 +82,13 @@ def run_segment(
         ValueError: the precision in effect is not the one that was asked for.
         SandboxFault: the sandbox itself failed.
     """
-    if files.previous_facts and (before := json.loads(files.previous_facts.read_text()))["status"] != "running":
+    if files.previous_facts and (before := read_facts(files.previous_facts))["status"] != "running":
         pass_on(files, before)
         return
 
     # The process group of a data-parallel run, before vLLM would make one of its own.
     processes = PartialState(cpu=config.device == "cpu")
-    order = row_order(count_rows(files.train), seed, _prompts(config, stop))
+    order = row_order(count_rows(files.train, TASKS), seed, _prompts(config, stop))
     prompts, tasks = segment_rows(files.train, order, _prompts(config, start))
     tokenizer = AutoTokenizer.from_pretrained(files.model)
     sampler = make_sampler(
@@ -118,7 +119,7 @@ def run_segment(
         observed = observe(trainer, sampler, scorer)
         check_precision(config, observed)
         before = unpack_checkpoint(files.previous, Path(scratch), start) if files.previous else None
-        log = StepLog(config, trainer, scorer, files, start, stop, _read_steps(before))
+        log = StepLog(config, trainer, scorer, files, start, stop, _read_steps(before, start))
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(log)
         # vLLM's engine resets the process's random generators when it starts.
@@ -327,10 +328,13 @@ def unpack_checkpoint(checkpoint: Path, scratch: Path, step: int) -> Path:
             folder.mkdir()
             for name in ADAPTER_FILES:
                 (folder / name).write_bytes((checkpoint / name).read_bytes())
-            with tarfile.open(checkpoint / "trainer_state.tar") as archive:
-                for member in archive:  # `extractall` knows no safe filter before Python 3.11.4
-                    with archive.extractfile(member) as source, open(folder / member.name, "wb") as target:
-                        shutil.copyfileobj(source, target)
+            try:
+                with tarfile.open(checkpoint / "trainer_state.tar") as archive:
+                    for member in archive:  # `extractall` knows no safe filter before Python 3.11.4
+                        with archive.extractfile(member) as source, open(folder / member.name, "wb") as target:
+                            shutil.copyfileobj(source, target)
+            except tarfile.TarError as error:
+                raise DamagedFile(checkpoint / "trainer_state.tar", error) from None
     return folder
 
 
@@ -340,8 +344,10 @@ def _without_owner(info: tarfile.TarInfo) -> tarfile.TarInfo:
     return info
 
 
-def _read_steps(checkpoint: Path | None) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (checkpoint / "steps.jsonl").open()] if checkpoint else []
+def _read_steps(checkpoint: Path | None, start: int) -> list[dict[str, Any]]:
+    if not checkpoint:
+        return []
+    return read_steps(checkpoint / "steps.jsonl", SCHEMA_VERSION, STEP, range(1, start + 1))
 
 
 def _mean(values: list) -> float | None:
