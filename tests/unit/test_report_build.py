@@ -243,7 +243,8 @@ def test_a_cut_file_is_never_believed(tmp_path, name, kept):
     path = next(file for file in files if file.name.endswith(name))
     whole = path.read_bytes()
     path.write_bytes(whole[: int(kept * len(whole))])
-    sentence = rf"{re.escape(str(path))}: damaged \(.*\); delete it, and the next snakemake makes it again"
+    name = re.escape(str(path))
+    sentence = rf"{name}: damaged \(.*\); make it again with: snakemake --forcerun {name}"
     with pytest.raises(DamagedFile, match=sentence):
         build_report(cfg, tmp_path, files)
     path.write_bytes(whole)

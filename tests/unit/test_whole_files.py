@@ -112,5 +112,5 @@ def test_a_parquet_file_that_lacks_a_column_or_is_of_another_version_is_refused(
     with pytest.raises(DamagedFile, match="numbers.parquet: damaged .column text is missing"):
         read(path)
     pq.write_table(pa.table({"number": [1], "text": ["a"]}), path)
-    with pytest.raises(ValueError, match="numbers.parquet: schema_version None, but this version"):
+    with pytest.raises(DamagedFile, match="numbers.parquet: damaged .schema_version None where 3 is read"):
         read(path)

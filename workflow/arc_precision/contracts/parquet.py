@@ -39,17 +39,14 @@ def opened(path: Path | str, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
     """A file that follows a contract.
 
     Raises:
-        DamagedFile: what is read of it is not whole, or it lacks a column.
-        ValueError: it follows another version of the contract.
+        DamagedFile: what is read of it is not whole, lacks a column, or follows another version of the contract.
     """
     try:
         file = pq.ParquetFile(path)
         found = (file.schema_arrow.metadata or {}).get(b"schema_version")
         if found != schema.metadata[b"schema_version"]:
-            raise ValueError(
-                f"{path}: schema_version {found and found.decode()}, but this version of the pipeline reads "
-                f"{schema.metadata[b'schema_version'].decode()}; delete the file and run again"
-            )
+            wanted = schema.metadata[b"schema_version"].decode()
+            raise DamagedFile(path, f"schema_version {found and found.decode()} where {wanted} is read")
         if missing := set(schema.names) - set(file.schema_arrow.names):
             raise DamagedFile(path, f"column {min(missing)} is missing")
         yield file
@@ -63,7 +60,7 @@ def count_rows(path: Path | str, schema: pa.Schema) -> int:
     """How many rows a file has.
 
     Raises:
-        ValueError: as `opened`.
+        DamagedFile: as `opened`.
     """
     with opened(path, schema) as file:
         return file.metadata.num_rows
@@ -73,7 +70,7 @@ def read_table(path: Path | str, schema: pa.Schema, columns: list[str]) -> pa.Ta
     """Columns of a file, as one Arrow table.
 
     Raises:
-        ValueError: as `opened`.
+        DamagedFile: as `opened`.
     """
     with opened(path, schema) as file:
         return file.read(columns=columns).combine_chunks()
@@ -89,7 +86,7 @@ def read_rows(
         numbers: only the rows with these numbers, from 0; None: all.
 
     Raises:
-        ValueError: as `opened`.
+        DamagedFile: as `opened`.
     """
     first = 0
     with opened(path, schema) as file:

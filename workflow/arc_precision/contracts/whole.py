@@ -16,7 +16,7 @@ class DamagedFile(ValueError):
 
     def __init__(self, path: Path | str, reason: object) -> None:
         text = " ".join(str(reason).split())
-        super().__init__(f"{path}: damaged ({text[:200]}); delete it, and the next snakemake makes it again")
+        super().__init__(f"{path}: damaged ({text[:200]}); make it again with: snakemake --forcerun {path}")
 
 
 def read_object(path: Path, version: int | None, keys: Collection[str]) -> dict[str, Any]:

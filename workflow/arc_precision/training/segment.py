@@ -119,7 +119,7 @@ def run_segment(
         observed = observe(trainer, sampler, scorer)
         check_precision(config, observed)
         before = unpack_checkpoint(files.previous, Path(scratch), start) if files.previous else None
-        log = StepLog(config, trainer, scorer, files, start, stop, _read_steps(before, start))
+        log = StepLog(config, trainer, scorer, files, start, stop, _read_steps(before, files, start))
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(log)
         # vLLM's engine resets the process's random generators when it starts.
@@ -344,10 +344,13 @@ def _without_owner(info: tarfile.TarInfo) -> tarfile.TarInfo:
     return info
 
 
-def _read_steps(checkpoint: Path | None, start: int) -> list[dict[str, Any]]:
-    if not checkpoint:
+def _read_steps(unpacked: Path | None, files: SegmentFiles, start: int) -> list[dict[str, Any]]:
+    if not unpacked:
         return []
-    return read_steps(checkpoint / "steps.jsonl", SCHEMA_VERSION, STEP, range(1, start + 1))
+    try:
+        return read_steps(unpacked / "steps.jsonl", SCHEMA_VERSION, STEP, range(1, start + 1))
+    except (DamagedFile, FileNotFoundError) as error:
+        raise DamagedFile(files.previous / "trainer_state.tar", error) from None
 
 
 def _mean(values: list) -> float | None:
