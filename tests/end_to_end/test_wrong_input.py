@@ -37,7 +37,7 @@ CONFIG_FAULTS = {
         "arms.float16.trainer_dtype: 'fp16' is not possible; write 'float32', 'float16' or 'bfloat16'",
     ),
     "undefined arm": ("run_arms=[half]", "run_arms: 'half' is not defined under arms"),
-    "no seeds": ("seeds=[]", "seeds: the list is empty; write at least one seed"),
+    "no seeds": ("seeds=[]", "seeds: the list is empty; write at least one value"),
     "steps": ("max_steps=25", "max_steps: 25 is not a multiple of segment_steps 10; write 20 or 30"),
     "alignment": ("training={steps_per_generation: 4}", "write segment_steps: 8 or 12"),
     "no model": ("model={path: nowhere}", "model.path: nowhere is not a folder"),

@@ -392,6 +392,10 @@ def _write_chain(root: Path, arm: str, seed: int, step: int) -> None:
         root / "audit" / arm / f"seed-{seed}" / f"step-{step}" / "chain.json",
         {
             "schema_version": 1,
+            "trainer_dtype": _dtype(arm),
+            "sampler_dtype": _dtype(arm),
+            "merged": False,
+            "sampling": {"repetition_penalty": 1.0, "top_k": 0, "top_p": 1.0},
             "causes": _records(cause_table(scored, start, causes, mask).rename_axis("cause").reset_index()),
             "orders": [[cause.name for cause in order] for order in available_orders(scored, start, causes)],
             "counterfactuals": _records(counterfactuals.assign(in_effect=False).rename_axis("name").reset_index()),

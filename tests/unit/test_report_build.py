@@ -1,6 +1,7 @@
 """From made-up results to report.json: what was planted is what the report says."""
 
 import json
+import re
 
 import jsonschema
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from report_fixture import Plan, make_results
 
 from arc_precision.config.report import declared
+from arc_precision.contracts.whole import DamagedFile
 from arc_precision.report.build import build_report
 from arc_precision.report.results import Checkpoint, Evaluated, Run, Selection, find_results
 from arc_precision.report.runs import differences
@@ -311,10 +313,37 @@ def test_files_that_are_being_written(tmp_path):
     )
     steps.write_text("\n".join(steps.read_text().splitlines()[:7])[:-9])
     scores.write_bytes(scores.read_bytes()[:-3])
+    (tmp_path / "runs/float16/seed-0/facts-20.json").unlink()  # a segment writes them at its end
     report = build_report(cfg, tmp_path)
     assert report.runs[0].steps == 6
     assert "float16, seed 0: at step 6 of 20." in texts(report.missing)
     assert report.comparisons == []
+
+
+@pytest.mark.parametrize("name", ["steps-20.jsonl", "timing-20.jsonl", "facts-20.json", "chain.json", ".parquet"])
+@pytest.mark.parametrize("kept", [0, 0.5, 0.99])
+def test_a_cut_file_is_never_believed(tmp_path, name, kept):
+    cfg = make_results(tmp_path, Plan(**SMALL | {"audits": True}, seeds=(0,)))
+    files = sorted(file for file in tmp_path.rglob("*") if file.is_file())
+    path = next(file for file in files if file.name.endswith(name))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole))])
+    name = re.escape(str(path))
+    sentence = rf"{name}: damaged \(.*\); make it again with: snakemake --forcerun {name}"
+    with pytest.raises(DamagedFile, match=sentence):
+        build_report(cfg, tmp_path, files)
+    path.write_bytes(whole)
+    build_report(cfg, tmp_path, files)
+
+
+def test_a_step_that_is_left_out_or_stands_twice_is_seen(tmp_path):
+    cfg = make_results(tmp_path, Plan(**SMALL, seeds=(0,)))
+    steps = tmp_path / "runs/float16/seed-0/steps-20.jsonl"
+    lines = steps.read_text().splitlines(keepends=True)
+    for changed in (lines[:-1], lines[1:], [*lines[:5], *lines[6:]], [*lines[:5], *lines[4:]], lines[::-1]):
+        steps.write_text("".join(changed))
+        with pytest.raises(DamagedFile, match=rf"steps-20.jsonl: damaged \({len(changed)} rows where steps 1 to 20"):
+            build_report(cfg, tmp_path)
 
 
 def test_a_checkpoint_that_is_not_evaluated(tmp_path):

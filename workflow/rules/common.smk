@@ -14,19 +14,29 @@ from arc_precision.config.audit import audit_engines
 from arc_precision.config.base import settings
 from arc_precision.config.experiment import ConfigError, load_experiment
 from arc_precision.config.report import declared
+from arc_precision.config.yaml_file import read_config
 from arc_precision.model.files import weight_files, tokenizer_files
 from arc_precision.staleness import dependencies
-from arc_precision.retention import check_disk, tidy
+from arc_precision.retention import check_disk, check_folder, tidy
 from arc_precision.tasks.sources import source_files
+
+
+@cache
+def files_of_source(name):
+    """The files whose content decides a source's tasks."""
+    return source_files(experiment.sources[name])
+
 
 # Faults of the configuration stop here, before any job, each in one sentence.
 try:
+    for path in [*workflow.configfiles, *workflow.overwrite_configfiles]:
+        read_config(path)  # Snakemake has read it, and taken the last of two equal keys
     experiment = load_experiment(config)
+    check_folder(Path("results") / experiment.experiment)
     MODEL_FILES = weight_files(Path(experiment.model.path))
     TOKENIZER_FILES = tokenizer_files(Path(experiment.model.path))
-    SOURCE_FILES = {
-        name: source_files(source) for name, source in experiment.sources.items()
-    }
+    for name in experiment.used_sources:
+        files_of_source(name)
 except (ConfigError, ValueError) as error:
     raise WorkflowError(str(error)) from None
 
@@ -173,16 +183,20 @@ def evaluated():
 def source_digest(name):
     """A source with the digest of its files in place of their path: moving a file changes nothing."""
     source = experiment.sources[name]
-    if not SOURCE_FILES[name]:
+    if not files_of_source(name):
         return source
-    digest = dependencies.digest(HASHES.of_all(SOURCE_FILES[name]))
+    digest = dependencies.digest(HASHES.of_all(files_of_source(name)))
     return source.model_copy(update={"path": digest})
 
 
 def source_paths(names):
     """Where the files of the named sources lie, as JSON."""
     return json.dumps(
-        {name: experiment.sources[name].path for name in names if SOURCE_FILES[name]},
+        {
+            name: experiment.sources[name].path
+            for name in names
+            if files_of_source(name)
+        },
         sort_keys=True,
     )
 

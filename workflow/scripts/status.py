@@ -1,7 +1,6 @@
 """A table of every run: steps done, last reward, state, what is stale, disk used (`make status`)."""
 
 import argparse
-import json
 import warnings
 from pathlib import Path
 
@@ -11,6 +10,7 @@ warnings.filterwarnings("ignore", message="The environment variable CONDOR_CONFI
 
 
 def main() -> None:
+    from arc_precision.contracts.steps import STEP, read_facts, read_run
     from arc_precision.staleness.plan import experiment_of, jobs, running_outputs
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -28,9 +28,9 @@ def main() -> None:
             name = f"{arm}/seed-{seed}"
             folder = results / "runs" / name
             files = sorted(folder.glob("steps-*.jsonl"), key=lambda path: int(path.stem.split("-")[1]))
-            rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
             facts = sorted(folder.glob("facts-*.json"), key=lambda path: int(path.stem.split("-")[1]))
-            state = json.loads(facts[-1].read_text())["status"] if facts else "not begun"
+            rows = read_run(files, facts, STEP, running=True)
+            state = read_facts(facts[-1])["status"] if facts else "not begun"
             if state == "running" and rows and rows[-1]["step"] >= experiment.max_steps:
                 state = "finished"
             mine = [job for job in plan if any(f"/{name}/" in output for output in job.output)]

@@ -1,15 +1,15 @@
 """Collapse of a run: the rules by which it is called (here) and the functions that apply them (`detection`)."""
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from arc_precision.config.base import Section
 
 
-class CollapseConfig(BaseModel):
+class CollapseConfig(Section):
     """When a run counts as collapsed. Fixed before the runs; a collapse is never judged by eye.
 
     Steps are those that drew completions. The defaults raise an alarm in at most 1 % of simulated healthy runs.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     smoothing_steps: int = Field(
         100,

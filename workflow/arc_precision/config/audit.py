@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from arc_precision.config.base import Dtype, Section
+from arc_precision.config.base import Dtype, Section, Seed
 from arc_precision.config.sampling import SamplingConfig
 
 Adapter = Literal["applied", "merged"]
@@ -24,7 +24,7 @@ class AuditConfig(Section):
     )
     counterfactual_top_p: float = Field(0.95, gt=0, le=1, description="What this truncation would add.")
     counterfactual_repetition_penalty: float = Field(1.05, gt=0, description="What this penalty would add.")
-    seed: int = Field(0, ge=0, description="Seed of the audited completions.")
+    seed: Seed = Field(0, description="Seed of the audited completions.")
 
     @model_validator(mode="after")
     def _two_sizes(self):

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from arc_precision.config.base import Section
+from arc_precision.config.base import Section, Seed
 
 
 class ReportConfig(Section):
@@ -17,7 +17,7 @@ class ReportConfig(Section):
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of every interval.")
     bootstrap_samples: int = Field(2000, gt=0, description="Bootstrap resamples.")
     smoothing_steps: int = Field(5, gt=0, description="Steps that a curve's moving mean spans.")
-    seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
+    seed: Seed = Field(0, description="Seed of the bootstrap.")
 
 
 class ReportSlice(Section):

@@ -9,9 +9,10 @@ import pandas as pd
 from arc_precision.collapse import CollapseConfig
 from arc_precision.collapse.detection import detect, early_warnings, first_possible_step
 from arc_precision.config.report import ReportConfig
+from arc_precision.contracts.parquet import read_table
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.tasks import TASKS
-from arc_precision.report.results import Checkpoint, Evaluated, Results, Run, read_table
+from arc_precision.report.results import Checkpoint, Evaluated, Results, Run
 from arc_precision.report.runs import RunRecord
 from arc_precision.report.schema import (
     Alarms,

@@ -6,13 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from arc_precision.config.report import ReportConfig
-from arc_precision.contracts.parquet import read_rows
+from arc_precision.contracts.metrics import METRICS
+from arc_precision.contracts.parquet import read_rows, read_table
 from arc_precision.contracts.scores import SCORES
 from arc_precision.contracts.tasks import TASKS
-from arc_precision.evaluation.metrics import METRICS, grid_key, grid_keys, per_task, two_attempts, verdict_mix
+from arc_precision.evaluation.metrics import grid_key, grid_keys, per_task, two_attempts, verdict_mix
 from arc_precision.report import intervals
 from arc_precision.report.intervals import DIFFERENCE_OF_SHARES, SHARE, UNBOUNDED, Bounds
-from arc_precision.report.results import BASE, Checkpoint, Evaluated, Results, read_table
+from arc_precision.report.results import BASE, Checkpoint, Evaluated, Results
 from arc_precision.report.schema import Evaluation, EvaluationRow, EvaluationRun, HeatMap, Interval
 from arc_precision.report.text import PLAIN_METRICS
 

