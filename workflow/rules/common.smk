@@ -15,6 +15,7 @@ from arc_precision.config.base import settings
 from arc_precision.config.experiment import ConfigError, load_experiment
 from arc_precision.config.report import declared
 from arc_precision.model.files import weight_files, tokenizer_files
+from arc_precision.old_results import OldResults
 from arc_precision.staleness import dependencies
 from arc_precision.retention import check_disk, tidy
 from arc_precision.tasks.sources import source_files
@@ -41,6 +42,11 @@ HASHES = dependencies.Hashes(Path(".snakemake/arc-precision/sha256.json"))
 SOURCE_CODE = dependencies.SourceCode(
     LIBRARY, Path(".snakemake/arc-precision/imports.json")
 )
+
+# What a failed or interrupted run was making anew is put back before anything is planned.
+OLD_RESULTS = OldResults(Path(RESULTS))
+if workflow.is_main_process:
+    OLD_RESULTS.put_back_all()
 
 # A plan of thousands of jobs is live objects throughout; looking through them for garbage again and again takes time.
 gc.set_threshold(1_000_000, 50, 100)
