@@ -2,8 +2,8 @@
 
 Snakemake removes the outputs of a job before the job starts, and after a failure it records them as made with the new
 settings. So before the first job of a run, the outputs that are to be made anew are kept as hard links in a folder of
-their own, with Snakemake's records of them; that takes no disk while the outputs are there. What failed is put back when
-the run ends. What was interrupted is put back when Snakemake starts again: until then a process may still write there.
+their own, with Snakemake's records of them; that takes no disk while the outputs are there. What failed is put back
+when the run ends. What was interrupted is put back when Snakemake starts again: until then a process may still write.
 
 Put back are content, modification time and record, so Snakemake knows old results as what they are: made with the old
 settings. Not covered: logs and benchmarks.
@@ -31,7 +31,7 @@ class OldResults:
         self._index = self._folder / INDEX
 
     def keep(self, jobs: Iterable[Any], records: PersistenceBase) -> None:
-        """Keep what `jobs`, Snakemake's jobs to run, made before. Files that an interrupted job left are not results."""
+        """Keep what `jobs`, Snakemake's jobs to run, made before. What an interrupted job left is no result."""
         self._put_back_unfinished(records)  # there is something only where locks are ignored
         kept = []
         for job in jobs:

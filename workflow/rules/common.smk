@@ -14,6 +14,7 @@ from arc_precision.config.audit import audit_engines
 from arc_precision.config.base import settings
 from arc_precision.config.experiment import ConfigError, load_experiment
 from arc_precision.config.report import declared
+from arc_precision.model.check import check_model
 from arc_precision.model.files import weight_files, tokenizer_files
 from arc_precision.old_results import OldResults
 from arc_precision.staleness import dependencies
@@ -23,8 +24,11 @@ from arc_precision.tasks.sources import source_files
 # Faults of the configuration stop here, before any job, each in one sentence.
 try:
     experiment = load_experiment(config)
+    STACK = "gpu" if experiment.device == "cuda" else "cpu"
+    REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
     MODEL_FILES = weight_files(Path(experiment.model.path))
     TOKENIZER_FILES = tokenizer_files(Path(experiment.model.path))
+    check_model(experiment, MODEL_FILES, REQUIREMENTS)
     SOURCE_FILES = {
         name: source_files(source) for name, source in experiment.sources.items()
     }
@@ -34,9 +38,7 @@ except (ConfigError, ValueError) as error:
 SCRIPTS = ROOT / "workflow" / "scripts"
 LIBRARY = ROOT / "workflow" / "arc_precision"
 RESULTS = f"results/{experiment.experiment}"
-STACK = "gpu" if experiment.device == "cuda" else "cpu"
 ENVIRONMENT = str(ROOT / "envs" / f"{STACK}.yaml")
-REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
 # What is known of files by their content, from one start to the next.
 HASHES = dependencies.Hashes(Path(".snakemake/arc-precision/sha256.json"))
 SOURCE_CODE = dependencies.SourceCode(
