@@ -90,7 +90,7 @@ def test_settings_that_the_model_or_its_environment_cannot_do(models):
         "sampling.max_completion_tokens: 100000": {"sampling": {"max_completion_tokens": 100_000}},
         "data.max_prompt_tokens: 1500": {"data": {"max_prompt_tokens": 1500}},
         "evaluation_sets.generated-held-out.max_prompt_tokens: 9999": {
-            "evaluation_sets": {"generated-held-out": {"source": "generated-held-out", "max_prompt_tokens": 9999}},
+            "evaluation_sets": {"generated-held-out": held_out | {"max_prompt_tokens": 9999}},
             "evaluate_on": ["generated-held-out"],
             "report": {"primary_set": "generated-held-out"},
         },

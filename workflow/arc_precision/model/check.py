@@ -136,7 +136,7 @@ def _check_attention(experiment: "ExperimentConfig", arm: str, config: dict[str,
         reason = "whose attention has sinks"
     else:
         window, tokens = window_tokens(config), _training_tokens(experiment, arm)
-        if window and window < tokens:
+        if window and window < tokens - 1:  # the last token is predicted, not read
             reason = f"whose attention slides over {window} tokens, with prompts and completions of {tokens}"
     if reason:
         raise ValueError(

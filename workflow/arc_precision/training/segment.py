@@ -31,7 +31,7 @@ from arc_precision.contracts.steps import SCHEMA_VERSION
 from arc_precision.contracts.tasks import TASKS, task_of_row
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.tasks.grids import Task
-from arc_precision.training.facts import check_precision, observe
+from arc_precision.training.facts import check_in_effect, observe
 from arc_precision.training.policy import load_base
 from arc_precision.training.scoring import Scorer
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b_facts, step_mismatch
@@ -116,7 +116,7 @@ def run_segment(
             peft_config=lora_config(config),
         )
         observed = observe(trainer, sampler, scorer)
-        check_precision(config, observed)
+        check_in_effect(config, observed)
         before = unpack_checkpoint(files.previous, Path(scratch), start) if files.previous else None
         log = StepLog(config, trainer, scorer, files, start, stop, _read_steps(before))
         trainer.remove_callback(PrinterCallback)
