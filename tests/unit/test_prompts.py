@@ -6,14 +6,12 @@ from synthetic import chat_tokenizer, random_task
 from tokenizers import Tokenizer, models, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from arc_precision.chat import PREFILL, SYSTEM, chat_facts
 from arc_precision.prompts import (
-    PREFILL,
-    SYSTEM,
     CountedChat,
     DslPrompts,
     TokenizedPrompts,
     barc_question,
-    chat_facts,
     prompt_writer,
     render,
 )

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
+from arc_precision.chat import chat_facts
 from arc_precision.cli import run
 from arc_precision.model.facts import weight_facts
 from arc_precision.model.files import weight_files
 from arc_precision.model.loading import check_loading
-from arc_precision.prompts import chat_facts
 
 SCHEMA_VERSION = 1
 
