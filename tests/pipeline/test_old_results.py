@@ -58,15 +58,21 @@ def test_a_job_that_fails_costs_no_result(clone, script):
     assert not stale(clone)
 
 
-def test_a_job_that_is_killed_costs_no_result(clone):
-    before = files(clone)
+def killed_halfway(clone: Path) -> str:
+    """Kill a run, and its job that scores, when half of the output is written; returns the script's text."""
     os.mkfifo(clone / "began")
     half = "import sys\nopen(sys.argv[sys.argv.index('--output') + 1], 'w').write('half')\n"
-    text = edit(clone / SCORE, half + "open('began', 'w').close()\nsys.stdin.close()\nimport signal; signal.pause()\n")
+    text = edit(clone / SCORE, half + "open('began', 'w').close()\nimport signal\nsignal.pause()\n")
     run = snakemake(clone)
-    (clone / "began").read_text()  # blocks until a job has written half of its output
+    (clone / "began").read_text()  # blocks until the job is there
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
+    return text
+
+
+def test_a_job_that_is_killed_costs_no_result(clone):
+    before = files(clone)
+    text = killed_halfway(clone)
     assert files(clone) != before
     (clone / SCORE).write_text(text)
     # While the killed run's lock is there, nothing is touched: that run might still go on.
@@ -76,6 +82,18 @@ def test_a_job_that_is_killed_costs_no_result(clone):
     assert snakemake(clone, "--unlock").wait() == 0
     assert not stale(clone)
     assert files(clone) == before
+
+
+def test_what_a_killed_job_left_is_no_old_result(clone):
+    for path in (clone / "results").rglob("scores/**/*.parquet"):
+        path.unlink()
+    text = killed_halfway(clone)
+    assert snakemake(clone, "--unlock").wait() == 0
+    edit(clone / SCORE, "raise SystemExit('error: a fault on purpose')\n")
+    assert snakemake(clone, "--keep-going").wait() != 0
+    assert not list((clone / "results").rglob("scores/**/*.parquet"))
+    (clone / SCORE).write_text(text)
+    assert "score" in {job[0] for job in stale(clone)}
 
 
 def test_what_went_well_beside_a_failure_is_new(clone):
