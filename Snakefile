@@ -23,10 +23,16 @@ include: "workflow/rules/report.smk"
 
 onstart:
     refuse_full_disk()
+    OLD_RESULTS.keep(workflow.dag.needrun_jobs(), workflow.persistence)
 
 
 onsuccess:
+    OLD_RESULTS.forget()
     tidy(Path(RESULTS), experiment.retention)
+
+
+onerror:
+    OLD_RESULTS.put_back_failed(workflow.persistence)
 
 
 localrules:

@@ -57,7 +57,7 @@ def test_a_model_folder_without_weights_is_refused_and_results_stay(tmp_path):
     (results / "train.parquet").write_text("computed before")
     model = tmp_path / "model"
     shutil.copytree(ROOT / "resources" / "tiny-arc", model, ignore=shutil.ignore_patterns("*.safetensors"))
-    refused(snakemake(tmp_path, "--config", f"model={{path: {model}}}"), "has no *.safetensors")
+    refused(snakemake(tmp_path, "--config", f"model={{path: {model}}}"), "has no model.safetensors")
     assert (results / "train.parquet").read_text() == "computed before"
 
 

@@ -61,6 +61,7 @@ class Plan:
     top_p: dict[str, float] = field(default_factory=dict)
     overrides: dict[str, dict] = field(default_factory=dict)  # arm: changes of its training section
     isolation: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, dict[str, str]] = field(default_factory=dict)
     dirty: bool = False
     declared: dict | None = None  # before the runs; None: what the report uses
 
@@ -241,6 +242,7 @@ def _write_run(root: Path, plan: Plan, cfg: ReportSlice, arm: str, seed: int, la
                 "versions": {"torch": "2.13.0", "trl": "1.16.0", "vllm": "0.31.0", "peft": "0.21.2"},
                 "commit": "0123456789abcdef0123456789abcdef01234567",
                 "dirty": plan.dirty,
+                "environment": plan.environment.get(arm, {}),
                 "config": cfg.arms[arm],
                 "status": status,
                 "stopped_at": to if status == "failed" else None,

@@ -259,6 +259,10 @@ def test_confounds_and_traps_are_flagged(tmp_path):
         top_p={"float16": 0.95},
         overrides={"bfloat16": {"learning_rate": 0.123}},
         isolation={"float16": "rlimit"},
+        environment={
+            "float16": {"VLLM_BATCH_INVARIANT": "1", "OMP_NUM_THREADS": "2"},
+            "bfloat16": {"OMP_NUM_THREADS": "2"},
+        },
         dirty=True,
     )
     assert {d.key for d in report.differences if not d.precision} == {"sampling.top_p", "training.learning_rate"}
@@ -266,6 +270,8 @@ def test_confounds_and_traps_are_flagged(tmp_path):
     serious = texts(note for note in report.warnings if note.level == "serious")
     for words in ("top_p 0.95", "Sandbox level differs between arms", "Uncommitted code"):
         assert words in serious
+    assert "variable VLLM_BATCH_INVARIANT differs between arms: float16 1; bfloat16 not set" in serious
+    assert "OMP_NUM_THREADS" not in texts(report.warnings)
 
 
 def test_the_same_files_give_the_same_report(tmp_path):

@@ -15,7 +15,9 @@ from arc_precision.config.base import settings
 from arc_precision.config.experiment import ConfigError, load_experiment
 from arc_precision.config.report import declared
 from arc_precision.config.yaml_file import read_config
+from arc_precision.model.check import check_model
 from arc_precision.model.files import weight_files, tokenizer_files
+from arc_precision.old_results import OldResults
 from arc_precision.staleness import dependencies
 from arc_precision.retention import check_disk, check_folder, tidy
 from arc_precision.tasks.sources import source_files
@@ -33,8 +35,11 @@ try:
         read_config(path)  # Snakemake has read it, and taken the last of two equal keys
     experiment = load_experiment(config)
     check_folder(Path("results") / experiment.experiment)
+    STACK = "gpu" if experiment.device == "cuda" else "cpu"
+    REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
     MODEL_FILES = weight_files(Path(experiment.model.path))
     TOKENIZER_FILES = tokenizer_files(Path(experiment.model.path))
+    check_model(experiment, MODEL_FILES, REQUIREMENTS)
     for name in experiment.used_sources:
         files_of_source(name)
 except (ConfigError, ValueError) as error:
@@ -43,14 +48,17 @@ except (ConfigError, ValueError) as error:
 SCRIPTS = ROOT / "workflow" / "scripts"
 LIBRARY = ROOT / "workflow" / "arc_precision"
 RESULTS = f"results/{experiment.experiment}"
-STACK = "gpu" if experiment.device == "cuda" else "cpu"
 ENVIRONMENT = str(ROOT / "envs" / f"{STACK}.yaml")
-REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
 # What is known of files by their content, from one start to the next.
 HASHES = dependencies.Hashes(Path(".snakemake/arc-precision/sha256.json"))
 SOURCE_CODE = dependencies.SourceCode(
     LIBRARY, Path(".snakemake/arc-precision/imports.json")
 )
+
+# What a failed or interrupted run was making anew is put back before anything is planned.
+OLD_RESULTS = OldResults(Path(RESULTS))
+if workflow.is_main_process:
+    OLD_RESULTS.put_back_all()
 
 # A plan of thousands of jobs is live objects throughout; looking through them for garbage again and again takes time.
 gc.set_threshold(1_000_000, 50, 100)

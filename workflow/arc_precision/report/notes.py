@@ -103,6 +103,12 @@ def _about_facts(records: list[RunRecord]) -> list[Note]:
     notes += _differing("Commit", known, lambda facts: facts["commit"])
     for package in sorted({name for record in known for name in record.facts["versions"]}):
         notes += _differing(f"Version of {package}", known, lambda facts, name=package: facts["versions"].get(name))
+    for variable in sorted({name for record in known for name in record.facts["environment"]}):
+        notes += _differing(
+            f"The variable {variable}",
+            known,
+            lambda facts, name=variable: facts["environment"].get(name, "not set"),
+        )
     uncommitted = [_name(record.run) for record in known if record.facts["dirty"]]
     if uncommitted:
         notes.append(_serious(f"Uncommitted code in {_some(uncommitted)}: its commit does not say what ran."))

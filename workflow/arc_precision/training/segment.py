@@ -32,7 +32,7 @@ from arc_precision.contracts.tasks import TASKS, task_of_row
 from arc_precision.contracts.whole import DamagedFile, read_steps
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.tasks.grids import Task
-from arc_precision.training.facts import check_precision, observe
+from arc_precision.training.facts import check_in_effect, observe
 from arc_precision.training.policy import load_base
 from arc_precision.training.scoring import Scorer
 from arc_precision.training.together import Together, sharing_weights
@@ -168,9 +168,11 @@ class SegmentOfRun:
             peft_config=lora_config(config),
         )
         self._observed = observe(self._trainer, sampler, self._scorer)
-        check_precision(config, self._observed)
+        check_in_effect(config, self._observed)
         self._before = unpack_checkpoint(files.previous, self._scratch, start) if files.previous else None
-        self._log = StepLog(config, self._trainer, self._scorer, files, start, stop, _read_steps(self._before, files, start))
+        self._log = StepLog(
+            config, self._trainer, self._scorer, files, start, stop, _read_steps(self._before, files, start)
+        )
         self._trainer.remove_callback(PrinterCallback)
         self._trainer.add_callback(self._log)
 
