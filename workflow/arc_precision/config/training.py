@@ -60,6 +60,11 @@ class TrainingConfig(Section):
     )
     optim: Literal["adamw_torch", "adamw_8bit"] = Field("adamw_torch", description="adamw_8bit needs bitsandbytes.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's decay of the mean gradient.")
+    adam_beta2: float = Field(
+        0.999, ge=0, lt=1, description="AdamW's decay of the mean squared gradient; 0.95 in arXiv 2510.26788."
+    )
+    adam_epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon; 1e-15 in arXiv 2510.26788.")
     max_grad_norm: float = Field(0.1, gt=0, description="Gradient norm is clipped to this.")
     num_generations: int = Field(8, gt=1, description="Completions per prompt, the group of GRPO.")
     per_device_train_batch_size: int = Field(
@@ -73,6 +78,18 @@ class TrainingConfig(Section):
     beta: float = Field(0.0, ge=0, description="Weight of the KL to the base model; 0 skips its forward pass.")
     epsilon: float = Field(0.2, gt=0, description="Clipping range of the policy ratio.")
     epsilon_high: float | None = Field(None, gt=0, description="Upper clipping range; null: as epsilon.")
+    delta: float | None = Field(
+        None,
+        gt=1,
+        description="Largest policy ratio where the advantage is negative (two-sided clipping of INTELLECT-2, arXiv "
+        "2505.07291); null: none.",
+    )
+    off_policy_mask_threshold: float | None = Field(
+        None,
+        gt=0,
+        description="A completion of negative advantage has no gradient where the sampler's log-probs exceed the "
+        "trainer's by more than this, mean over its tokens, in nats (DeepSeek-V3.2); null: none.",
+    )
     loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"] = Field(
         "bnpo", description="How token losses are averaged (TRL)."
     )
@@ -85,12 +102,19 @@ class TrainingConfig(Section):
     mask_truncated_completions: bool = Field(
         False, description="True gives truncated completions no gradient, which makes collapse hard to leave."
     )
-    correction: Literal["off", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"] = Field(
+    correction: Literal[
+        "off", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask", "sequence_geometric_mask"
+    ] = Field(
         "off",
-        description="TRL's importance-sampling correction of the mismatch. It partly hides the effect under study; "
+        description="Importance-sampling correction of the mismatch, by the ratio of trainer to sampler: of a token or "
+        "of a sequence, limited (`truncate`) or dropped outside the limits (`mask`). `sequence_geometric_mask` drops "
+        "sequences by their mean ratio per token and weighs the others alike. It partly hides the effect under study; "
         "the mismatch is always measured before it.",
     )
     correction_max: float | None = Field(3.0, gt=0, description="Largest ratio of the correction; null: no limit.")
+    correction_min: float | None = Field(
+        None, gt=0, description="Smallest ratio of the correction; null: no limit. With token_mask this is IcePop."
+    )
     sync: Literal["adapter", "merge"] = Field(
         "adapter",
         description="How the sampler gets the weights: as a LoRA adapter, or merged into the sampler's copy of the "
@@ -127,6 +151,11 @@ class TrainingConfig(Section):
                 f"segment_steps {self.segment_steps} x gradient_accumulation_steps {self.gradient_accumulation_steps} "
                 f"is not a multiple of steps_per_generation {self.steps_per_generation} x num_iterations "
                 f"{self.num_iterations}; write segment_steps: {valid}"
+            )
+        if None not in (self.correction_min, self.correction_max) and self.correction_min >= self.correction_max:
+            raise ValueError(
+                f"correction_min {self.correction_min} is not below correction_max {self.correction_max}; write a "
+                "smaller one, such as 0.5"
             )
         if self.lr_scheduler_type != "constant_with_warmup" and self.schedule_steps is None:
             raise ValueError(f"lr_scheduler_type {self.lr_scheduler_type} needs schedule_steps, the step where it ends")

@@ -102,7 +102,16 @@ class PrecisionTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs):
         self._row_ids = [row["row_id"] for row in inputs]
-        return super()._generate_and_score_completions(inputs)
+        batch = super()._generate_and_score_completions(inputs)
+        if self.slice.training.correction == "sequence_geometric_mask":
+            batch["importance_sampling_ratio"] = geometric_mask(
+                batch["old_per_token_logps"],
+                batch["sampling_per_token_logps"],
+                batch["completion_mask"],
+                self.slice.training.correction_min or 0.0,
+                self.slice.training.correction_max or math.inf,
+            )
+        return batch
 
     def _rollout(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, list]:
         start = time.perf_counter()
@@ -183,6 +192,20 @@ class PrecisionTrainer(GRPOTrainer):
         return loss
 
 
+def geometric_mask(
+    trainer: torch.Tensor, sampler: torch.Tensor, mask: torch.Tensor, lowest: float, highest: float
+) -> torch.Tensor:
+    """1 where the geometric mean of a sequence's token ratios lies within the bounds, else 0, shape (B, 1).
+
+    Args:
+        trainer, sampler: log-probs (B, T) of the same tokens.
+        mask: (B, T), 1 for the tokens that count.
+    """
+    difference = torch.nan_to_num(trainer - sampler, nan=0.0) * mask
+    mean = difference.sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
+    return ((mean.exp() >= lowest) & (mean.exp() <= highest)).to(trainer.dtype)
+
+
 def step_mismatch(passes: list[list[np.ndarray]]) -> dict[str, float]:
     """Mismatch metrics over all passes of a step: each has log-probs of trainer and sampler and a mask, (B, T)."""
     width = max(mask.shape[1] for _, _, mask in passes)
@@ -203,6 +226,10 @@ def lora_b_facts(model) -> dict[str, float | None]:
     return {"lora_b_median_abs": values.median().item(), "lora_b_subnormal_share": share.item()}
 
 
+# TRL has no geometric mask: its own correction computes the old log-probs, and the ratios are replaced.
+TRL_MODES = {"off": "sequence_mask", "sequence_geometric_mask": "sequence_mask"}
+
+
 def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str) -> GRPOConfig:
     """TRL's arguments for a segment that ends at step `stop`."""
     training, sampling = config.training, config.sampling
@@ -215,6 +242,9 @@ def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str) -> GR
         lr_scheduler_type=training.lr_scheduler_type,
         optim=training.optim,
         weight_decay=training.weight_decay,
+        adam_beta1=training.adam_beta1,
+        adam_beta2=training.adam_beta2,
+        adam_epsilon=training.adam_epsilon,
         max_grad_norm=training.max_grad_norm,
         per_device_train_batch_size=training.per_device_train_batch_size,
         gradient_accumulation_steps=training.gradient_accumulation_steps,
@@ -229,8 +259,11 @@ def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str) -> GR
         importance_sampling_level=training.importance_sampling_level,
         mask_truncated_completions=training.mask_truncated_completions,
         vllm_importance_sampling_correction=training.correction != "off",
-        vllm_importance_sampling_mode="sequence_mask" if training.correction == "off" else training.correction,
+        vllm_importance_sampling_mode=TRL_MODES.get(training.correction, training.correction),
         vllm_importance_sampling_clip_max=math.inf if training.correction_max is None else training.correction_max,
+        vllm_importance_sampling_clip_min=training.correction_min,
+        off_policy_mask_threshold=training.off_policy_mask_threshold,
+        delta=training.delta,
         max_completion_length=sampling.max_completion_tokens,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
