@@ -122,9 +122,6 @@ def test_after_a_killed_controller_no_two_jobs_write_the_same_file(cluster: Clus
         "sbatch", "--parsable", "--mem=100", "--output=/dev/null", "--wrap=sleep 600", cwd=project.folder
     )
     assert project.run("--unlock") == 0
-    # the old job goes on writing until Slurm kills it, which takes longer than a new one takes to start
-    (project.folder / "slow").mkdir()
-    (project.folder / "slow" / "pretrain").touch()
     controller = project.start(TARGET)
     wait_until(lambda: project.events("pretrain").count("start") == 2, "the second controller's job runs")
     project.unblock("pretrain")

@@ -120,7 +120,9 @@ def main() -> None:
             timing=folder / f"timing-{stop}.jsonl",
             facts=folder / f"facts-{stop}.json",
         )
-        run_segment(config, seed, start, stop, files, workers=1, memory=EngineMemory(0.3), kept={})
+        run_segment(
+            config, seed, start, stop, files, workers=1, memory=EngineMemory(0.3), kept={}, reporting={"report_to": []}
+        )
 
 
 main()

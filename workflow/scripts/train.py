@@ -14,6 +14,7 @@ from arc_precision.config.training import TrainSlice
 from arc_precision.provenance import provenance
 from arc_precision.sampling.engines import EngineMemory
 from arc_precision.training.segment import SegmentFiles, run_segment
+from arc_precision.training.watching import reporting
 
 
 def main() -> None:
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--run-dir", type=Path, required=True, help="folder of the run")
     parser.add_argument("--declared", type=json.loads, required=True, help="primary outcome and collapse rule, kept")
     parser.add_argument("--workers", type=int, default=1, help="programs that run at once")
+    parser.add_argument("--watch", default="none", help="library that writes live curves")
     EngineMemory.add_arguments(parser, percent=30)
     args = parser.parse_args()
     cfg = from_settings(TrainSlice, args.cfg)
@@ -43,7 +45,8 @@ def main() -> None:
         facts=args.run_dir / f"facts-{args.stop}.json",
     )
     kept = {"declared": args.declared, **provenance()}
-    run_segment(cfg, args.seed, start, args.stop, files, args.workers, EngineMemory.of(args), kept)
+    curves = reporting(args.watch, args.run_dir)
+    run_segment(cfg, args.seed, start, args.stop, files, args.workers, EngineMemory.of(args), kept, curves)
 
 
 run(main)

@@ -69,6 +69,7 @@ def run_segment(
     workers: int,
     memory: EngineMemory,
     kept: dict[str, Any],
+    reporting: dict[str, Any],
 ) -> None:
     """Train from step `start` to step `stop` and write the segment's files.
 
@@ -76,6 +77,7 @@ def run_segment(
         workers: programs that run at once, all processes together.
         memory: what vLLM takes of the GPU's.
         kept: what was declared before the run, commit and versions, stored with the facts; it changes nothing.
+        reporting: arguments of transformers that make live curves; they change nothing either.
 
     Raises:
         ValueError: the precision in effect is not the one that was asked for.
@@ -110,7 +112,7 @@ def run_segment(
             sampler,
             scorer.start,
             model=load_base(files.model, config.trainer_dtype, config.load_in_4bit),
-            args=grpo_config(config, seed, stop, scratch),
+            args=grpo_config(config, seed, stop, scratch, **reporting),
             train_dataset=Dataset.from_dict({key: [prompts[i][key] for i in order] for key in ("prompt", "row_id")}),
             processing_class=tokenizer,
             peft_config=lora_config(config),
