@@ -26,6 +26,7 @@ rule train:
         engine_memory=engine_memory(experiment.resources.train),
         model=experiment.model.path,
         launcher=train_launcher,
+        watch=experiment.watch,
         declared=json.dumps(declared(experiment.report_slice()), sort_keys=True),
     params:
         cfg=train_cfg,
@@ -36,4 +37,4 @@ rule train:
     shell:
         "{resources.launcher} workflow/scripts/train.py --cfg {params.cfg:q} --seeds {wildcards.seed} --stop {wildcards.stop}"
         " --model {resources.model:q} --declared {resources.declared:q} --train {input.rows} --run-dirs $(dirname {output.steps})"
-        " --workers {threads} {resources.engine_memory} 2>&1 | tee {log}"
+        " --workers {threads} {resources.engine_memory} --watch {resources.watch} 2>&1 | tee {log}"

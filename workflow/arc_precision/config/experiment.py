@@ -1,7 +1,7 @@
 """The root of the configuration: reads it, checks it, and cuts a slice for each rule."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -96,6 +96,9 @@ class ExperimentConfig(Section):
     retention: RetentionConfig = Field(default_factory=RetentionConfig, description="What stays on disk.")
     resources: Resources = Field(
         default_factory=Resources, description="What jobs ask for; changing it reruns nothing."
+    )
+    watch: Literal["none", "tensorboard", "trackio", "wandb"] = Field(
+        "none", description="Library that writes live curves of training; changing it reruns nothing."
     )
 
     @model_validator(mode="after")

@@ -72,6 +72,7 @@ def run_segment(
     workers: int,
     memory: EngineMemory,
     kept: dict[str, Any],
+    reporting: Sequence[dict[str, Any]],
 ) -> None:
     """Train the runs of some seeds from step `start` to step `stop`, together, and write each segment's files.
 
@@ -80,17 +81,18 @@ def run_segment(
         workers: programs that run at once, all runs and processes together.
         memory: what vLLM takes of the GPU's.
         kept: what was declared before the run, commit and versions, stored with the facts; it changes nothing.
+        reporting: of each seed, arguments of transformers that make live curves; they change nothing either.
 
     Raises:
         ValueError: the precision in effect is not the one that was asked for.
         SandboxFault: the sandbox itself failed.
     """
     going = []
-    for seed, own in zip(seeds, files, strict=True):
+    for seed, own, curves in zip(seeds, files, reporting, strict=True):
         if own.previous_facts and (before := read_facts(own.previous_facts))["status"] != "running":
             pass_on(own, before)
         else:
-            going.append((seed, own))
+            going.append((seed, own, curves))
     if not going:
         return
 
@@ -111,10 +113,10 @@ def run_segment(
     base = load_base(model, config.trainer_dtype, config.load_in_4bit)
     together = Together(sampler, len(going))
     own_workers = max(1, workers // processes.num_processes // len(going))
-    kept = kept | {"together": [seed for seed, _ in going]}
+    kept = kept | {"together": [seed for seed, *_ in going]}
     runs = [
-        SegmentOfRun(config, seed, start, stop, own, sharing_weights(base), together, number, own_workers, kept)
-        for number, (seed, own) in enumerate(going)
+        SegmentOfRun(config, seed, start, stop, own, sharing_weights(base), together, number, own_workers, kept, curves)
+        for number, (seed, own, curves) in enumerate(going)
     ]
     together.run([run.train for run in runs])
     processes.wait_for_everyone()
@@ -135,6 +137,7 @@ class SegmentOfRun:
         number: int,
         workers: int,
         kept: dict[str, Any],
+        reporting: dict[str, Any],
     ) -> None:
         self._config, self._seed, self._files, self._kept = config, seed, files, kept
         order = row_order(count_rows(files.train, TASKS), seed, _prompts(config, stop))
@@ -162,7 +165,7 @@ class SegmentOfRun:
             score,
             lambda: together.turns.clock_s(number),
             model=base,
-            args=grpo_config(config, seed, stop, str(self._scratch)),
+            args=grpo_config(config, seed, stop, str(self._scratch), **reporting),
             train_dataset=Dataset.from_dict({key: [prompts[i][key] for i in order] for key in ("prompt", "row_id")}),
             processing_class=AutoTokenizer.from_pretrained(files.model),
             peft_config=lora_config(config),

@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -239,7 +240,7 @@ def lora_b_facts(model) -> dict[str, float | None]:
 TRL_MODES = {"off": "sequence_mask", "sequence_geometric_mask": "sequence_mask"}
 
 
-def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str) -> GRPOConfig:
+def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str, **reporting: Any) -> GRPOConfig:
     """TRL's arguments for a segment that ends at step `stop`."""
     training, sampling = config.training, config.sampling
     return GRPOConfig(
@@ -287,7 +288,7 @@ def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str) -> GR
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="no",  # the segment's last step is saved by hand
-        report_to=[],
+        **{"report_to": [], **reporting},
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_num_workers=0,
