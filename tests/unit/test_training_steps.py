@@ -19,7 +19,7 @@ from arc_precision.config.training import TrainingConfig
 from arc_precision.contracts.steps import STEP
 from arc_precision.sampling.engines import Completion
 from arc_precision.tasks.tokenizer import VOCABULARY_SIZE, save_tokenizer
-from arc_precision.training.facts import check_precision
+from arc_precision.training.facts import check_in_effect
 from arc_precision.training.segment import SegmentFiles, StepLog, lora_config, pass_on, run_segment
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
@@ -67,7 +67,7 @@ class AnyScorer:
 
     def take(self):
         taken, self._new = self._new, []
-        return Counter(ok=len(taken)), 0, taken
+        return Counter(ok=len(taken)), 0, 0, taken
 
 
 def varied(call: int, n: int) -> list[float]:
@@ -285,25 +285,32 @@ PRECISION = {
     "bfloat16": ("bfloat16", "float32", "bfloat16", "bfloat16", False),
 }
 FACTS = ("base_dtype", "adapter_dtype", "autocast_dtype", "engine_dtype", "loss_scaler")
+EVERY_LAYER = {"adapter_layers": dict.fromkeys(TrainingConfig().lora.target_modules, 2)}
+
+
+def test_a_layer_that_was_to_carry_an_adapter_and_does_not_is_refused():
+    in_effect = dict(zip(FACTS, PRECISION["float32"], strict=True)) | {"adapter_layers": {"q_proj": 2}}
+    with pytest.raises(ValueError, match="no layer k_proj carries an adapter; the adapter is in q_proj"):
+        check_in_effect(slice_of("float32"), in_effect)
 
 
 @pytest.mark.parametrize("dtype", PRECISION)
 def test_another_precision_in_effect_than_was_asked_for_is_refused(dtype):
     config = slice_of(dtype)
-    in_effect = dict(zip(FACTS, PRECISION[dtype], strict=True))
-    check_precision(config, in_effect)
+    in_effect = dict(zip(FACTS, PRECISION[dtype], strict=True)) | EVERY_LAYER
+    check_in_effect(config, in_effect)
     for fact in FACTS:
         other = not in_effect[fact] if fact == "loss_scaler" else "float8"
         with pytest.raises(ValueError, match=f"{fact}: {in_effect[fact]} was asked for, but {other} is in effect"):
-            check_precision(config, in_effect | {fact: other})
+            check_in_effect(config, in_effect | {fact: other})
 
 
 def test_the_weights_of_a_base_in_4_bits_have_no_dtype_to_check():
     config = slice_of("bfloat16").model_copy(update={"load_in_4bit": True})
-    in_effect = dict(zip(FACTS, PRECISION["bfloat16"], strict=True))
-    check_precision(config, in_effect | {"base_dtype": "uint8"})
+    in_effect = dict(zip(FACTS, PRECISION["bfloat16"], strict=True)) | EVERY_LAYER
+    check_in_effect(config, in_effect | {"base_dtype": "uint8"})
     with pytest.raises(ValueError, match="adapter_dtype"):
-        check_precision(config, in_effect | {"adapter_dtype": "bfloat16"})
+        check_in_effect(config, in_effect | {"adapter_dtype": "bfloat16"})
 
 
 @pytest.mark.parametrize("status", ["failed", "collapsed"])
@@ -324,7 +331,7 @@ def test_a_run_that_has_stopped_keeps_its_checkpoint_and_state(status, how, tmp_
     if how is pass_on:
         pass_on(files, before)
     else:
-        run_segment(slice_of(), 0, 4, 8, files, workers=1, memory=None, kept={})
+        run_segment(slice_of(), [0], 4, 8, [files], workers=1, memory=None, kept={}, reporting=[{}])
     assert {path.name: path.read_bytes() for path in files.checkpoint.iterdir()} == contents
     assert files.steps.read_text() == files.timing.read_text() == ""
     assert json.loads(files.facts.read_text()) == before
