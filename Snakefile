@@ -29,10 +29,16 @@ include: "workflow/rules/report.smk"
 
 onstart:
     refuse_unusable_results()
+    OLD_RESULTS.keep(workflow.dag.needrun_jobs(), workflow.persistence)
 
 
 onsuccess:
+    OLD_RESULTS.forget()
     tidy(Path(RESULTS), experiment.retention)
+
+
+onerror:
+    OLD_RESULTS.put_back_failed(workflow.persistence)
 
 
 localrules:

@@ -34,6 +34,7 @@ def main() -> None:
     every = {"every": args.steps}
     config = {"experiment": EXPERIMENT, "max_steps": args.steps, "arms": arms, "run_arms": list(arms)}
     config |= {"training": {"segment_steps": args.steps}, "evaluation": every, "audit": every}
+    config |= {"report": {"baseline_arm": next(iter(arms))}}
     timings = {arm: Path(f"results/{EXPERIMENT}/runs/{arm}/seed-0/timing-{args.steps}.jsonl") for arm in arms}
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         safe_dump(config, file)

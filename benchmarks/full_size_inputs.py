@@ -17,7 +17,8 @@ from shapes import SHAPES
 from transformers import LlamaConfig, LlamaForCausalLM
 from yaml import safe_load
 
-from arc_precision.prompts import PREFILL, SYSTEM, barc_question
+from arc_precision.chat import PREFILL, SYSTEM
+from arc_precision.prompts import barc_question
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests" / "unit"))

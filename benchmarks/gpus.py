@@ -75,6 +75,7 @@ def config(args: argparse.Namespace, steps: int) -> dict:
         "max_steps": steps,
         "arms": ARMS,
         "run_arms": list(ARMS),
+        "report": {"baseline_arm": "alone"},
         "data": {"n_tasks": args.tasks},
         "sampling": {"max_completion_tokens": args.completion_tokens, "decoding": "compiled"},
         "evaluation": {"every": steps},

@@ -137,7 +137,7 @@ class Pool:
 def toy_pipeline(folder: Path) -> Path:
     """Makes `folder`, a working directory with the toy pipeline and the repository's own profiles."""
     folder.mkdir()
-    for source in [*(HERE / "toy").iterdir(), REPOSITORY / "condor", REPOSITORY / "profiles"]:
+    for source in [*(HERE / "toy").iterdir(), *(REPOSITORY / name for name in ("condor", "slurm", "profiles"))]:
         (folder / source.name).symlink_to(source)
     return folder
 
@@ -145,7 +145,17 @@ def toy_pipeline(folder: Path) -> Path:
 def real_pipeline(folder: Path) -> Path:
     """Makes `folder`, a working directory with the repository's pipeline and nothing of its results."""
     folder.mkdir()
-    for name in ("Snakefile", "config.yaml", "workflow", "experiments", "resources", "envs", "condor", "profiles"):
+    for name in (
+        "Snakefile",
+        "config.yaml",
+        "workflow",
+        "experiments",
+        "resources",
+        "envs",
+        "condor",
+        "slurm",
+        "profiles",
+    ):
         (folder / name).symlink_to(REPOSITORY / name)
     return folder
 

@@ -37,7 +37,7 @@ CONFIG_FAULTS = {
         "arms.float16.trainer_dtype: 'fp16' is not possible; write 'float32', 'float16' or 'bfloat16'",
     ),
     "undefined arm": ("run_arms=[half]", "run_arms: 'half' is not defined under arms"),
-    "no seeds": ("seeds=[]", "seeds: the list is empty; write at least one seed"),
+    "no seeds": ("seeds=[]", "seeds: the list is empty; write at least one value"),
     "steps": ("max_steps=25", "max_steps: 25 is not a multiple of segment_steps 10; write 20 or 30"),
     "alignment": ("training={steps_per_generation: 4}", "write segment_steps: 8 or 12"),
     "no model": ("model={path: nowhere}", "model.path: nowhere is not a folder"),
@@ -57,7 +57,7 @@ def test_a_model_folder_without_weights_is_refused_and_results_stay(tmp_path):
     (results / "train.parquet").write_text("computed before")
     model = tmp_path / "model"
     shutil.copytree(ROOT / "resources" / "tiny-arc", model, ignore=shutil.ignore_patterns("*.safetensors"))
-    refused(snakemake(tmp_path, "--config", f"model={{path: {model}}}"), "has no *.safetensors")
+    refused(snakemake(tmp_path, "--config", f"model={{path: {model}}}"), "has no model.safetensors")
     assert (results / "train.parquet").read_text() == "computed before"
 
 

@@ -57,7 +57,7 @@ def test_a_seed_an_arm_and_a_set_add_only_themselves(finished):
 
 
 def test_taking_something_away_reruns_the_report_alone(finished):
-    for less in ({"run_arms": ["float16"]}, {"evaluate_on": ["arc-agi-1-training"]}):
+    for less in ({"run_arms": ["float16"]}, {"evaluate_on": ["arc-agi-1-evaluation"]}):
         assert rules(finished, less) == {"report_data", "report_page"}
 
 

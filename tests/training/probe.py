@@ -113,7 +113,8 @@ def main() -> None:
     PartialState(cpu=True).wait_for_everyone()
     for start in range(first, last, segment):
         files = [segment_files(rows, folder / str(seed), start, start + segment) for seed in seeds]
-        run_segment(config, seeds, start, start + segment, files, workers=1, memory=EngineMemory(0.3), kept={})
+        curves = [{"report_to": []}] * len(seeds)
+        run_segment(config, seeds, start, start + segment, files, 1, EngineMemory(0.3), kept={}, reporting=curves)
 
 
 def segment_files(rows: Path, folder: Path, start: int, stop: int) -> SegmentFiles:

@@ -52,6 +52,7 @@ class Plan:
     seed_spread: float = 0.01  # standard deviation of the gain over seeds
     collapse_at: dict[tuple[str, int], int] = field(default_factory=dict)  # (arm, seed): reward falls to 0 here
     stop_at: dict[tuple[str, int], int] = field(default_factory=dict)  # (arm, seed): last step that exists
+    fail_at: dict[tuple[str, int], int] = field(default_factory=dict)  # (arm, seed): stops here, its loss not finite
     missing: tuple[tuple[str, int], ...] = ()  # runs without any file
     nan_from: dict[tuple[str, int], int] = field(default_factory=dict)  # (arm, seed): metrics are null from this step
     audits: bool = True
@@ -60,6 +61,7 @@ class Plan:
     top_p: dict[str, float] = field(default_factory=dict)
     overrides: dict[str, dict] = field(default_factory=dict)  # arm: changes of its training section
     isolation: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, dict[str, str]] = field(default_factory=dict)
     dirty: bool = False
     declared: dict | None = None  # before the runs; None: what the report uses
 
@@ -74,7 +76,7 @@ def make_results(root: Path, plan: Plan) -> ReportSlice:
             if (arm, seed) in plan.missing:
                 continue
             last = plan.stop_at.get((arm, seed), plan.max_steps)
-            _write_run(root, plan, cfg, arm, seed, last)
+            _write_run(root, plan, cfg, arm, seed, plan.fail_at.get((arm, seed), last))
             for step in range(plan.evaluate_every, last + 1, plan.evaluate_every):
                 _write_scores(root, plan, arm, seed, step)
                 if plan.audits:
@@ -101,7 +103,7 @@ def report_slice(plan: Plan) -> list[str]:
                 for arm in plan.arms
             },
             "training": {"segment_steps": plan.segment_steps},
-            "evaluation": {"every": plan.evaluate_every},
+            "evaluation": {"every": plan.evaluate_every, "n_samples": plan.n_samples},
             "audit": {"every": plan.evaluate_every},
             "collapse": plan.collapse,
             "report": {"baseline_arm": plan.arms[-1], "primary_set": plan.sets[-1], "bootstrap_samples": 500},
@@ -197,6 +199,8 @@ def _write_run(root: Path, plan: Plan, cfg: ReportSlice, arm: str, seed: int, la
                     for key, value in row.items()
                 }
                 row |= {"nonfinite": True, "skipped": False}
+            if step > plan.fail_at.get((arm, seed), 10**9) - 3:  # the loss scaler of float16 skips such updates
+                row |= {"loss": None, "nonfinite": True, "skipped": arm.startswith("float16")}
             steps.append(row)
             seconds = float(rng.uniform(2, 3))
             timing.append(
@@ -220,6 +224,7 @@ def _write_run(root: Path, plan: Plan, cfg: ReportSlice, arm: str, seed: int, la
         (folder / f"steps-{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps))
         (folder / f"timing-{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in timing))
         status = "collapsed" if collapse and to > collapse + 10 else "running"
+        status = "failed" if to == plan.fail_at.get((arm, seed)) else status
         _write_json(
             folder / f"facts-{name}.json",
             {
@@ -237,9 +242,10 @@ def _write_run(root: Path, plan: Plan, cfg: ReportSlice, arm: str, seed: int, la
                 "versions": {"torch": "2.13.0", "trl": "1.16.0", "vllm": "0.31.0", "peft": "0.21.2"},
                 "commit": "0123456789abcdef0123456789abcdef01234567",
                 "dirty": plan.dirty,
+                "environment": plan.environment.get(arm, {}),
                 "config": cfg.arms[arm],
                 "status": status,
-                "stopped_at": None,
+                "stopped_at": to if status == "failed" else None,
                 "warnings": [],
                 "declared": plan.declared or declared(cfg),
             },
@@ -280,6 +286,7 @@ def _step(plan: Plan, arm: str, step: int, collapse: int | None, rng: np.random.
         "skipped": skipped,
         "nonfinite": skipped,
         "verdicts": {name: int(count) for name, count in zip(VERDICTS, counts, strict=True)},
+        "reused_share": 0.25,
         "lora_b_median_abs": 1e-5 * step,
         "lora_b_subnormal_share": max(0.0, 1 - step / 20),
     }
@@ -387,6 +394,10 @@ def _write_chain(root: Path, arm: str, seed: int, step: int) -> None:
         root / "audit" / arm / f"seed-{seed}" / f"step-{step}" / "chain.json",
         {
             "schema_version": 1,
+            "trainer_dtype": _dtype(arm),
+            "sampler_dtype": _dtype(arm),
+            "merged": False,
+            "sampling": {"repetition_penalty": 1.0, "top_k": 0, "top_p": 1.0},
             "causes": _records(cause_table(scored, start, causes, mask).rename_axis("cause").reset_index()),
             "orders": [[cause.name for cause in order] for order in available_orders(scored, start, causes)],
             "counterfactuals": _records(counterfactuals.assign(in_effect=False).rename_axis("name").reset_index()),

@@ -1,11 +1,14 @@
 """Collapse detection on planted curves and on healthy ones, failed runs, and early warnings."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 from scipy.signal import lfilter
+from scipy.stats import norm
+from scipy.stats import t as t_distribution
 
-from arc_precision.collapse.detection import detect, early_warnings, failed_step
+from arc_precision.collapse.detection import detect, early_warnings, failed_step, first_possible_step
 from arc_precision.config.collapse import CollapseConfig
 
 CONFIG = CollapseConfig()
@@ -153,15 +156,17 @@ def test_a_rule_must_hold_without_a_break():
     assert detect(*series(reward), SMALL.model_copy(update={"patience_steps": 6})) is None
 
 
-def test_nothing_is_called_before_the_first_possible_step():
-    assert SMALL.first_possible_step == 6
-    assert CONFIG.first_possible_step == 250
-    early = CollapseConfig(**SMALL.model_dump() | {"min_steps": 0})
-    reward = [0.8] * 4 + [0.0] * 4
-    assert early.first_possible_step == 5
-    assert detect(*series(reward), early).detected_step == 8
-    assert detect(*series(reward), SMALL).detected_step == 8
-    assert detect(*series(reward), SMALL.model_copy(update={"min_steps": 8})) is None
+@pytest.mark.parametrize("config", [CONFIG, SMALL, CollapseConfig(smoothing_steps=30, patience_steps=60)])
+def test_nothing_is_called_before_the_first_possible_step(config):
+    """From there on a sudden and total collapse that begins at the right step is called; earlier none is."""
+    first = first_possible_step(config)
+    assert config.min_steps < first < 10 * config.min_steps
+    called = []
+    for begin in range(1, first):
+        reward = np.where(np.arange(first) < begin, 2 + np.arange(first) / 1000, 0.0)
+        assert detect(*(values[:-1] for values in series(reward)), config) is None
+        called.append(detect(*series(reward), config) is not None)
+    assert any(called)
 
 
 def test_a_run_that_never_had_reward_cannot_lose_it():
@@ -248,9 +253,69 @@ def test_rows_must_be_complete():
         detect(np.delete(step, 4), reward[:9], truncated[:9], equal[:9], SMALL)
     with pytest.raises(ValueError, match="truncated: 9 values for 10 steps"):
         detect(step, reward, truncated[:9], equal, SMALL)
-    reward[6] = np.nan
-    with pytest.raises(ValueError, match="reward: not finite at step 7"):
+    equal[6] = np.nan
+    with pytest.raises(ValueError, match="zero_variance: not finite at step 7"):
         detect(step, reward, truncated, equal, SMALL)
+    reward[3] = np.inf
+    with pytest.raises(ValueError, match="reward: not finite at step 4"):
+        detect(step, reward, truncated, equal, SMALL)
+
+
+@pytest.mark.parametrize("uses", [2, 4])
+@pytest.mark.parametrize("null", [None, np.nan])
+def test_steps_that_use_a_batch_again_are_left_out(uses, null):
+    """Null rewards, as the log has them: the collapse is that of the steps that drew, under their own numbers."""
+    mean, onset = sudden()
+    drawn = series(mean + np.random.default_rng(0).normal(0, 0.1, STEPS))
+    _, *values = drawn
+    sparse = [np.array([v for value in column for v in [value, *[null] * (uses - 1)]]) for column in values]
+    of_drawn, of_all = detect(*drawn, CONFIG), detect(np.arange(1, uses * STEPS + 1), *sparse, CONFIG)
+    assert of_all.detected_step == (of_drawn.detected_step - 1) * uses + 1
+    assert of_all.onset_step == (of_drawn.onset_step - 1) * uses + 1
+    assert abs(of_drawn.onset_step - onset) <= 5
+    assert detect(np.arange(1, 41), *(np.full(40, null, dtype=object) for _ in values), CONFIG) is None
+
+
+def groups_of_programs(rng, solved, valid, prompts, size=8):
+    """Mean reward and share of equal groups per step of `prompts` groups: 0 for a program that is not valid, else 1,
+    and 10 for a solved task. `solved` and `valid` are probabilities (steps,); the tasks' own vary."""
+    rates = rng.beta(np.maximum(solved, 1e-4) * 0.6, (1 - solved) * 0.6, (prompts, len(solved)))
+    ran = rng.binomial(size, valid, rates.shape)
+    right = rng.binomial(ran, rates)
+    equal = (ran == 0) | (right == size) | ((ran == size) & (right == 0))
+    return ((ran + 9 * right) / size).mean(axis=0), equal.mean(axis=0)
+
+
+@pytest.mark.parametrize("begin", [20, 40, 50])
+@pytest.mark.parametrize("prompts", [1, 8])
+def test_a_total_collapse_in_the_first_steps_is_called(begin, prompts):
+    rng = np.random.default_rng(0)
+    alive = np.arange(1000) < begin
+    found = []
+    for _ in range(20):
+        reward, equal = groups_of_programs(rng, 0.36 * alive, 0.85 * alive, prompts)
+        found.append(detect(*series(reward, zero_variance=equal), CONFIG))
+    assert all(collapse is not None and begin < collapse.detected_step < begin + 100 for collapse in found)
+    assert np.median([abs(collapse.onset_step - begin - 1) for collapse in found]) <= 5
+
+
+@pytest.mark.parametrize("solved", [0.02, 0.1, 0.2])
+def test_a_collapse_is_called_where_few_programs_were_valid(solved):
+    rng = np.random.default_rng(0)
+    alive = np.arange(1600) < 1000
+    for _ in range(10):
+        reward, equal = groups_of_programs(rng, solved * alive, 0.2 * alive, prompts=1)
+        assert 1000 < detect(*series(reward, zero_variance=equal), CONFIG).detected_step < 1150
+
+
+@pytest.mark.parametrize("repeats", [4, 8])
+def test_repeated_values_are_not_taken_for_independent_ones(repeats):
+    """The same rewards several times over, as when steps use a batch again: no more is known than from one."""
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        values = groups_of_programs(rng, np.full(625, 0.36), np.full(625, 0.85), prompts=1)
+        reward, equal = (np.repeat(column, repeats) for column in values)
+        assert detect(*series(reward, zero_variance=equal), CONFIG) is None
 
 
 def test_no_rows():
@@ -265,6 +330,7 @@ def test_failed_is_the_first_of_enough_nonfinite_losses_in_a_row(value):
     assert failed_step(step, loss, CONFIG) is None
     loss[20:30] = value
     assert failed_step(step, loss, CONFIG) == 21
+    assert failed_step(step, loss, SMALL.model_copy(update={"nonfinite_steps": 11})) is None
 
 
 def test_the_config_refuses_what_makes_no_sense():
@@ -280,62 +346,85 @@ def test_the_config_refuses_what_makes_no_sense():
 # --- early warnings --------------------------------------------------------------------------------------------------
 
 
+WARNING_STEPS = 2000
+ONSET = 1401
+
+
 def metric_series():
-    """Over 1,600 steps with onset at 1,001: one metric that jumps 300 steps earlier, one that falls 100 earlier but
-    within its noise, one that stays, one that moves only after onset."""
+    """Over 2,000 steps with onset at 1,401: one metric that jumps 300 steps earlier, one that falls then but within its
+    noise, one that stays, one that moves only after onset, and one that drifts all the time."""
     rng = np.random.default_rng(0)
-    t = np.arange(1, STEPS + 1)
+    t = np.arange(1, WARNING_STEPS + 1)
     return {
-        "kl": np.where(t >= 701, 2.0, 1.0) + rng.normal(0, 0.1, STEPS),
-        "length": np.where(t >= 701, 300.0, 400.0) + rng.normal(0, 50, STEPS),
-        "steady": rng.normal(0, 1, STEPS),
-        "late": np.where(t >= 1001, 5.0, 0.0) + rng.normal(0, 0.1, STEPS),
+        "kl": np.where(t >= 1101, 2.0, 1.0) + rng.normal(0, 0.1, t.size),
+        "length": np.where(t >= 1101, 300.0, 400.0) + rng.normal(0, 50, t.size),
+        "steady": rng.normal(0, 1, t.size),
+        "late": np.where(t >= 1401, 5.0, 0.0) + rng.normal(0, 0.1, t.size),
+        "drift": 0.1 + 0.17 * np.exp(-t / 500) + rng.normal(0, 0.02, t.size),
     }
 
 
 def test_early_warnings():
-    table = early_warnings(np.arange(1, STEPS + 1), metric_series(), BEGIN, CONFIG)
-    assert list(table.index) == ["kl", "length", "steady", "late"]
+    table = early_warnings(np.arange(1, WARNING_STEPS + 1), metric_series(), ONSET, CONFIG)
+    assert list(table.index) == ["kl", "length", "steady", "late", "drift"]
     kl = table.loc["kl"]
-    assert kl["baseline"] == pytest.approx(1.0, abs=0.02)
-    # 5 * 0.1 * sqrt(1/100 + 1/200)
-    assert kl["band_high"] - kl["baseline"] == pytest.approx(0.0612, rel=0.15)
-    assert 701 <= kl["left_step"] <= 715
+    assert 1101 <= kl["left_step"] <= 1125
     assert kl["confirmed_step"] == kl["left_step"] + CONFIG.patience_steps - 1
-    assert kl["lead_steps"] == BEGIN - kl["left_step"]
+    assert kl["lead_steps"] == ONSET - kl["left_step"]
     assert kl["direction"] == "up"
     assert table.loc["length", "direction"] == "down"
-    assert 701 <= table.loc["length", "left_step"] <= 750
-    assert table.loc[["steady", "late"], ["left_step", "lead_steps"]].isna().all(axis=None)
+    assert 1101 <= table.loc["length", "left_step"] <= 1180
+    assert table.loc[["steady", "late", "drift"], ["left_step", "lead_steps"]].isna().all(axis=None)
+    assert (table["false_alarms"] == 0).all()
+    # Of the steps before 1,401 - 400, those that have a full baseline, from step 500 on.
+    assert (table["quiet_steps"] == ONSET - CONFIG.baseline_steps - 500).all()
 
 
-def test_without_an_onset_the_whole_run_is_searched():
-    table = early_warnings(np.arange(1, STEPS + 1), metric_series(), None, CONFIG)
-    assert table["left_step"].notna().tolist() == [True, True, False, True]
+def test_without_an_onset_every_alarm_is_false():
+    table = early_warnings(np.arange(1, WARNING_STEPS + 1), metric_series(), None, CONFIG)
+    assert table["left_step"].notna().tolist() == [True, True, False, True, False]
     assert table["lead_steps"].isna().all()
+    assert (table["false_alarms"] > 0).tolist() == [True, True, False, True, False]
+    assert (table["quiet_steps"] == WARNING_STEPS - 499).all()
+
+
+def test_an_alarm_long_before_onset_is_false():
+    t = np.arange(1, WARNING_STEPS + 1)
+    jump = {"kl": np.where(t >= 701, 2.0, 1.0) + np.random.default_rng(0).normal(0, 0.1, t.size)}
+    row = early_warnings(t, jump, 1401, CONFIG).loc["kl"]
+    assert row["false_alarms"] == 1 and row["lead_steps"] is pd.NA
+    assert 701 <= row["left_step"] <= 725
 
 
 def test_a_band_by_hand():
-    """Baseline at steps 5 to 12 of 0 and 2 in turn: mean 1, deviation sqrt(8/7), error times sqrt(1/4 + 1/8)."""
-    values = np.array([9.0] * 4 + [0.0, 2.0] * 4 + [9.0] * 8)
-    table = early_warnings(np.arange(1, 21), {"m": values}, 20, SMALL)
-    half_width = 5 * np.sqrt(8 / 7) * np.sqrt(1 / 4 + 1 / 8)
-    assert table.loc["m", "band_high"] == pytest.approx(1 + half_width)
-    # Trailing means of 4 from step 13: (2 + 0 + 2 + 9) / 4 = 3.25, then 5.5: above 4.27 from step 14.
-    assert table.loc["m", ["left_step", "confirmed_step", "lead_steps"]].tolist() == [14, 15, 6]
+    """Two smoothed steps against four before them, in as many parts. The line through 0, 2, 2, 0 is level, at 1."""
+    config = SMALL.model_copy(update={"smoothing_steps": 2, "baseline_steps": 4, "patience_steps": 1})
+    # variance 4 / (4 - 2); the smoothed middle lies 3 steps from the baseline's, whose squared offsets sum to 5.
+    error = np.sqrt(2 * (1 / 4 + 3**2 / 5 + 1 / 2))
+    half_width = t_distribution.isf(norm.sf(5), 2) * error
+    for level, alarms in ((1 + half_width * 1.01, 1), (1 + half_width * 0.99, 0), (1 - half_width * 1.01, 1)):
+        values = np.array([0.0, 2.0, 2.0, 0.0, level, level])
+        table = early_warnings(np.arange(1, 7), {"m": values}, None, config)
+        assert table.loc["m", ["false_alarms", "quiet_steps"]].tolist() == [alarms, 1]
+        assert not alarms or table.loc["m", "direction"] == ("up" if level > 1 else "down")
 
 
 def test_missing_values_of_a_metric_are_passed_over():
     metrics = metric_series()
     metrics["kl"][::3] = np.nan
-    metrics["absent"] = np.full(STEPS, np.nan)
-    table = early_warnings(np.arange(1, STEPS + 1), metrics, BEGIN, CONFIG)
-    assert 701 <= table.loc["kl", "left_step"] <= 715
-    assert table.loc["absent"].isna().all()
+    metrics["absent"] = np.full(WARNING_STEPS, np.nan)
+    metrics["constant"] = np.full(WARNING_STEPS, 0.3)
+    table = early_warnings(np.arange(1, WARNING_STEPS + 1), metrics, ONSET, CONFIG)
+    assert 1101 <= table.loc["kl", "left_step"] <= 1125
+    assert table.loc["absent", ["false_alarms", "quiet_steps"]].tolist() == [0, 0]
+    assert table.loc[["absent", "constant"], "left_step"].isna().all()
 
 
-def test_most_steady_metrics_give_no_warning():
+@pytest.mark.parametrize("lasting_steps", [0, 20])
+def test_most_steady_metrics_give_no_warning(lasting_steps):
+    """White noise, and noise that lasts for some steps."""
     rng = np.random.default_rng(0)
-    metrics = {str(i): rng.normal(0, 1, STEPS) for i in range(200)}
+    kept = np.exp(-1 / lasting_steps) if lasting_steps else 0.0
+    metrics = {str(i): lfilter([1], [1, -kept], rng.normal(0, 1, STEPS)) for i in range(200)}
     table = early_warnings(np.arange(1, STEPS + 1), metrics, None, CONFIG)
-    assert table["left_step"].notna().mean() <= 0.01
+    assert 1000 * table["false_alarms"].sum() / table["quiet_steps"].sum() <= 0.05

@@ -154,6 +154,25 @@ def test_with_two_dtypes_other_orders_need_crossed_settings():
     ]
 
 
+@pytest.mark.parametrize("dtypes", [("bfloat16", "float32"), ("float32", "float16"), ("float32", "float32")])
+def test_a_side_in_float32_has_no_rounding_and_the_other_keeps_its_own(dtypes):
+    """Whatever is scored: an order through the other engine's rounding would give it to a side that does not round."""
+    start, causes = observed_causes(*dtypes, merged=False)
+    rng = np.random.default_rng(0)
+    scored = {
+        Setting(engine, dtype, "applied", phase): rng.normal(size=(4, 50))
+        for engine in ("trainer", "sampler")
+        for dtype in ("float32", "float16", "bfloat16")
+        for phase in ("prefill", "decode")
+    }
+    assert names(available_orders(scored, start, causes)) == [[cause.name for cause in causes]]
+    table = cause_table(scored, start, causes, np.ones((4, 50)))
+    for name, dtype in zip(("trainer_rounding", "sampler_rounding"), dtypes, strict=True):
+        lowest, highest = table.loc[name, ["share_lowest", "share_highest"]]
+        assert lowest == highest
+        assert (highest == 0) == (dtype == "float32")
+
+
 def test_a_missing_setting_is_named():
     start, causes = observed_causes("bfloat16", "bfloat16", merged=False)
     scored = {setting: None for setting in settings_along(start, causes)[:-1]}

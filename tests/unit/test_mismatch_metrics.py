@@ -4,9 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from arc_precision.mismatch import metrics as module
-from arc_precision.mismatch.metrics import METRICS, by_position, by_probability_decile, mismatch_metrics
+from arc_precision.mismatch.metrics import (
+    METRICS,
+    by_position,
+    by_probability_decile,
+    effective_share,
+    mismatch_metrics,
+)
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 LN2 = np.log(2)
@@ -52,7 +59,9 @@ BY_HAND = {
     "seq_log_ratio_min": 0,
     "seq_log_ratio_max": 2 * LN2,
     "ess_seq": 2.5**2 / 8.5,
-    "chi2_seq": 7.5,
+    "chi2_seq": 8.5 / 2.5**2 - 1,
+    "seq_log_sum_ratio": np.log(5),
+    "seq_log_sum_ratio_sq": np.log(17),
     "seq_frac_masked": 0.5,
     "ppl_ratio": (1 + 0.25) / 2,
     "log_ppl_abs_diff": LN2,
@@ -131,11 +140,12 @@ def test_equal_engines():
     sampler = -np.random.default_rng(0).exponential(1.0, (4, 30))
     metrics = mismatch_metrics(sampler, sampler, np.ones_like(sampler))
     ones = ("ess_token", "ess_seq", "is_ratio_mean", "token_mult_prob_error", "ppl_ratio", "is_ratio_min")
-    assert all(metrics[key] == 1 for key in ones)
+    assert all(metrics[key] == pytest.approx(1, abs=1e-12) for key in ones)
     assert metrics["probs_pearson"] == pytest.approx(1)
-    counts = ("token_count", "sequence_count")
+    counts = ("token_count", "sequence_count", "seq_log_sum_ratio", "seq_log_sum_ratio_sq")
+    assert metrics["seq_log_sum_ratio"] == metrics["seq_log_sum_ratio_sq"] == pytest.approx(np.log(4))
     zero = set(metrics) - {*ones, *counts, "is_ratio_max", "probs_pearson"}
-    assert all(metrics[key] == 0 for key in zero)
+    assert all(metrics[key] == pytest.approx(0, abs=1e-12) for key in zero)
 
 
 def test_effective_sample_size_is_one_for_equal_weights_and_never_more():
@@ -147,6 +157,32 @@ def test_effective_sample_size_is_one_for_equal_weights_and_never_more():
         metrics = mismatch_metrics(*batch)
         assert 0 < metrics["ess_token"] <= 1 + 1e-12
         assert 0 < metrics["ess_seq"] <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("shift", [-1.0, -0.03, 0.0, 0.03, 1.0])
+def test_effective_sample_size_does_not_depend_on_the_scale_of_the_ratios(shift):
+    """1,024 tokens: every D lies far beyond the clamp, where clamped weights would all be equal."""
+    d = np.random.default_rng(0).normal(0, 0.05, (64, 1024))
+    sampler = np.full_like(d, -6.0)
+    weights = np.exp(d.sum(axis=1))
+    metrics = mismatch_metrics(sampler + d + shift, sampler, np.ones_like(d))
+    assert metrics["ess_seq"] == pytest.approx(weights.mean() ** 2 / np.square(weights).mean())
+    assert metrics["ess_seq"] < 0.4
+    assert metrics["chi2_seq"] == pytest.approx(1 / metrics["ess_seq"] - 1)
+    far = mismatch_metrics(sampler + d + 50 * shift, sampler, np.ones_like(d))
+    assert far["ess_token"] == pytest.approx(np.exp(d).mean() ** 2 / np.exp(2 * d).mean())
+
+
+def test_the_effective_sample_size_of_many_steps_is_that_of_their_sequences_together():
+    """Eight sequences a step cannot show an effective share below 1/8; pooled, the population's 0.077 comes near."""
+    d = np.random.default_rng(0).normal(-0.02, 0.05, (400, 8, 1024))
+    steps = [mismatch_metrics(each, np.zeros_like(each), np.ones_like(each)) for each in d]
+    sums = [logsumexp([step[key] for step in steps]) for key in ("seq_log_sum_ratio", "seq_log_sum_ratio_sq")]
+    pooled = effective_share(*sums, 3200)
+    whole = d.reshape(3200, 1024)
+    assert pooled == pytest.approx(mismatch_metrics(whole, np.zeros_like(whole), np.ones_like(whole))["ess_seq"])
+    assert np.mean([step["ess_seq"] for step in steps]) > 0.35
+    assert pooled == pytest.approx(np.exp(-1024 * 0.05**2), abs=0.06)
 
 
 def test_at_small_noise_tokens_look_healthy_and_sequences_do_not():
@@ -171,7 +207,9 @@ def test_huge_differences_are_clamped_and_stay_finite():
     metrics = mismatch_metrics(trainer, sampler, np.ones((2, 3)))
     assert metrics["is_ratio_max"] == np.exp(20)
     assert metrics["is_ratio_min"] == np.exp(-20)
-    assert metrics["chi2_seq"] == pytest.approx(np.exp(40) / 2)
+    assert metrics["ess_seq"] == pytest.approx(1 / 2)  # one of two sequences has all the weight
+    assert metrics["chi2_seq"] == pytest.approx(1)
+    assert metrics["seq_log_sum_ratio"] == 2997  # nor are these
     assert metrics["seq_log_ratio_max"] == 2997  # not clamped: nothing is exponentiated
     assert np.isfinite([value for key, value in metrics.items() if key != "probs_pearson"]).all()
 

@@ -1,12 +1,13 @@
+import copy
+
 import numpy as np
 import pytest
 from synthetic import chat_tokenizer, random_task
 from tokenizers import Tokenizer, models, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from arc_precision.chat import PREFILL, SYSTEM, chat_facts
 from arc_precision.prompts import (
-    PREFILL,
-    SYSTEM,
     CountedChat,
     DslPrompts,
     TokenizedPrompts,
@@ -54,6 +55,53 @@ def test_chat_goes_through_the_template_and_ends_in_the_prefill(chat):
     assert text.count("<|eot_id|>") == 2
     assert text.endswith("<|start_header_id|>assistant<|end_header_id|>\n\n" + PREFILL.rstrip())
     assert barc_question(TASK, 0) in text
+
+
+TURNS = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] | trim }}<end>{% endfor %}"
+KNOWS_NO_SYSTEM = {
+    "refuses": "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + TURNS,
+    "passes over": "{% for m in messages if m['role'] != 'system' %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}",
+    "alternates": "{% if messages[0]['role'] != 'user' %}{{ raise_exception('start with user') }}{% endif %}" + TURNS,
+}
+
+
+def with_template(chat, template):
+    changed = copy.copy(chat)
+    changed.chat_template = template
+    return changed
+
+
+@pytest.mark.parametrize("template", KNOWS_NO_SYSTEM.values(), ids=KNOWS_NO_SYSTEM)
+def test_where_no_system_role_is_known_the_user_says_its_text(chat, template):
+    tokenizer = with_template(chat, template)
+    text = render("barc", TASK, 0, tokenizer)
+    assert "<system>" not in text
+    assert text.startswith(f"<user>{SYSTEM}\n\n{barc_question(TASK, 0)}")
+    assert text.rstrip().endswith("<assistant>" + PREFILL.rstrip())
+    assert chat_facts(tokenizer) == {"date": None, "system_text_in": "user"}
+    assert prompt_writer("barc", tokenizer, 8000)(TASK, 0)[0] == text
+
+
+UNUSABLE = {
+    "user's words lost": "{% for m in messages %}{% if m['role'] != 'user' %}{{ m['content'] }}{% endif %}{% endfor %}",
+    "said twice": TURNS + TURNS,
+    "broken": "{% for m in messages %}{{ m['content'] }}",
+    "of no use": "{{ nothing.at.all }}",
+}
+
+
+@pytest.mark.parametrize("template", UNUSABLE.values(), ids=UNUSABLE)
+def test_a_template_that_cannot_hold_the_chat_is_refused_in_one_sentence(chat, template):
+    with pytest.raises(ValueError, match="chat template cannot be used with model.prompt: barc: .*; take") as caught:
+        render("barc", TASK, 0, with_template(chat, template))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_template_that_asks_for_the_day_gets_one_day(chat):
+    tokenizer = with_template(chat, "Today: {{ strftime_now('%d %b %Y') }}\n" + TURNS)
+    assert render("barc", TASK, 0, tokenizer).startswith("Today: 26 Jul 2024\n")
+    assert chat_facts(tokenizer) == {"date": "2024-07-26", "system_text_in": "system"}
+    assert chat_facts(chat)["date"] is None
 
 
 def test_words_are_counted_as_the_tokenizer_counts(chat, tasks):

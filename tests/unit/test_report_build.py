@@ -1,6 +1,7 @@
 """From made-up results to report.json: what was planted is what the report says."""
 
 import json
+import re
 
 import jsonschema
 import numpy as np
@@ -8,7 +9,9 @@ import pandas as pd
 import pytest
 from report_fixture import Plan, make_results
 
+from arc_precision.config.report import declared
 from arc_precision.contracts.layout import Checkpoint, Evaluated, Run
+from arc_precision.contracts.whole import DamagedFile
 from arc_precision.report.build import build_report
 from arc_precision.report.results import Selection, find_results
 from arc_precision.report.runs import differences
@@ -102,6 +105,39 @@ def test_an_outcome_changed_after_the_run_is_named(tmp_path):
     assert "primary_metric was" not in found
 
 
+def test_what_was_added_after_the_first_run_is_named(tmp_path):
+    plan = Plan(**SMALL, seeds=(0, 1))
+    first = make_results(tmp_path, plan)
+    more = Plan(**SMALL, seeds=(0, 1, 2, 3), declared=declared(first))
+    cfg = make_results(tmp_path, more)
+    found = build_report(cfg, tmp_path)
+    assert "seeds: 2, 3 added after float16, seed 0, float16, seed 1" in texts(found.warnings)
+    assert found.verdict.sentences[0].startswith("seeds changed after runs had begun")
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"max_steps": 10}, "max_steps was 10 when"),
+        ({"evaluation": {"n_samples": 2}}, "evaluation.n_samples was 2 when"),
+        ({"evaluation_sets": {SET: {"n_tasks": 7}}}, f"evaluation_sets.{SET}.n_tasks was 7 when"),
+        ({"report": {"confidence": 0.9}}, "report.confidence was 0.9 when"),
+    ],
+)
+def test_the_size_of_an_experiment_and_its_level_are_declared(win_files, changed, sentence):
+    cfg, root = win_files
+    declaration = {**declared(cfg), **changed}
+    for path in root.glob("runs/*/seed-*/facts-20.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"declared": declaration}))
+    assert sentence in texts(build_report(cfg, root).warnings)
+
+
+@pytest.fixture(scope="module")
+def win_files(tmp_path_factory):
+    root = tmp_path_factory.mktemp("declared")
+    return make_results(root, Plan(**SMALL, seeds=(0, 1))), root
+
+
 def test_an_outcome_that_was_not_changed_is_not(win):
     assert "explores and does not confirm" not in texts(win.warnings)
 
@@ -127,6 +163,57 @@ def test_a_collapsed_arm(tmp_path):
     assert "3 of 3 in bfloat16" in " ".join(report.verdict.sentences)
     assert {text.when for text in report.collapse.completions} == {"before", "after"}
     assert report.verdict.outcome == "difference"  # collapsed runs stay in the mean
+
+
+def test_failed_runs_are_a_second_end_point(tmp_path):
+    """float16 fails early in all runs, bfloat16 in none: nothing of that is to be seen in collapse alone."""
+    fails = {("float16", seed): 10 + seed for seed in range(3)}
+    report = built(tmp_path, max_steps=40, segment_steps=10, fail_at=fails, collapse=COLLAPSE)
+    assert [(run.state, run.stopped_at) for run in report.runs if run.arm == "float16"] == [
+        ("failed", 10), ("failed", 11), ("failed", 12),
+    ]  # fmt: skip
+    assert report.arms[0].states == {"failed": 3} and report.arms[0].onsets == []
+    curves = {(curve.arm, curve.endpoint): curve for curve in report.collapse.survival}
+    assert curves["float16", "collapsed"].share == [1, 1, 1, 1]
+    both = curves["float16", "collapsed or failed"]
+    assert (both.step, both.n_ended) == ([0, 10, 11, 12], 3)
+    assert both.share == pytest.approx([1, 2 / 3, 1 / 3, 0], abs=1e-5)
+    tests = {test.endpoint: test for test in report.collapse.log_rank}
+    assert tests["collapsed"].p_value is None
+    assert tests["collapsed or failed"].p_value == pytest.approx(0.1)
+    text = " ".join(report.verdict.sentences)
+    assert "Training failed, with losses that stayed non-finite, in float16 seed 0, float16 seed 1" in text
+    assert "Runs that collapsed or failed: 3 of 3 in float16 and 0 of 3 in bfloat16." in text
+    assert "So few runs cannot show" in text
+    # Step 1 of every run of float16 is skipped with a finite loss.
+    assert "float16: loss or gradient was not finite in 9 of 33 steps." in texts(report.warnings)
+    assert "float16: the loss scaler skipped 12 of 33 updates" in texts(report.warnings)
+
+
+def test_the_intervals_of_several_comparisons_hold_together(tmp_path):
+    """Bonferroni: with two comparisons each has the level 0.975, where the table of evaluations has 0.95."""
+    report = built(tmp_path, arms=("float16", "float32", "bfloat16"), common_dtype="float32")
+    rows = {row.arm: row.differences["pass@1"] for row in report.evaluation.rows if row.differences}
+    assert [comparison.arm for comparison in report.comparisons] == ["float16", "float32"]
+    for comparison in report.comparisons:
+        alone, together = rows[comparison.arm], comparison.over_seeds
+        assert together.high - together.low > 1.1 * (alone.high - alone.low)
+
+
+def test_nothing_solved_at_all_leaves_room_for_a_difference(tmp_path):
+    """A model that solves nothing, the commonest first result: no interval has the width 0."""
+    for seeds in ((0, 1), (0,)):
+        report = built(tmp_path / str(len(seeds)), base_rate=0.0, gain={"float16": 0, "bfloat16": 0}, seed_spread=0.0,
+                       seeds=seeds)  # fmt: skip
+        (comparison,) = report.comparisons
+        assert comparison.over_tasks.low < -0.02 < 0.02 < comparison.over_tasks.high
+        assert report.arms[0].score.low == 0 and report.arms[0].score.high > 0.05
+        for row in report.evaluation.rows:
+            for interval in (row.metrics["pass@1"], *(kind["pass@1"] for kind in (row.differences, row.gains) if kind)):
+                assert interval.low < interval.high
+        text = " ".join([report.verdict.headline, *report.verdict.sentences])
+        assert "+0.0 to +0.0" not in text and "up to 0.0" not in text
+    assert report.verdict.outcome == "inconclusive"
 
 
 def test_a_run_that_is_missing(tmp_path):
@@ -173,6 +260,10 @@ def test_confounds_and_traps_are_flagged(tmp_path):
         top_p={"float16": 0.95},
         overrides={"bfloat16": {"learning_rate": 0.123}},
         isolation={"float16": "rlimit"},
+        environment={
+            "float16": {"VLLM_BATCH_INVARIANT": "1", "OMP_NUM_THREADS": "2"},
+            "bfloat16": {"OMP_NUM_THREADS": "2"},
+        },
         dirty=True,
     )
     assert {d.key for d in report.differences if not d.precision} == {"sampling.top_p", "training.learning_rate"}
@@ -180,6 +271,8 @@ def test_confounds_and_traps_are_flagged(tmp_path):
     serious = texts(note for note in report.warnings if note.level == "serious")
     for words in ("top_p 0.95", "Sandbox level differs between arms", "Uncommitted code"):
         assert words in serious
+    assert "variable VLLM_BATCH_INVARIANT differs between arms: float16 1; bfloat16 not set" in serious
+    assert "OMP_NUM_THREADS" not in texts(report.warnings)
 
 
 def test_the_same_files_give_the_same_report(tmp_path):
@@ -227,10 +320,37 @@ def test_files_that_are_being_written(tmp_path):
     )
     steps.write_text("\n".join(steps.read_text().splitlines()[:7])[:-9])
     scores.write_bytes(scores.read_bytes()[:-3])
+    (tmp_path / "runs/float16/seed-0/facts-20.json").unlink()  # a segment writes them at its end
     report = build_report(cfg, tmp_path)
     assert report.runs[0].steps == 6
     assert "float16, seed 0: at step 6 of 20." in texts(report.missing)
     assert report.comparisons == []
+
+
+@pytest.mark.parametrize("name", ["steps-20.jsonl", "timing-20.jsonl", "facts-20.json", "chain.json", ".parquet"])
+@pytest.mark.parametrize("kept", [0, 0.5, 0.99])
+def test_a_cut_file_is_never_believed(tmp_path, name, kept):
+    cfg = make_results(tmp_path, Plan(**SMALL | {"audits": True}, seeds=(0,)))
+    files = sorted(file for file in tmp_path.rglob("*") if file.is_file())
+    path = next(file for file in files if file.name.endswith(name))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole))])
+    name = re.escape(str(path))
+    sentence = rf"{name}: damaged \(.*\); make it again with: snakemake --forcerun {name}"
+    with pytest.raises(DamagedFile, match=sentence):
+        build_report(cfg, tmp_path, files)
+    path.write_bytes(whole)
+    build_report(cfg, tmp_path, files)
+
+
+def test_a_step_that_is_left_out_or_stands_twice_is_seen(tmp_path):
+    cfg = make_results(tmp_path, Plan(**SMALL, seeds=(0,)))
+    steps = tmp_path / "runs/float16/seed-0/steps-20.jsonl"
+    lines = steps.read_text().splitlines(keepends=True)
+    for changed in (lines[:-1], lines[1:], [*lines[:5], *lines[6:]], [*lines[:5], *lines[4:]], lines[::-1]):
+        steps.write_text("".join(changed))
+        with pytest.raises(DamagedFile, match=rf"steps-20.jsonl: damaged \({len(changed)} rows where steps 1 to 20"):
+            build_report(cfg, tmp_path)
 
 
 def test_a_checkpoint_that_is_not_evaluated(tmp_path):

@@ -2,10 +2,13 @@
 
 import pytest
 
+from arc_precision.report.changes import Change
+from arc_precision.report.results import Run
 from arc_precision.report.schema import (
     ArmRow,
     Collapse,
     Comparison,
+    Detectable,
     Difference,
     EvaluationRow,
     Interval,
@@ -25,11 +28,13 @@ def settings_part(**changes) -> Settings:
     return Settings(**plain | changes)
 
 
-def arm(name: str, mismatch: float | None = None, onsets: tuple[int, ...] = (), seeds: int = 3) -> ArmRow:
+def arm(
+    name: str, mismatch: float | None = None, onsets: tuple[int, ...] = (), seeds: int = 3, failed: int = 0
+) -> ArmRow:
     return ArmRow(
         name=name, is_baseline=name == "bfloat16", trainer_dtype=name, sampler_dtype=name, trainer_observed=name,
         sampler_observed=name, seeds_planned=3, seeds_found=seeds, steps_min=1000, steps_max=1000,
-        states={"finished": seeds}, onsets=list(onsets), score=None,
+        states={"finished": seeds - failed, "failed": failed}, onsets=list(onsets), score=None,
         logp_diff_abs_mean=Interval(value=mismatch), hours=None, gpu_hours=None,
     )  # fmt: skip
 
@@ -48,17 +53,24 @@ def comparison(low: float | None, high: float | None, arm: str = "float16", **ch
     plain = {
         "arm": arm, "baseline": "bfloat16", "step": 1000, "n_seeds": 3, "n_tasks": 60, "score": 0.2 + value,
         "baseline_score": 0.2, "over_tasks": Interval(value=value, low=value - 0.01, high=value + 0.01),
-        "over_seeds": over_seeds, "by_seed": [value] * 3, "seeds_needed": 7, "outcome": outcome_of(over_seeds),
+        "over_seeds": over_seeds, "by_seed": [value] * 3,
+        "detectable": Detectable(difference=0.07, by_seeds=0.06, by_tasks=0.036), "outcome": outcome_of(over_seeds),
     }  # fmt: skip
     return Comparison(**plain | changes)
 
 
-def collapse_part(p: float | None = None, first_possible_step: int = 250, earlier: float = 1.0) -> Collapse:
-    test = LogRankTest(
-        arm="float16", baseline="bfloat16", statistic=earlier, p_value=p, reason=None if p else "too few"
-    )
+def collapse_part(
+    p: float | None = None, first_possible_step: int = 250, earlier: float = 1.0, p_smallest: float | None = 0.008
+) -> Collapse:
+    tests = [
+        LogRankTest(
+            arm="float16", baseline="bfloat16", endpoint=endpoint, statistic=sign * earlier, p_value=p,
+            p_smallest=p_smallest, reason=None if p else "too few",
+        )
+        for endpoint, sign in (("collapsed", 1), ("collapsed or failed", -1))
+    ]  # fmt: skip
     return Collapse(
-        first_possible_step=first_possible_step, rules={}, runs=[], signs=[], survival=[], log_rank=[test],
+        first_possible_step=first_possible_step, rules={}, runs=[], signs=[], survival=[], log_rank=tests,
         completions=[],
     )  # fmt: skip
 
@@ -70,11 +82,13 @@ def evaluated(arm: str, gain: Interval | None = None, step: int = 1000) -> Evalu
     )  # fmt: skip
 
 
-def judge(comparisons, *, arms=None, runs=None, differences=(), evaluation=(), collapse=None, settings=None):
+def judge(
+    comparisons, *, arms=None, runs=None, differences=(), evaluation=(), collapse=None, settings=None, changes=()
+):
     settings, collapse = settings or settings_part(), collapse or collapse_part()
     arms = arms or [arm("float16", 0.002), arm("bfloat16", 0.016)]
     runs = runs or [run(name, seed) for name in ("float16", "bfloat16") for seed in range(3)]
-    found = verdict(settings, arms, runs, comparisons, list(differences), list(evaluation), collapse)
+    found = verdict(settings, arms, runs, comparisons, list(differences), list(evaluation), collapse, list(changes))
     return found, " ".join([found.headline, *found.sentences])
 
 
@@ -83,7 +97,7 @@ def test_a_clear_win():
     assert found.outcome == "difference"
     assert found.headline == "Precision made a difference: float16 has a higher pass@1 on evaluation than bfloat16."
     assert "27.0 % against 20.0 %, a difference of +7.0 points (95 % interval +4.0 to +10.0 points)" in text
-    assert "This holds for 3 paired seeds per arm, 60 tasks" in text
+    assert "Compared: 3 paired seeds per arm on 60 tasks with" in text
 
 
 def test_a_clear_loss():
@@ -96,8 +110,19 @@ def test_no_difference_says_how_large_one_could_still_be():
     found, text = judge([comparison(-0.03, 0.05)])
     assert found.outcome == "no_difference"
     assert found.headline == "No difference was found between float16 and bfloat16 in pass@1 on evaluation."
-    assert "A true difference of up to 5.0 points either way is not ruled out." in text
-    assert "About 7 seeds per arm" in text
+    assert "It is not ruled out that float16 is truly 5.0 points higher or 3.0 points lower." in text
+    assert (
+        "the smallest difference that 3 seeds and 60 tasks show with 80 % power is 7.0 points. The seeds limit" in text
+    )
+    assert "more of them would lower it, down to 3.6 points with these tasks." in text
+
+
+def test_tasks_are_a_limit_that_seeds_do_not_lift():
+    tasks_limit = Detectable(difference=0.07, by_seeds=0.01, by_tasks=0.069)
+    _, text = judge([comparison(-0.03, 0.05, detectable=tasks_limit)])
+    assert "The tasks limit it: with any number of seeds it stays at 6.9 points or more." in text
+    _, text = judge([comparison(-0.03, 0.05, detectable=None)])
+    assert "3 seeds and 60 tasks cannot show a difference of any size with 80 % power" in text
 
 
 def test_one_seed_claims_nothing():
@@ -129,6 +154,53 @@ def test_a_collapsed_arm(p, earlier, claim):
     _, text = judge([comparison(0.04, 0.10)], arms=arms, collapse=collapse_part(p, earlier=earlier))
     assert "3 of 3 in bfloat16 (at step 600, 700 and 800)" in text
     assert claim in text
+
+
+def test_too_few_runs_cannot_show_a_difference_in_collapse():
+    arms = [arm("float16"), arm("bfloat16", onsets=(600, 700, 800))]
+    _, text = judge([comparison(0.04, 0.10)], arms=arms, collapse=collapse_part(0.1, p_smallest=0.1))
+    assert "So few runs cannot show whether float16 collapses earlier or later than bfloat16" in text
+    assert "(log-rank test, p = 0.1; they give no p below 0.1, and the level is 0.05)" in text
+    assert "not measurably" not in text
+
+
+def test_the_level_is_divided_among_the_arms():
+    arms = [arm("float16"), arm("float32"), arm("bfloat16", onsets=(600,))]
+    settings = settings_part(arms=["float16", "float32", "bfloat16"])
+    _, text = judge([comparison(0.04, 0.10)], arms=arms, settings=settings, collapse=collapse_part(0.03))
+    assert "float16 collapses not measurably later or earlier than bfloat16 (log-rank test, p = 0.03)" in text
+
+
+def test_failed_runs_are_counted_beside_collapsed_ones():
+    arms = [arm("float16", failed=2), arm("bfloat16", onsets=(600, 700, 800))]
+    _, text = judge([comparison(0.04, 0.10)], arms=arms, collapse=collapse_part(0.01, earlier=-3.0))
+    assert "Runs that collapsed: 0 of 3 in float16 and 3 of 3 in bfloat16" in text
+    assert "float16 collapses later than bfloat16" in text
+    assert "Runs that collapsed or failed: 2 of 3 in float16 and 3 of 3 in bfloat16." in text
+    assert "float16 collapses or fails earlier than bfloat16" in text
+    _, text = judge([comparison(0.04, 0.10)])
+    assert "collapsed or failed" not in text
+
+
+def test_failures_are_told_where_a_collapse_could_not_be_seen():
+    arms = [arm("float16", failed=3), arm("bfloat16")]
+    _, text = judge([comparison(-0.01, 0.01)], arms=arms, settings=settings_part(max_steps=20))
+    assert "cannot show a collapse" in text and "Runs that collapsed or failed: 3 of 3 in float16" in text
+
+
+def test_a_design_that_changed_confirms_nothing():
+    changes = [Change("seeds", [0, 1], [0, 1, 2], (Run("float16", 0),)), Change("max_steps", 5, 9, ())]
+    found, text = judge([comparison(0.04, 0.10)], changes=changes)
+    assert found.headline.startswith("A difference that is not confirmed, as the design was changed after the fact: ")
+    assert found.sentences[0].startswith("seeds and max_steps changed after runs had begun")
+    assert "Precision made a difference" not in text
+
+
+def test_nothing_that_varies_is_no_verdict():
+    found, text = judge([comparison(None, None, over_tasks=Interval(value=0.0))])
+    assert found.outcome == "inconclusive"
+    assert found.headline.startswith("No run and no task differs in pass@1 on evaluation: this experiment cannot say")
+    assert "What other seeds and tasks would have given is not known." in text
 
 
 def test_runs_too_short_for_a_collapse():
@@ -167,7 +239,7 @@ def test_mismatch_ratio_and_its_absence():
     _, text = judge([comparison(-0.01, 0.01)], arms=[arm("float16", 1.9e-7), arm("bfloat16", 0.00163)])
     assert "8600 times larger in bfloat16: mean |d| is 1.9e-7 nats in float16 and 0.0016 in bfloat16" in text
     _, text = judge([comparison(-0.01, 0.01)], arms=[arm("float16", 0.016), arm("bfloat16", 0.0162)])
-    assert "Precision changed nothing about the training-inference mismatch" in text
+    assert "The training-inference mismatch is of about one size: mean |d| is 0.016 nats in float16" in text
 
 
 def test_a_difference_of_more_than_precision_is_not_put_down_to_precision():
@@ -192,10 +264,11 @@ def test_arms_that_learnt_nothing():
     nothing = Interval(value=0.0, low=-0.02, high=0.02)
     rows = [evaluated("float16", nothing), evaluated("bfloat16", nothing), evaluated("float16", nothing, step=500)]
     _, text = judge([comparison(-0.01, 0.01)], evaluation=rows)
-    assert "no arm is measurably different from the base model" in text
+    assert "a gain over the base model was not shown (95 % interval: float16 −2.0 to +2.0 points and bfloat16" in text
+    assert "little is known about what precision does to learning" in text
     learnt = Interval(value=0.1, low=0.05, high=0.15)
     _, text = judge(
         [comparison(-0.01, 0.01)], evaluation=[evaluated("float16", nothing), evaluated("bfloat16", learnt)]
     )
-    assert "float16 is not measurably different from the base model (−2.0 to +2.0 points)." in text
-    assert "No arm" not in text
+    assert "a gain over the base model was not shown (95 % interval: float16 −2.0 to +2.0 points)." in text
+    assert "no arm" not in text

@@ -261,8 +261,17 @@ def test_draw_is_seeded_and_keeps_order(tmp_path, barc_source):
 def test_two_tasks_of_one_name_are_refused(tmp_path):
     text = json.dumps({"same": task_json(_some_tasks(1)[0])})
     (tmp_path / "twice.json.gz").write_bytes(gzip.compress(f"{text[:-1]}, {text[1:]}".encode()))
-    with pytest.raises(ValueError, match="sources.mine: two tasks have the same name"):
+    with pytest.raises(ValueError, match="sources.mine: task same stands twice"):
         _candidates(_slice(BarcSource(kind="barc", path=str(tmp_path / "twice.json.gz"))), tmp_path / "rows.parquet")
+
+
+def test_two_tasks_of_one_name_are_refused_where_both_are_too_long(tmp_path):
+    text = json.dumps({"same": task_json(_some_tasks(1)[0])})
+    (tmp_path / "twice.json.gz").write_bytes(gzip.compress(f"{text[:-1]}, {text[1:]}".encode()))
+    settings = _slice(BarcSource(kind="barc", path=str(tmp_path / "twice.json.gz")))
+    settings = settings.model_copy(update={"data": settings.data.model_copy(update={"max_prompt_tokens": 1})})
+    with pytest.raises(ValueError, match="sources.mine: task same stands twice"):
+        _candidates(settings, tmp_path / "rows.parquet")
 
 
 def test_held_out_set_has_no_training_task_in_any_disguise(tmp_path):

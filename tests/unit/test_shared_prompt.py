@@ -7,7 +7,14 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch._dynamo.testing import CompileCounterWithBackend
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 from trl import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
@@ -287,3 +294,24 @@ def test_refuses_what_it_cannot_compute():
     model.set_attn_implementation("eager")
     with pytest.raises(ValueError, match="call use_shared_prompt"):
         shared_logps(model, ids, mask)
+
+
+def test_a_sliding_window_counts_only_where_it_is_shorter_than_the_sequences():
+    ids, mask = make_batch([(0, 24, 14), (0, 24, 9), (1, 11, 14)])
+
+    def mistral(window):
+        torch.manual_seed(1)
+        shape = dict(
+            vocab_size=VOCABULARY, hidden_size=64, intermediate_size=112, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=64, initializer_range=0.2, sliding_window=window,
+        )  # fmt: skip
+        model = MistralForCausalLM(MistralConfig(**shape))
+        use_shared_prompt(model, autocast=False)
+        add_fused_lm_head(model, temperature=0.8, outputs=("log_probs", "entropy"))
+        return model
+
+    assert_equal_to_plain(mistral(37), ids, mask)
+    with pytest.raises(ValueError, match="sliding_window"):
+        shared_logps(mistral(36), ids, mask)
+    # From a window of 36 the last token that predicts one does not see the first.
+    assert not torch.equal(trl_logps(mistral(36), ids, mask)[0], trl_logps(mistral(37), ids, mask)[0])

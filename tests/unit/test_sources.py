@@ -1,5 +1,6 @@
 import gzip
 import json
+import os
 
 import numpy as np
 import pytest
@@ -101,6 +102,70 @@ def test_faults_of_arc_json_are_one_sentence(tmp_path):
     assert "empty: no .json file in this folder" in message(tmp_path / "empty")
 
 
+def _fault(source):
+    with pytest.raises(ValueError) as error:
+        source_files(source)
+        list(load_source(source))
+    assert len(str(error.value).splitlines()) == 1 and len(str(error.value)) < 600
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"x": 1, "x": 2}', '"x" stands twice in one object; give each task its own name'),
+        ('{"x": {"train": [], "train": []}}', '"train" stands twice in one object'),
+        ("[" * 100_000, "nested too deeply"),
+        ("{}", "no task in it"),
+        ("5", "5 is no task"),
+        (json.dumps({" ": TASK}), '" " is no name of a task; give each task a name'),
+        (json.dumps({"\ud800": TASK}), r'"\ud800" is no name of a task'),
+        ('[{"input": [[1]], "output": [[1]]}]', "divide re-arc's lists of pairs into train and test"),
+    ],
+)
+def test_what_is_no_object_of_tasks_is_refused(tmp_path, text, sentence):
+    (tmp_path / "mine.json").write_text(text)
+    assert sentence in _fault(_arc(tmp_path / "mine.json"))
+
+
+@pytest.mark.parametrize("cell", [True, False, None, "1", 1.0, 10, -1, [1], {}])
+@pytest.mark.parametrize("kind", [_arc, _barc])
+def test_what_is_no_colour_is_refused_in_the_words_of_json(tmp_path, kind, cell):
+    task = {"train": [{"input": [[0, cell]], "output": [[1]]}], "test": OTHER["test"]}
+    path = tmp_path / "mine"
+    path.write_bytes(gzip.compress(json.dumps({"x": task}).encode()))
+    if kind is _arc:
+        path.write_text(json.dumps({"x": task}))
+    assert f"mine: task x: train pair 1: input: the value {json.dumps(cell)};" in _fault(kind(path))
+
+
+def test_a_mark_of_byte_order_is_no_fault(tmp_path):
+    (tmp_path / "mine.json").write_text(json.dumps({"x": TASK}), encoding="utf-8-sig")
+    assert _as_json(load_source(_arc(tmp_path / "mine.json"))) == {"x": TASK}
+
+
+def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path):
+    (tmp_path / "folder.json").mkdir()
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    for kind in (_arc, _barc):
+        assert "pipe.json: no file that can be read twice" in _fault(kind(tmp_path / "pipe.json"))
+        assert "loop.json: Too many levels" in _fault(kind(tmp_path / "loop.json"))
+        assert "File name too long" in _fault(kind("a" * 5000))
+    assert "folder.json: a folder" in _fault(_barc(tmp_path / "folder.json"))
+    assert "json: " in _fault(_arc(tmp_path))
+
+
+def test_a_gzip_file_and_a_plain_one_are_told_apart(tmp_path):
+    (tmp_path / "packed.json").write_bytes(gzip.compress(json.dumps({"x": TASK}).encode()))
+    assert "a gzip file; unpack it, or write kind: barc" in _fault(_arc(tmp_path / "packed.json"))
+    lines = json.dumps({"source": "", "examples": [[[[1]], [[2]]]]}) + "\n"
+    for name, text in (("plain.json.gz", json.dumps({"x": TASK})), ("rows.jsonl", 2 * lines), ("empty.gz", "")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ValueError, match=f"{name}: not a gzip file; .* write kind: arc_json"):
+            source_files(_barc(tmp_path / name))  # before any job
+
+
 def test_one_name_in_two_files_is_refused(tmp_path):
     _write(tmp_path / "a.json", {"x": TASK})
     _write(tmp_path / "b.json", {"x": OTHER})
@@ -191,6 +256,26 @@ def test_barc_takes_the_short_way_through_its_own_layout(barc_file, small_chunks
     assert len(list(load_source(_barc(barc_file)))) == 30
 
 
+def test_barc_with_a_name_twice_far_apart_is_refused(barc_file, small_chunks):
+    text = gzip.open(barc_file, "rt").read().replace("barc_000025", "barc_000002")
+    assert "task barc_000002 stands twice" in _fault(_rewritten(barc_file, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"{}", "no task in it"),
+        (b'{"x": ' + b"[" * 100_000, "breaks off after 0 tasks"),
+        (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+        (json.dumps({"": TASK}).encode(), '"" is no name of a task'),
+        (json.dumps({"caf": TASK}).encode().replace(b"caf", b"caf\xe9"), "breaks off after 0 tasks ('utf-8' codec"),
+    ],
+)
+def test_barc_without_proper_tasks_is_refused(tmp_path, text, sentence):
+    (tmp_path / "mine.gz").write_bytes(gzip.compress(text))
+    assert sentence in _fault(_barc(tmp_path / "mine.gz"))
+
+
 def test_barc_is_streamed(barc_file, small_chunks):
     """The beginning is there before the rest is looked at."""
     barc_file.write_bytes(barc_file.read_bytes()[:-2000] + b"garbage")
@@ -244,7 +329,7 @@ def test_what_is_not_a_whole_object_of_tasks_is_refused(barc_file, small_chunks,
 def test_file_that_is_not_gzip_is_refused(tmp_path):
     path = tmp_path / "plain.json.gz"
     path.write_text(json.dumps({"x": TASK}))
-    with pytest.raises(ValueError, match="plain.json.gz: breaks off after 0 tasks .*header"):
+    with pytest.raises(ValueError, match="plain.json.gz: not a gzip file; .* write kind: arc_json"):
         list(load_source(_barc(path)))
 
 

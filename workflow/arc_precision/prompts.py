@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from arc_precision.chat import MARK, chat_prompt
 from arc_precision.tasks.grids import MAX_SIDE, N_COLORS, Grid, Pair, Task
 
 if TYPE_CHECKING:  # seconds of imports that a process without a tokenizer does not need
@@ -22,10 +23,6 @@ MAX_CHAT_PAIRS = 99
 
 COLOR_NAMES = ("Black", "Blue", "Red", "Green", "Yellow", "Gray", "Pink", "Orange", "Purple", "Brown")
 
-SYSTEM = (
-    "You are a world-class puzzle solver, and you know Python programming by heart. "
-    "You find the rule behind a puzzle and provide Python solutions."
-)
 _INSTRUCTION = (
     "Each example below shows an input grid and the output grid that one hidden rule makes of it. "
     "Grids are 2D arrays written as strings: cells are colors separated by spaces, rows are separated by newlines.\n"
@@ -35,11 +32,6 @@ _TEST = "Here is the input grid for the test example:\n"
 _REQUEST = (
     "\n\nWrite a Python function `transform` that can convert any given input grid to its output grid "
     "by the rule that the reference examples follow."
-)
-PREFILL = (
-    "Let's solve this puzzle using Python code with the common library functions. "
-    "We think about the rule first, and then write the function `transform`, which takes the input grid and returns "
-    "the output grid. Here is the Python code with the comments describing how to solve the problem:\n"
 )
 
 
@@ -56,21 +48,6 @@ def render(prompt_format: PromptFormat, task: Task, test_index: int, tokenizer: 
 
         return render_prompt(task, test_index)
     return chat_prompt(barc_question(task, test_index), tokenizer)
-
-
-def chat_prompt(question: str, tokenizer: "PreTrainedTokenizerBase") -> str:
-    """System, user and the beginning of the assistant's turn, which the model goes on from."""
-    if tokenizer.chat_template is None:
-        raise ValueError(
-            f"{tokenizer.name_or_path}: the tokenizer has no chat template, which model.prompt: barc needs; "
-            "take the folder of an instruction-tuned model, or write prompt: dsl for the embedded one"
-        )
-    messages = [
-        {"role": "system", "content": SYSTEM},
-        {"role": "user", "content": question},
-        {"role": "assistant", "content": PREFILL},
-    ]
-    return tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True)
 
 
 def barc_question(task: Task, test_index: int) -> str:
@@ -261,8 +238,5 @@ class CountedChat:
                 return None
         # A grid of one black cell counts as black after the end of a row; what is too much in that is taken off here.
         others = [tokens([0], n_pairs=n) - (2 * n + 1) * after_row[0] for n in range(MAX_CHAT_PAIRS + 1)]
-        before, _, after = chat_prompt(_MARK, exact.tokenizer).partition(_MARK)
+        before, _, after = chat_prompt(MARK, exact.tokenizer).partition(MARK)
         return cls(before, after, np.array([*after_space, *after_row, 0]), tuple(others))
-
-
-_MARK = "(question)"

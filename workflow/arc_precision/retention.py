@@ -30,6 +30,13 @@ def check_results(results: Path, retention: RetentionConfig) -> None:
         )
 
 
+def check_folder(results: Path) -> None:
+    """Raise ValueError where something that is no folder has the place of the results."""
+    for folder in (*reversed(results.parents), results):
+        if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+            raise ValueError(f"{folder}: no folder, and results go there; move it away")
+
+
 def needless_states(results: Path) -> list[Path]:
     """Trainer states of all but the last checkpoint of each run. A run goes on from its last one alone."""
     of_run: dict[tuple[str, str], list[Path]] = {}

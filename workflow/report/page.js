@@ -384,8 +384,8 @@ function heatMap() {
 
 // Collapse and provenance
 
-function survival() {
-  const curves = report.collapse.survival.filter((curve) => shown(curve.arm));
+function survival(endpoint) {
+  const curves = report.collapse.survival.filter((curve) => curve.endpoint === endpoint && shown(curve.arm));
   const option = frame({
     ...zoomable,
     xAxis: { ...stepAxis, min: 0 },
@@ -394,8 +394,8 @@ function survival() {
   });
   option.tooltip.formatter = (items) => tooltipLines(`step ${items[0].axisValue}`, items.map((item) => [item.seriesName, `${item.seriesName}: ${asShare(item.value[1])}`]));
   const table = () => ({
-    head: ["Arm", "Runs", "Collapsed", "Step", "Not collapsed", "Low", "High"],
-    rows: curves.flatMap((curve) => curve.step.map((step, i) => [curve.arm, data(curve.n_runs, String), data(curve.n_collapsed, String), data(step, String), data(curve.share[i], asShare), data(curve.low[i], asShare), data(curve.high[i], asShare)])),
+    head: ["Arm", "Runs", `Runs that ${endpoint}`, "Step", "Share still going", "Low", "High"],
+    rows: curves.flatMap((curve) => curve.step.map((step, i) => [curve.arm, data(curve.n_runs, String), data(curve.n_ended, String), data(step, String), data(curve.share[i], asShare), data(curve.low[i], asShare), data(curve.high[i], asShare)])),
   });
   return { option, table };
 }
@@ -428,7 +428,7 @@ const KINDS = {
   "pass-at-k": passAtK,
   "verdicts": verdicts,
   "heat-map": heatMap,
-  "survival": survival,
+  "survival": (key) => survival(key),
   "phases": phases,
 };
 

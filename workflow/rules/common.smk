@@ -15,36 +15,56 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from arc_precision.config.base import settings
 from arc_precision.config.experiment import load_experiment
 from arc_precision.config.report import declared
+from arc_precision.config.yaml_file import read_config
 from arc_precision.contracts import layout
+from arc_precision.model.check import check_model
 from arc_precision.model.files import tokenizer_files, weight_files
+from arc_precision.old_results import OldResults
 from arc_precision.plan import checkpoints, inputs, sources, starting
-from arc_precision.retention import check_results, tidy
+from arc_precision.retention import check_folder, check_results, tidy
 from arc_precision.staleness import dependencies
 from arc_precision.tasks.files import source_files
 
+
+@cache
+def files_of_source(name):
+    """The files whose content decides a source's tasks."""
+    return source_files(SOURCES[name])
+
+
 # Faults of the configuration stop here, before any job, each in one sentence.
 try:
+    for path in [*workflow.configfiles, *workflow.overwrite_configfiles]:
+        read_config(path)  # Snakemake has read it, and taken the last of two equal keys
     experiment = load_experiment(config)
+    check_folder(Path("results") / experiment.experiment)
+    STACK = "gpu" if experiment.device == "cuda" else "cpu"
+    REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
     MODEL = sources.found(experiment.model.path, ROOT)
     MODEL_FILES = weight_files(MODEL)
     TOKENIZER_FILES = tokenizer_files(MODEL)
+    check_model(experiment, MODEL_FILES, REQUIREMENTS)
     SOURCES = {
         name: sources.located(source, ROOT)
         for name, source in experiment.sources.items()
     }
-    SOURCE_FILES = {name: source_files(source) for name, source in SOURCES.items()}
+    for name in experiment.used_sources:
+        files_of_source(name)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = f"results/{experiment.experiment}"
-STACK = "gpu" if experiment.device == "cuda" else "cpu"
 ENVIRONMENT = str(ROOT / "envs" / f"{STACK}.yaml")
-REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
 # Digests of files, from one start to the next.
 HASHES = dependencies.Hashes(Path(".snakemake/arc-precision/sha256.json"))
 SOURCE_CODE = dependencies.SourceCode(
     ROOT / "workflow/arc_precision", Path(".snakemake/arc-precision/imports.json")
 )
+
+# What a failed or interrupted run was making anew is put back before anything is planned.
+OLD_RESULTS = OldResults(Path(RESULTS))
+if workflow.is_main_process:
+    OLD_RESULTS.put_back_all()
 
 # All objects of a plan live until its end. To search thousands of jobs for garbage, or to take them apart at the end,
 # takes time and frees nothing.
@@ -110,7 +130,7 @@ def in_results(paths):
 
 def digested(name):
     """A source with a digest in place of its path."""
-    return sources.digested(experiment.sources[name], SOURCE_FILES[name], HASHES)
+    return sources.digested(experiment.sources[name], files_of_source(name), HASHES)
 
 
 # Slices of the configuration and inputs, by wildcards. `params` and inputs decide whether a job is stale. Strings that

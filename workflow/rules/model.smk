@@ -10,6 +10,7 @@ rule model_manifest:
     resources:
         path=str(MODEL),
     params:
+        prompt=experiment.model.prompt,
         model=digest_lines(MODEL_FILES),
         tokenizer=digest_lines(TOKENIZER_FILES),
         code=code("model_manifest"),
@@ -18,7 +19,7 @@ rule model_manifest:
         "Reading what the base model is"
     shell:
         'python "$WORKFLOW/scripts/model_manifest.py"'
-        " --path {resources.path:q} --model-files {params.model:q}"
+        " --path {resources.path:q} --prompt {params.prompt} --model-files {params.model:q}"
         " --tokenizer-files {params.tokenizer:q} --output-model {output.model} --output-tokenizer {output.tokenizer}"
         " 2>&1 | tee {log}"
 

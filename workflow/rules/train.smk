@@ -26,6 +26,7 @@ rule train:
         engine_memory=starting.engine_memory(experiment.resources.train),
         model=str(MODEL),
         launcher=train_launcher,
+        watch=experiment.watch,
         declared=json.dumps(declared(experiment.report_slice()), sort_keys=True),
     params:
         cfg=train_cfg,
@@ -37,4 +38,4 @@ rule train:
         '{resources.launcher} "$WORKFLOW/scripts/train.py"'
         " --cfg {params.cfg:q} --seeds {wildcards.seed} --stop {wildcards.stop}"
         " --model {resources.model:q} --declared {resources.declared:q} --train {input.rows} --run-dirs $(dirname {output.steps})"
-        " --workers {threads} {resources.engine_memory} 2>&1 | tee {log}"
+        " --workers {threads} {resources.engine_memory} --watch {resources.watch} 2>&1 | tee {log}"

@@ -1,15 +1,20 @@
-"""Describe the base model: its files by SHA-256, and the facts about its weights that precision depends on.
+"""Check the base model and describe it: its files by SHA-256, its prompts, and facts about its weights.
 
-Writes one manifest of the whole model and one of its tokenizer, so that data depend on the tokenizer alone.
+Every other job needs this one, so what transformers cannot load is refused here. Writes one manifest of the whole model
+and one of its tokenizer, so that data depend on the tokenizer alone.
 """
 
 import argparse
 import json
 from pathlib import Path
 
+from transformers import AutoTokenizer
+
+from arc_precision.chat import chat_facts
 from arc_precision.cli import run
 from arc_precision.model.facts import weight_facts
 from arc_precision.model.files import weight_files
+from arc_precision.model.loading import check_loading
 
 SCHEMA_VERSION = 1
 
@@ -22,14 +27,17 @@ def hashes(lines: list[str]) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--path", type=Path, required=True, help="folder of the base model")
+    parser.add_argument("--prompt", required=True, help="format of the prompts, dsl or barc")
     parser.add_argument("--model-files", nargs="+", required=True, help="name=SHA-256")
     parser.add_argument("--tokenizer-files", nargs="+", required=True, help="name=SHA-256")
     parser.add_argument("--output-model", type=Path, required=True)
     parser.add_argument("--output-tokenizer", type=Path, required=True)
     args = parser.parse_args()
 
+    check_loading(args.path)
+    chat = chat_facts(AutoTokenizer.from_pretrained(args.path)) if args.prompt == "barc" else None
     weights = [path for path in weight_files(args.path) if path.suffix == ".safetensors"]
-    tokenizer = {"schema_version": SCHEMA_VERSION, "files": hashes(args.tokenizer_files)}
+    tokenizer = {"schema_version": SCHEMA_VERSION, "files": hashes(args.tokenizer_files), "chat": chat}
     files = hashes(args.model_files) | tokenizer["files"]
     model = {"schema_version": SCHEMA_VERSION, "files": files, "weights": weight_facts(weights)}
     args.output_model.write_text(json.dumps(model, indent=1, sort_keys=True) + "\n")

@@ -14,6 +14,7 @@ from arc_precision.config.training import TrainSlice
 from arc_precision.provenance import provenance
 from arc_precision.sampling.engines import EngineMemory
 from arc_precision.training.segment import SegmentFiles, run_segment
+from arc_precision.training.watching import reporting
 
 
 def main() -> None:
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--run-dirs", type=Path, nargs="+", required=True, help="folder of each run")
     parser.add_argument("--declared", type=json.loads, required=True, help="primary outcome and collapse rule, kept")
     parser.add_argument("--workers", type=int, default=1, help="programs that run at once")
+    parser.add_argument("--watch", default="none", help="library that writes live curves")
     EngineMemory.add_arguments(parser, percent=30)
     args = parser.parse_args()
     cfg = from_settings(TrainSlice, args.cfg)
@@ -46,7 +48,8 @@ def main() -> None:
         for run_dir in args.run_dirs
     ]
     kept = {"declared": args.declared, **provenance()}
-    run_segment(cfg, args.seeds, start, args.stop, files, args.workers, EngineMemory.of(args), kept)
+    curves = [reporting(args.watch, run_dir) for run_dir in args.run_dirs]
+    run_segment(cfg, args.seeds, start, args.stop, files, args.workers, EngineMemory.of(args), kept, curves)
 
 
 run(main)

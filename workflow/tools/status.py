@@ -1,7 +1,6 @@
 """A table of every run: steps done, last reward, state, what is stale, disk used (`make status`)."""
 
 import argparse
-import json
 import warnings
 from pathlib import Path
 
@@ -12,6 +11,7 @@ warnings.filterwarnings("ignore", message="The environment variable CONDOR_CONFI
 
 
 def main() -> None:
+    from arc_precision.contracts.steps import STEP, read_facts, read_run
     from arc_precision.staleness.plan import experiment_of, jobs, running_outputs
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -32,8 +32,8 @@ def main() -> None:
                 [path for path, values in kind.find(results) if mine.items() <= values.items()]
                 for kind in (layout.STEPS, layout.FACTS)
             )
-            rows = [json.loads(line) for file in steps for line in file.read_text().splitlines()]
-            state = json.loads(facts[-1].read_text())["status"] if facts else "not begun"
+            rows = read_run(steps, facts, STEP, running=True)
+            state = read_facts(facts[-1])["status"] if facts else "not begun"
             if state == "running" and rows and rows[-1]["step"] >= experiment.max_steps:
                 state = "finished"
             jobs_of_run = [job for job in plan if any(layout.belongs_to(output, name) for output in job.output)]

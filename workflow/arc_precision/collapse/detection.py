@@ -7,14 +7,18 @@ recovery may be added.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares
+from scipy.stats import norm, t
 
+from arc_precision.collapse.levels import Levels, new_values
+from arc_precision.collapse.series import checked, first_stretch, stretches
 from arc_precision.config.collapse import CollapseConfig
 
+BASELINE_PARTS = 20  # at most; their scatter is what noise that lasts for some steps makes of a mean
 Rule = Literal["reward", "truncation", "zero_variance"]
 
 
@@ -24,10 +28,16 @@ class Collapse:
 
     rule: Rule
     onset_step: int  # where it began, as seen from `detected_step`
-    detected_step: int  # where the rule had held for `patience_steps`
+    detected_step: int  # where the rule had held for its patience
     threshold: float  # what the series of the rule crossed
     running_max: float  # of the smoothed reward, until `detected_step`
     recovered_step: int | None
+
+
+class HasNonfiniteSteps(Protocol):
+    """A section of the configuration with the key `nonfinite_steps`."""
+
+    nonfinite_steps: int
 
 
 def detect(
@@ -36,173 +46,202 @@ def detect(
     """The first collapse in the series, or None.
 
     All arrays have shape (steps,): consecutive step numbers, mean reward, share of truncated completions, share of
-    groups whose rewards are all equal. The rule that holds first for `patience_steps` is the one reported; `reward`
-    before the others in a tie.
+    groups whose rewards are all equal. A step without a reward (null or NaN) drew no completions, as it used an earlier
+    batch again: it is left out, and all counts of steps are of those that are left. The rule that holds first for its
+    patience is the one reported; `reward` before the others in a tie.
+
+    Trailing windows span `smoothing_steps`, or half of the steps so far where these are fewer; the patience is
+    `patience_steps`, or a quarter of the steps so far. The best window, the one whose mean less two standard errors is
+    highest, may be as short as `min_steps`. So a collapse within the first steps has something to be measured by.
 
     The smoothed series that the rules look at lags behind. So once a rule has fired, onset (and recovery) is located in
     the raw series: where a ramp fitted to it crosses the threshold (see `_crossing`).
 
-    Raises ValueError if steps are not consecutive or a value is not finite.
+    Raises ValueError if steps are not consecutive, or a value is not finite at a step that has a reward.
     """
-    step, reward, truncated, zero_variance = _checked(
-        step, reward=reward, truncated=truncated, zero_variance=zero_variance
-    )
-    count, window = len(step), config.smoothing_steps
-    if count < config.first_possible_step:
+    step, reward, truncated, zero_variance = _drawn(step, reward, truncated, zero_variance)
+    count = len(step)
+    if count < config.min_steps:
         return None
-    settled = np.arange(count) >= max(config.min_steps, window - 1)
+    number = np.arange(1, count + 1)
+    window = np.clip(number // 2, 1, config.smoothing_steps)
+    patience = np.clip(number // 4, 1, config.patience_steps)
+    settled = number > config.min_steps
+    new = new_values(reward, truncated, zero_variance)
+    rewards, completed, varied = (
+        Levels(values, new, window, config) for values in (reward, -truncated, -zero_variance)
+    )
 
-    smooth_reward = _trailing_mean(reward, window)
-    best = np.fmax.accumulate(smooth_reward)
-    gained = best - config.reward_floor
+    gained = rewards.best - config.reward_floor
     collapse_limit = config.reward_floor + config.reward_share * gained
     recovery_limit = config.reward_floor + config.recovery_share * gained
-    noise = _standard_error_at_best(reward, best, window)
-    dropped = best - smooth_reward > config.min_drop_standard_errors * noise
-
-    smooth_truncated = _trailing_mean(truncated, window)
-    smooth_equal = _trailing_mean(zero_variance, window)
-    many_truncated = settled & (smooth_truncated > config.truncation_share)
-    many_equal = settled & (smooth_equal > config.zero_variance_share)
-    holds: dict[Rule, np.ndarray] = {
-        "reward": settled & (smooth_reward < collapse_limit) & dropped & (gained >= config.min_running_max),
-        "truncation": many_truncated & _absent_before(many_truncated, settled),
-        "zero_variance": many_equal & _absent_before(many_equal, settled) & dropped & (smooth_reward < recovery_limit),
+    many_equal = varied.has_crossed(-config.zero_variance_share)
+    rules: dict[Rule, tuple[np.ndarray, Levels]] = {
+        "reward": ((rewards.now < collapse_limit) & (gained >= config.min_running_max), rewards),
+        "truncation": (completed.has_crossed(-config.truncation_share), completed),
+        "zero_variance": (many_equal & (rewards.now < recovery_limit), rewards),
     }
-    fired = {rule: _first_stretch(held, config.patience_steps) for rule, held in holds.items()}
+    fired = {rule: _first_held(settled & crossed, levels, patience) for rule, (crossed, levels) in rules.items()}
     fired = {rule: detected for rule, detected in fired.items() if detected is not None}
     if not fired:
         return None
     rule = min(fired, key=fired.__getitem__)
     detected = fired[rule]
 
-    # The rule's series, turned so that low is bad, with the limits it crosses in collapse and in recovery.
-    series, smooth, limit, healthy_limit = {
-        "reward": (reward, smooth_reward, collapse_limit[detected], recovery_limit[detected]),
-        "truncation": (-truncated, -smooth_truncated, -config.truncation_share, -config.truncation_share),
-        "zero_variance": (-zero_variance, -smooth_equal, -config.zero_variance_share, -config.zero_variance_share),
+    # Where the rule's series, turned so that low is bad, crosses its limits in collapse and in recovery.
+    levels, limit, healthy_limit = {
+        "reward": (rewards, collapse_limit[detected], recovery_limit[detected]),
+        "truncation": (completed, -config.truncation_share, -config.truncation_share),
+        "zero_variance": (varied, -config.zero_variance_share, -config.zero_variance_share),
     }[rule]
-    healthiest = int(np.nanargmax(smooth[: detected + 1]))
-    start = max(healthiest - window + 1, 0)
-    onset = start + _crossing(-series[start : detected + 1], -limit, window)
+    start = levels.first_of_best(detected)
+    onset = start + _crossing(levels.values[start : detected + 1], limit, config.smoothing_steps)
     recovered = None
-    healthy_again = _first_stretch(smooth[detected:] >= healthy_limit, config.patience_steps)
+    healthy_again = first_stretch(levels.now[detected:] >= healthy_limit, int(patience[detected]))
     if healthy_again is not None:
-        recovered = onset + _crossing(series[onset : detected + healthy_again + 1], healthy_limit, window)
+        back = -levels.values[onset : detected + healthy_again + 1]
+        recovered = onset + _crossing(back, -healthy_limit, config.smoothing_steps)
     return Collapse(
         rule=rule,
         onset_step=int(step[onset]),
         detected_step=int(step[detected]),
         threshold=float(limit if rule == "reward" else -limit),
-        running_max=float(best[detected]),
+        running_max=float(rewards.best[detected]),
         recovered_step=None if recovered is None else int(step[recovered]),
     )
 
 
-def failed_step(step: np.ndarray, loss: np.ndarray, config: CollapseConfig) -> int | None:
+def first_possible_step(config: CollapseConfig) -> int:
+    """The first step at which the rules can call a collapse: shorter runs cannot show one.
+
+    The most sudden collapse is a reward that never varied much and is then nothing for good.
+    """
+    earliest = 2 * config.min_steps + 2 * config.smoothing_steps + 4 * config.patience_steps
+    begin = 1
+    while begin < earliest:
+        step = np.arange(1, earliest + 1)
+        reward = config.reward_floor + np.where(step <= begin, 2 + config.min_running_max + step / 1000, 0.0)
+        found = detect(step, reward, np.zeros(earliest), np.zeros(earliest), config)
+        earliest = found.detected_step if found else earliest
+        begin += 1
+    return earliest
+
+
+def failed_step(step: np.ndarray, loss: np.ndarray, config: HasNonfiniteSteps) -> int | None:
     """The first of `nonfinite_steps` steps in a row whose loss is not finite, or None.
 
-    Such a run is failed, which is another state than collapsed. `step` and `loss` have shape (steps,); a missing loss
-    is NaN.
+    Such a run is failed, which is another state than collapsed. Updates that float16's loss scale skips are no failure:
+    their loss is finite. `step` and `loss` have shape (steps,); a missing loss is NaN.
     """
-    last = _first_stretch(~np.isfinite(np.asarray(loss, dtype=np.float64)), config.nonfinite_steps)
+    last = first_stretch(~np.isfinite(np.asarray(loss, dtype=np.float64)), config.nonfinite_steps)
     return None if last is None else int(step[last - config.nonfinite_steps + 1])
 
 
 def early_warnings(
     step: np.ndarray, metrics: Mapping[str, np.ndarray], onset_step: int | None, config: CollapseConfig
 ) -> pd.DataFrame:
-    """Which metrics left their own baseline before onset, and how long before.
+    """Which metrics left their own baseline before onset, how long before, and how often they did when nothing came.
 
-    `metrics` maps names to series of shape (steps,); NaN where a step has no value. A metric's baseline is its mean
-    over the `baseline_steps` after `min_steps`; the band around it is `warning_standard_errors` wide on either side. A
-    warning is given when the trailing mean has been outside for `patience_steps`. Without an onset the whole run is
-    searched, which shows how often the same signs come to nothing.
+    `metrics` maps names to series of shape (steps,); NaN or null where a step has no value. At every step the mean over
+    the last `smoothing_steps` is held against what the `baseline_steps` before these promise: a straight line through
+    the means of equal parts of them, carried on, so that a metric that drifts as before has not left it. The band is
+    `warning_standard_errors` of that prediction wide on either side, by the parts' scatter about the line (and
+    Student's t, as they are few), so that noise which lasts for some steps counts as it is.
 
-    One row per metric: `baseline`, `band_low`, `band_high`, `left_step` (first step outside), `confirmed_step` (end of
-    the patience; at the latest the onset), `direction` ("up" or "down") and `lead_steps`, from leaving to onset.
-    Without a warning these are missing; so are all when the baseline has fewer than two values.
+    An alarm is given when the mean has been outside for `patience_steps`. One that left the band at most
+    `baseline_steps` before onset is a warning; every other is false. All other steps that have a baseline are quiet.
+
+    One row per metric. `left_step` (first step outside), `confirmed_step` (end of the patience; at the latest the
+    onset), `direction` ("up" or "down") and `lead_steps` (from leaving to onset) are those of the first warning;
+    without a warning of the first false alarm, with `lead_steps` missing; without an alarm all are missing.
+    `false_alarms` and `quiet_steps` are counts.
     """
-    step, *series = _checked(step, finite=False, **metrics)
-    first = config.min_steps
-    after = first + config.baseline_steps
-    searched = np.arange(len(step)) >= after
-    if onset_step is not None:
-        searched &= step <= onset_step
+    step, *series = checked(step, **metrics)
     rows = {}
     for name, values in zip(metrics, series, strict=True):
-        baseline = values[first:after][np.isfinite(values[first:after])]
-        row: dict[str, object] = {}
-        if baseline.size > 1:
-            error = baseline.std(ddof=1) * np.sqrt(1 / config.smoothing_steps + 1 / baseline.size)
-            low, high = baseline.mean() + np.array([-1, 1]) * config.warning_standard_errors * error
-            row = {"baseline": baseline.mean(), "band_low": low, "band_high": high}
-            smooth = pd.Series(values).rolling(config.smoothing_steps, min_periods=1).mean().to_numpy()
-            confirmed = _first_stretch(((smooth < low) | (smooth > high)) & searched, config.patience_steps)
-            if confirmed is not None:
-                left = confirmed - config.patience_steps + 1
-                row |= {
-                    "left_step": step[left],
-                    "confirmed_step": step[confirmed],
-                    "direction": "up" if smooth[left] > high else "down",
-                    "lead_steps": None if onset_step is None else onset_step - step[left],
-                }
+        smooth, low, high = _bands(values, config)
+        known = np.isfinite(smooth) & np.isfinite(low)
+        if onset_step is not None:
+            known &= step <= onset_step
+        quiet = known if onset_step is None else known & (step < onset_step - config.baseline_steps)
+        with np.errstate(invalid="ignore"):
+            outside = known & ((smooth < low) | (smooth > high))
+        alarms = stretches(outside, config.patience_steps)
+        left = alarms - config.patience_steps + 1
+        near = np.zeros(len(left), bool) if onset_step is None else step[left] >= onset_step - config.baseline_steps
+        row: dict[str, object] = {"false_alarms": int((~near).sum()), "quiet_steps": int(quiet.sum())}
+        if len(alarms):
+            which = int(np.flatnonzero(near)[0]) if near.any() else 0
+            row |= {
+                "left_step": step[left[which]],
+                "confirmed_step": step[alarms[which]],
+                "direction": "up" if smooth[left[which]] > high[left[which]] else "down",
+                "lead_steps": onset_step - step[left[which]] if near.any() else None,
+            }
         rows[name] = row
-    columns = ["baseline", "band_low", "band_high", "left_step", "confirmed_step", "direction", "lead_steps"]
+    columns = ["left_step", "confirmed_step", "direction", "lead_steps", "false_alarms", "quiet_steps"]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-    return table.astype({"left_step": "Int64", "confirmed_step": "Int64", "lead_steps": "Int64"})
+    return table.astype({column: "Int64" for column in columns if column != "direction"})
 
 
-def _checked(step: np.ndarray, finite: bool = True, **series: np.ndarray) -> list[np.ndarray]:
-    step = np.asarray(step)
-    if (np.diff(step) != 1).any():
-        raise ValueError("step: the series must have one row per optimizer step, in order and without gaps.")
-    arrays = [step]
-    for name, values in series.items():
-        values = np.asarray(values, dtype=np.float64)
-        if values.shape != step.shape:
-            raise ValueError(f"{name}: {values.shape[0]} values for {len(step)} steps; give one per step.")
-        if finite and not np.isfinite(values).all():
-            bad = step[~np.isfinite(values)][0]
-            raise ValueError(f"{name}: not finite at step {bad}; every step must have a finite value.")
-        arrays.append(values)
+def _bands(values: np.ndarray, config: CollapseConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The trailing mean of a series and the ends of its baseline's band, each (steps,); NaN where there is none."""
+    series = pd.Series(values)
+    smooth = series.rolling(config.smoothing_steps, min_periods=1).mean().to_numpy()
+    n_parts = min(BASELINE_PARTS, config.baseline_steps)
+    length = config.baseline_steps // n_parts
+    means = series.rolling(length, min_periods=1).mean()
+    means[: length - 1] = np.nan
+    shifts = config.smoothing_steps + np.arange(n_parts) * length
+    parts = np.stack([means.shift(shift).to_numpy() for shift in shifts])
+    centres = config.smoothing_steps / 2 - shifts - length / 2  # in steps, from the middle of the smoothed ones
+
+    offsets = centres - centres.mean()
+    slope = offsets @ parts / (offsets @ offsets)
+    middle = parts.mean(axis=0)
+    rest = parts - middle - offsets[:, None] * slope
+    freedom = n_parts - 2
+    variance = (rest**2).sum(axis=0) / freedom
+    leverage = 1 / n_parts + centres.mean() ** 2 / (offsets @ offsets)
+    error = np.sqrt(variance * (leverage + length / config.smoothing_steps))
+    predicted = middle - centres.mean() * slope
+    rounding = 1e-9 * np.abs(predicted)  # a constant has no scatter
+    half = t.isf(norm.sf(config.warning_standard_errors), freedom) * error + rounding
+    return smooth, predicted - half, predicted + half
+
+
+def _drawn(step, reward, truncated, zero_variance) -> list[np.ndarray]:
+    """The series as float64, checked, without the steps that have no reward."""
+    step, reward, *shares = checked(step, reward=reward, truncated=truncated, zero_variance=zero_variance)
+    drawn = ~np.isnan(reward)
+    arrays = [step[drawn], reward[drawn], *(values[drawn] for values in shares)]
+    for name, values in zip(("reward", "truncated", "zero_variance"), arrays[1:], strict=True):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name}: not finite at step {arrays[0][~np.isfinite(values)][0]}; give a finite value.")
     return arrays
 
 
-def _trailing_mean(values: np.ndarray, window: int) -> np.ndarray:
-    return pd.Series(values).rolling(window).mean().to_numpy()
-
-
-def _standard_error_at_best(reward: np.ndarray, best: np.ndarray, window: int) -> np.ndarray:
-    """Standard error of the smoothed reward, per step, from the window in which the running maximum was reached."""
-    deviation = pd.Series(reward).rolling(window).std(ddof=0)
-    is_new_best = pd.Series(best).diff() != 0
-    return deviation.where(is_new_best).ffill().to_numpy() / np.sqrt(window)
-
-
-def _absent_before(condition: np.ndarray, settled: np.ndarray) -> np.ndarray:
-    """Whether a condition has been absent before: what was bad from the start has not collapsed."""
-    return np.logical_or.accumulate(settled & ~condition)
-
-
-def _first_stretch(condition: np.ndarray, length: int) -> int | None:
-    """Index of the last step of the first `length` steps in a row on which the condition holds."""
-    index = np.arange(len(condition))
-    last_break = np.maximum.accumulate(np.where(condition, -1, index))
-    full = np.flatnonzero(index - last_break >= length)
-    return int(full[0]) if full.size else None
+def _first_held(candidate: np.ndarray, levels: Levels, patience: np.ndarray) -> int | None:
+    """Index at which candidates in a row, all of them below the best level, first last as long as the patience."""
+    held, last = 0, -2
+    for at in np.flatnonzero(candidate):
+        held = held * (at == last + 1) + 1 if levels.dropped(at) else 0
+        last = at
+        if held >= patience[at]:
+            return int(at)
+    return None
 
 
 def _crossing(series: np.ndarray, limit: float, window: int) -> int:
-    """First index at which a noisy series that goes from below `limit` to above it has crossed it.
+    """First index at which a noisy series that goes from above `limit` to below it has crossed it.
 
     That of the least-squares fit of a ramp: constant, linear, constant. It follows a jump and a slow change alike. The
-    fit starts from where the partial sums of (series - limit) are lowest, which is where the least-squares fit of any
-    rising curve crosses the limit, once as a jump and once as a change over a whole window.
+    fit starts from where the partial sums of (series - limit) are highest, which is where the least-squares fit of any
+    falling curve crosses the limit, once as a jump and once as a change over a whole window.
     """
     count = len(series)
     index = np.arange(count)
-    middle = int(np.argmin(np.cumsum(series - limit)[:-1])) + 1
+    middle = int(np.argmax(np.cumsum(series - limit)[:-1])) + 1
     fits = [
         least_squares(
             lambda ramp: np.interp(index, [ramp[2] - ramp[3] / 2, ramp[2] + ramp[3] / 2], ramp[:2]) - series,

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from arc_precision.config.base import Dtype, Section
+from arc_precision.config.base import Dtype, Section, Seed
 from arc_precision.config.sampling import SamplingConfig
 
 Adapter = Literal["applied", "merged"]
@@ -24,7 +24,7 @@ class AuditConfig(Section):
     )
     counterfactual_top_p: float = Field(0.95, gt=0, le=1, description="What this truncation would add.")
     counterfactual_repetition_penalty: float = Field(1.05, gt=0, description="What this penalty would add.")
-    seed: int = Field(0, ge=0, description="Seed of the audited completions.")
+    seed: Seed = Field(0, description="Seed of the audited completions.")
 
     @model_validator(mode="after")
     def _two_sizes(self):
@@ -95,11 +95,13 @@ class AuditJoinSlice(Section):
 def audit_engines(trainer_dtype: Dtype, sampler_dtype: Dtype, merged: bool) -> list[str]:
     """The engine settings that are scored for an arm beside the one that draws, as names of files.
 
-    They are those of the stated chain, those that comparing the engines first or last instead would need, and the
-    sampler with the adapter as the run did not have it. `merged`: whether the run samples from merged weights.
+    They are those of the stated chain, those that comparing the engines first or last instead would need where both
+    sides round, and the sampler with the adapter as the run did not have it. `merged`: whether the run samples from
+    merged weights.
     """
-    trainers = {trainer_dtype, sampler_dtype, "float32"}
-    samplers = {(dtype, "applied") for dtype in trainers} | {(sampler_dtype, "merged")}
+    crossed = {trainer_dtype, sampler_dtype} if "float32" not in (trainer_dtype, sampler_dtype) else set()
+    trainers = {trainer_dtype, "float32"} | crossed
+    samplers = {(dtype, "applied") for dtype in {sampler_dtype, "float32"} | crossed} | {(sampler_dtype, "merged")}
     samplers.remove((sampler_dtype, "merged" if merged else "applied"))
     return [
         *(f"trainer.{dtype}" for dtype in sorted(trainers)),

@@ -1,19 +1,83 @@
 """What every section shares: unknown keys are errors, values never change, and a slice has one spelling."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 Device = Literal["cpu", "cuda"]
+MAX_SEED = 2**32 - 1
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]  # what numpy's generators take
+
+
+def _file_name(name: str) -> str:
+    # Snakemake refuses what repeats itself 20 times.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or re.search(r"(.+?)\1{19}", name):
+        raise ValueError(
+            f"{name!r:.80} is not possible; write at most 64 letters, digits, -, _ and ., first a letter or digit"
+        )
+    return name
+
+
+def _name(name: str) -> str:
+    if "." in name:
+        raise ValueError(f"{name!r:.80} is not possible; write letters, digits, - and _")
+    return _file_name(name)
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+Name = Annotated[str, AfterValidator(_name)]  # part of a file's name, before a dot
+
+
+def _weights(weights: tuple[float, ...]) -> tuple[float, ...]:
+    if min(weights) < 0 or not sum(weights):
+        raise ValueError(f"{list(weights)} are no weights; write numbers from 0 up, one of them above 0")
+    return weights
+
+
+DepthWeights = Annotated[tuple[float, float, float], AfterValidator(_weights)]
 
 
 class Section(BaseModel):
-    """A part of the configuration. Unknown keys raise `pydantic.ValidationError`."""
+    """A part of the configuration. Unknown keys, and numbers that are not finite, raise `pydantic.ValidationError`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _words_of_yaml(cls, values: Any) -> Any:
+        """YAML reads off as false, which is a word where a word is wanted; pydantic reads true as 1, which is none."""
+        if not isinstance(values, dict):
+            return values
+        fields = cls.model_fields
+        return {
+            key: _as_word(value, _innermost(fields[key].annotation)) if key in fields else value
+            for key, value in values.items()
+        }
+
+
+def _as_word(value: Any, wanted: set[Any]) -> Any:
+    if value is False and "off" in wanted:
+        return "off"
+    if wanted <= {int, float}:
+        if isinstance(value, list | tuple):
+            return [_as_word(each, wanted) for each in value]
+        if isinstance(value, bool):
+            return json.dumps(value)  # no number, as pydantic then says
+    return value
+
+
+def _innermost(annotation: Any) -> set[Any]:
+    """The types, or a literal's values, that an annotation is made of, null left out."""
+    parts = [part for part in get_args(annotation) if part not in (Ellipsis, type(None))]
+    if not parts:
+        return {annotation}
+    if hasattr(annotation, "__metadata__"):
+        parts = parts[:1]
+    return set().union(*(_innermost(part) for part in parts))
 
 
 S = TypeVar("S", bound=Section)

@@ -1,23 +1,30 @@
-"""When a run counts as collapsed: the rules that `collapse.detection` applies."""
+"""The rules by which a collapse of a run is called. `arc_precision.collapse` applies them."""
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from arc_precision.config.base import Section
 
 
-class CollapseConfig(BaseModel):
+class CollapseConfig(Section):
     """When a run counts as collapsed. Fixed before the runs; a collapse is never judged by eye.
 
-    The defaults suit runs of a thousand steps and more; they raise an alarm in at most 1 % of simulated healthy runs.
+    Steps are those that drew completions. The defaults raise an alarm in at most 1 % of simulated healthy runs.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     smoothing_steps: int = Field(
         100,
         gt=0,
-        description="Steps of the trailing mean that the rules look at: one step's few completions are noise.",
+        description="Steps of the trailing mean that the rules look at, and at most half of the steps so far: one "
+        "step's few completions are noise.",
     )
-    patience_steps: int = Field(50, gt=0, description="Steps for which a rule must hold without a break.")
-    min_steps: int = Field(200, ge=0, description="Steps at the start of a run in which no rule may hold.")
+    patience_steps: int = Field(
+        50,
+        gt=0,
+        description="Steps for which a rule must hold without a break, and at most a quarter of the steps so far.",
+    )
+    min_steps: int = Field(
+        10, ge=0, description="Steps that a level needs before it can be lost; in the first ones no rule may hold."
+    )
     reward_floor: float = Field(
         0.0, description="Reward of a useless completion; shares of the running maximum are counted from here."
     )
@@ -28,10 +35,10 @@ class CollapseConfig(BaseModel):
         0.1, ge=0, description="Rule `reward`: the running maximum, above the floor, that there must have been to lose."
     )
     min_drop_standard_errors: float = Field(
-        8.0,
+        5.0,
         ge=0,
-        description="Rules `reward` and `zero_variance`: the drop must also exceed this many standard errors of the "
-        "smoothed reward, because the running maximum of a noisy curve lies above its mean.",
+        description="All rules: the change from the best window must exceed this many standard errors (rank-sum test), "
+        "because the running maximum of a noisy curve lies above its mean.",
     )
     recovery_share: float = Field(
         0.8, gt=0, le=1, description="A collapsed reward has recovered at this share of the running maximum."
@@ -50,10 +57,13 @@ class CollapseConfig(BaseModel):
         10, gt=0, description="Steps with a non-finite loss, in a row, that make a run failed."
     )
     baseline_steps: int = Field(
-        200, gt=1, description="Steps after min_steps that give each metric its baseline for early warnings."
+        400,
+        gt=2,
+        description="Steps before the smoothed ones that give each metric its trailing baseline for early warnings; "
+        "also how long before a collapse an alarm counts as a warning.",
     )
     warning_standard_errors: float = Field(
-        5.0, gt=0, description="Half-width of a baseline band, in standard errors of the smoothed metric."
+        5.0, gt=0, description="Half-width of a baseline band, in standard errors of what the baseline predicts."
     )
     early_stop: bool = Field(False, description="Stop a run once it has collapsed; it is recorded as stopped.")
 
@@ -65,8 +75,3 @@ class CollapseConfig(BaseModel):
                 "otherwise a run would recover where it collapses."
             )
         return self
-
-    @property
-    def first_possible_step(self) -> int:
-        """The first step at which a collapse can be called; runs that end before cannot show one."""
-        return max(self.min_steps + 1, self.smoothing_steps) + self.patience_steps - 1

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from arc_precision.config.base import Section
+from arc_precision.config.base import DepthWeights, Section, Seed
 from arc_precision.config.sandbox import SandboxConfig
 
 
@@ -38,8 +38,8 @@ class GeneratedSource(Section):
 
     kind: Literal["generated"] = Field(description="Tasks from the generator.")
     n_tasks: int = Field(gt=0, description="How many tasks.")
-    seed: int = Field(ge=0, description="Seed of the generator; other seeds give other tasks.")
-    depths: tuple[float, float, float] = Field(
+    seed: Seed = Field(description="Seed of the generator; other seeds give other tasks.")
+    depths: DepthWeights = Field(
         (0.5, 0.4, 0.1), description="Relative weight of programs of one, two and three steps."
     )
 
@@ -73,7 +73,7 @@ class PerfectibleConfig(Section):
     min_rate: float = Field(0.2, ge=0, le=1, description="Smallest share of solved completions that is kept.")
     max_rate: float = Field(0.8, ge=0, le=1, description="Largest share of solved completions that is kept.")
     n_tasks: int | None = Field(64, gt=0, description="Stop after this many kept tasks; null keeps all of them.")
-    seed: int = Field(0, ge=0, description="Seed of the base model's completions.")
+    seed: Seed = Field(0, description="Seed of the base model's completions.")
 
     @model_validator(mode="after")
     def _band(self):
@@ -86,7 +86,7 @@ class DataConfig(Section):
     """What the runs train on. Every arm and seed trains on the same rows; a seed changes their order alone."""
 
     train_on: tuple[str, ...] = Field(
-        ("generated", "arc-agi-1-training"), description="Sources of training tasks, by name."
+        ("generated", "arc-agi-1-training"), min_length=1, description="Sources of training tasks, by name."
     )
     n_tasks: int | None = Field(None, gt=0, description="At most this many tasks per source, drawn by seed; null: all.")
     augmentations: int = Field(
@@ -94,7 +94,7 @@ class DataConfig(Section):
     )
     augment: bool = Field(True, description="Augment at all; false shows every task as it is.")
     max_prompt_tokens: int = Field(384, gt=0, description="Longer prompts are dropped, and counted in the manifest.")
-    seed: int = Field(0, ge=0, description="Seed of the draw of tasks and of the augmentation.")
+    seed: Seed = Field(0, description="Seed of the draw of tasks and of the augmentation.")
 
 
 class EvaluationSetConfig(Section):
@@ -107,7 +107,7 @@ class EvaluationSetConfig(Section):
     )
     n_tasks: int | None = Field(None, gt=0, description="A subset of this many tasks, drawn by seed; null: all.")
     max_prompt_tokens: int = Field(512, gt=0, description="Longer prompts are dropped, and counted in the manifest.")
-    seed: int = Field(0, ge=0, description="Seed of the subset.")
+    seed: Seed = Field(0, description="Seed of the subset.")
 
 
 DEFAULT_EVALUATION_SETS: dict[str, dict] = {

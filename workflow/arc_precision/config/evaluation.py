@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from arc_precision.config.base import Dtype, Section
+from arc_precision.config.base import Dtype, Section, Seed
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
 
@@ -23,7 +23,7 @@ class EvaluationConfig(Section):
     )
     temperature: float = Field(1.0, ge=0, description="0 is greedy decoding.")
     top_p: float = Field(1.0, gt=0, le=1, description="As in sampling, for evaluation alone.")
-    seed: int = Field(0, ge=0, description="Seed of the completions, the same for every arm and checkpoint.")
+    seed: Seed = Field(0, description="Seed of the completions, the same for every arm and checkpoint.")
 
 
 class SampleSlice(Section):

@@ -1,11 +1,9 @@
 """The root of the configuration: reads it, checks it, and cuts a slice for each rule."""
 
-import difflib
-import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from arc_precision.config.audit import (
     Adapter,
@@ -16,7 +14,8 @@ from arc_precision.config.audit import (
     AuditTrainerSlice,
     Processing,
 )
-from arc_precision.config.base import Device, Dtype, Section, lay_over
+from arc_precision.config.base import Device, Dtype, FileName, Name, Section, Seed, lay_over
+from arc_precision.config.checks import check
 from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.data import (
     DEFAULT_EVALUATION_SETS,
@@ -37,6 +36,7 @@ from arc_precision.config.resources import Resources
 from arc_precision.config.retention import RetentionConfig
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
+from arc_precision.config.sentences import sentences
 from arc_precision.config.training import DEFAULT_ARMS, ArmConfig, TrainingConfig, TrainSlice
 from arc_precision.config.warm_start import WarmStartConfig, WarmStartSlice
 
@@ -48,31 +48,33 @@ class ConfigError(ValueError):
 class ExperimentConfig(Section):
     """An experiment: `config.yaml`, or `config.yaml` with a file of `experiments/` laid over it."""
 
-    experiment: str = Field(
-        "tiny", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the folder under results/."
-    )
+    experiment: FileName = Field("tiny", description="Name of the folder under results/.")
     device: Device = Field("cpu", description="`cpu` or `cuda`: which of the two pinned environments runs the jobs.")
     max_steps: int = Field(
-        20, gt=0, description="Optimizer steps of every run. Raising it adds segments, keeping the rest."
+        20, gt=0, le=1_000_000, description="Optimizer steps of every run. Raising it adds segments, keeping the rest."
     )
-    run_arms: tuple[str, ...] = Field(("float16", "bfloat16"), description="Arms that are run, by name.")
-    seeds: tuple[int, ...] = Field((0,), description="One run per arm and seed. A seed sets order and sampling.")
+    run_arms: tuple[str, ...] = Field(("float16", "bfloat16"), min_length=1, description="Arms that are run, by name.")
+    seeds: tuple[Seed, ...] = Field(
+        (0,), min_length=1, description="One run per arm and seed. A seed sets order and sampling."
+    )
     evaluate_on: tuple[str, ...] = Field(
-        ("arc-agi-1-training", "arc-agi-1-evaluation"), description="Evaluation sets that are used, by name."
+        ("arc-agi-1-training", "arc-agi-1-evaluation"),
+        min_length=1,
+        description="Evaluation sets that are used, by name.",
     )
-    arms: dict[str, ArmConfig] = Field(
+    arms: dict[Name, ArmConfig] = Field(
         default_factory=lambda: {name: ArmConfig(**arm) for name, arm in DEFAULT_ARMS.items()},
         description="Treatments that can be selected in run_arms.",
     )
     model: ModelConfig = Field(default_factory=ModelConfig, description="The base model.")
-    sources: dict[str, Source] = Field(
+    sources: dict[Name, Source] = Field(
         default_factory=lambda: DEFAULT_SOURCES, description="Where tasks come from.", validate_default=True
     )
     data: DataConfig = Field(default_factory=DataConfig, description="Training data.")
     perfectible: PerfectibleConfig = Field(
         default_factory=PerfectibleConfig, description="Filter on the training data."
     )
-    evaluation_sets: dict[str, EvaluationSetConfig] = Field(
+    evaluation_sets: dict[Name, EvaluationSetConfig] = Field(
         default_factory=lambda: DEFAULT_EVALUATION_SETS,
         description="Tasks that can be selected in evaluate_on.",
         validate_default=True,
@@ -95,26 +97,18 @@ class ExperimentConfig(Section):
     resources: Resources = Field(
         default_factory=Resources, description="What jobs ask for; changing it reruns nothing."
     )
+    watch: Literal["none", "tensorboard", "trackio", "wandb"] = Field(
+        "none", description="Library that writes live curves of training; changing it reruns nothing."
+    )
 
     @model_validator(mode="after")
     def _selections(self):
         _known("run_arms", self.run_arms, self.arms, "arms")
         _known("evaluate_on", self.evaluate_on, self.evaluation_sets, "evaluation_sets")
         _known("data.train_on", self.data.train_on, self.sources, "sources")
-        for name in self.evaluate_on:
-            _known(f"evaluation_sets.{name}.source", [self.evaluation_sets[name].source], self.sources, "sources")
+        for name, chosen in self.evaluation_sets.items():
+            _known(f"evaluation_sets.{name}.source", [chosen.source], self.sources, "sources")
         _known("audit.set", [self.audit.set], self.evaluation_sets, "evaluation_sets")
-        for key, values in (("run_arms", self.run_arms), ("seeds", self.seeds), ("evaluate_on", self.evaluate_on)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{key}: {list(values)} names something twice; write each once")
-        for key, names in (("arms", self.arms), ("evaluation_sets", self.evaluation_sets), ("sources", self.sources)):
-            for name in names:
-                if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-                    raise ValueError(f"{key}: '{name}' is not possible; write letters, digits, - and _")
-        if not self.run_arms:
-            raise ValueError("run_arms: the list is empty; write at least one arm, such as [float16, bfloat16]")
-        if not self.seeds:
-            raise ValueError("seeds: the list is empty; write at least one seed, such as [0]")
         return self
 
     @model_validator(mode="after")
@@ -194,6 +188,11 @@ class ExperimentConfig(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _sections_together(self):
+        check(self)
+        return self
+
     def training_of(self, arm: str) -> TrainingConfig:
         """The section `training` with an arm's changes."""
         return _override(self, arm, "training", TrainingConfig)
@@ -201,6 +200,13 @@ class ExperimentConfig(Section):
     def sampling_of(self, arm: str) -> SamplingConfig:
         """The section `sampling` with an arm's changes."""
         return _override(self, arm, "sampling", SamplingConfig)
+
+    @property
+    def used_sources(self) -> list[str]:
+        """Sources of the training data and of the evaluated and audited sets, by name; no other file need be there."""
+        audited = [self.audit.set] if self.audit.every <= self.max_steps else []
+        sets = dict.fromkeys([*self.evaluate_on, *audited])
+        return list(dict.fromkeys([*self.data.train_on, *(self.evaluation_sets[name].source for name in sets)]))
 
     # Slices: exactly what can change the output of one rule.
 
@@ -329,6 +335,8 @@ class ExperimentConfig(Section):
             run_arms=self.run_arms,
             seeds=self.seeds,
             evaluate_on=self.evaluate_on,
+            n_tasks={name: self.evaluation_sets[name].n_tasks for name in self.evaluate_on},
+            n_samples=self.evaluation.n_samples,
             max_steps=self.max_steps,
             arms={arm: self.train_slice(arm).model_dump(mode="json") for arm in self.run_arms},
         )
@@ -343,7 +351,7 @@ def load_experiment(config: dict[str, Any]) -> ExperimentConfig:
     try:
         return ExperimentConfig.model_validate(config)
     except ValidationError as error:
-        raise ConfigError("\n".join(_sentences(error))) from None
+        raise ConfigError("\n".join(sentences(error, ExperimentConfig))) from None
 
 
 def _override(config: ExperimentConfig, arm: str, section: str, model: type[Section]) -> Any:
@@ -352,10 +360,10 @@ def _override(config: ExperimentConfig, arm: str, section: str, model: type[Sect
         return model.model_validate(lay_over(getattr(config, section).model_dump(), changes))
     except ValidationError as error:
         where = f"arms.{arm}.{section}" if changes else section
-        raise ValueError("\n".join(_sentences(error, where, model))) from None
+        raise ValueError("\n".join(sentences(error, model, where))) from None
 
 
-def _of(arm: str, arms: dict[str, ArmConfig]) -> str:
+def _of(arm: str, arms: dict[Name, ArmConfig]) -> str:
     return f" of arm {arm}" if "segment_steps" in arms[arm].training else ""
 
 
@@ -370,48 +378,3 @@ def _multiple(key: str, value: int, unit: int, what: str) -> None:
         below = value // unit * unit
         valid = f"{below} or {below + unit}" if below else f"{unit}"
         raise ValueError(f"{key}: {value} is not a multiple of {what}; write {valid}")
-
-
-def _sentences(error: ValidationError, prefix: str = "", root: type[BaseModel] | None = None) -> list[str]:
-    sentences = []
-    for fault in error.errors():
-        location = [str(part) for part in fault["loc"]]
-        key = ".".join([prefix] * bool(prefix) + location)
-        lead = f"{key}: " if key else ""
-        match fault["type"]:
-            case "extra_forbidden":
-                known = _keys_beside(root or ExperimentConfig, location[:-1])
-                close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.6)
-                hint = f"did you mean {close[0]}?" if close else f"known keys are {', '.join(known)}"
-                sentences.append(f"{lead}unknown key (value {fault['input']!r}); {hint}")
-            case "missing":
-                sentences.append(f"{lead}missing; {_description(root or ExperimentConfig, location)}")
-            case "value_error":
-                sentences.append(f"{lead}{fault['ctx']['error']}")
-            case "literal_error":
-                sentences.append(f"{lead}{fault['input']!r} is not possible; write {fault['ctx']['expected']}")
-            case _:
-                message = fault["msg"][0].lower() + fault["msg"][1:]
-                sentences.append(f"{lead}{fault['input']!r} is not possible; {message}")
-    return sentences
-
-
-def _section_at(model: Any, location: list[str]) -> Any:
-    for part in location:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return None
-        field = model.model_fields.get(part)
-        model = field.annotation if field else None
-    return model
-
-
-def _keys_beside(root: type[BaseModel], location: list[str]) -> list[str]:
-    section = _section_at(root, location)
-    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
-
-
-def _description(root: type[BaseModel], location: list[str]) -> str:
-    section = _section_at(root, location[:-1])
-    if isinstance(section, type) and issubclass(section, BaseModel) and location[-1] in section.model_fields:
-        return section.model_fields[location[-1]].description or "write a value"
-    return "write a value"

@@ -10,7 +10,7 @@ from arc_precision.config.base import Section
 class ModelConfig(Section):
     """Which weights every run starts from."""
 
-    path: str = Field("resources/tiny-arc", description="Folder of a Hugging Face causal language model.")
+    path: str = Field("resources/tiny-arc", min_length=1, description="Folder of a Hugging Face causal language model.")
     prompt: Literal["dsl", "barc"] = Field(
         "dsl",
         description="How a task becomes a prompt: `dsl` for the embedded tiny model, `barc` for models trained on "

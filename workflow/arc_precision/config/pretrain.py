@@ -2,14 +2,14 @@
 
 from pydantic import Field, model_validator
 
-from arc_precision.config.base import Section
+from arc_precision.config.base import DepthWeights, Section, Seed
 
 
 class PretrainConfig(Section):
     """Training a small Llama from scratch on generated tasks. The defaults are the recipe of `resources/tiny-arc`."""
 
-    seed: int = Field(1000, ge=0, description="Seed of the generated tasks, the initial weights and the batches.")
-    depths: tuple[float, float, float] = Field(
+    seed: Seed = Field(1000, description="Seed of the generated tasks, the initial weights and the batches.")
+    depths: DepthWeights = Field(
         (0.45, 0.40, 0.15), description="Relative weight of programs of one, two and three steps."
     )
 

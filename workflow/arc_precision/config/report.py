@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from arc_precision.config.base import Section
+from arc_precision.config.base import Section, Seed
 
 
 class ReportConfig(Section):
@@ -17,7 +17,7 @@ class ReportConfig(Section):
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of every interval.")
     bootstrap_samples: int = Field(2000, gt=0, description="Bootstrap resamples.")
     smoothing_steps: int = Field(5, gt=0, description="Steps that a curve's moving mean spans.")
-    seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
+    seed: Seed = Field(0, description="Seed of the bootstrap.")
 
 
 class ReportSlice(Section):
@@ -29,11 +29,24 @@ class ReportSlice(Section):
     run_arms: tuple[str, ...]
     seeds: tuple[int, ...]
     evaluate_on: tuple[str, ...]
+    n_tasks: dict[str, int | None]  # of every set of `evaluate_on`; None: all that its source has
+    n_samples: int
     max_steps: int
     arms: dict[str, Any]
 
 
 def declared(cfg: ReportSlice) -> dict[str, Any]:
-    """What has to stand before a run: the primary outcome and the rule by which a run counts as collapsed."""
-    outcome = {"primary_set", "primary_metric", "baseline_arm"}
-    return {"report": cfg.report.model_dump(mode="json", include=outcome), "collapse": cfg.collapse}
+    """What has to stand before a run, by its keys of the configuration.
+
+    The primary outcome and its level, the rule by which a run counts as collapsed, and the size of the experiment:
+    whoever looks at a result and then adds seeds, steps, tasks or samples finds differences that are none.
+    """
+    outcome = {"primary_set", "primary_metric", "baseline_arm", "confidence"}
+    return {
+        "report": cfg.report.model_dump(mode="json", include=outcome),
+        "collapse": cfg.collapse,
+        "seeds": list(cfg.seeds),
+        "max_steps": cfg.max_steps,
+        "evaluation": {"n_samples": cfg.n_samples},
+        "evaluation_sets": {name: {"n_tasks": n} for name, n in cfg.n_tasks.items() if name == cfg.report.primary_set},
+    }

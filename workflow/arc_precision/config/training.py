@@ -20,6 +20,7 @@ class LoraSettings(Section):
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside the adapter.")
     target_modules: tuple[str, ...] = Field(
         ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        min_length=1,
         description="Layers that carry an adapter.",
     )
 
@@ -76,6 +77,10 @@ class TrainingConfig(Section):
     steps_per_generation: int = Field(1, gt=0, description="Passes that one batch of completions is split into.")
     num_iterations: int = Field(1, gt=0, description="How often each batch of completions is used.")
     beta: float = Field(0.0, ge=0, description="Weight of the KL to the base model; 0 skips its forward pass.")
+    use_bias_correction_kl: bool = Field(
+        False,
+        description="Multiply the KL by the policy ratio, TRL's default since 1.10; false: GRPO's own KL.",
+    )
     epsilon: float = Field(0.2, gt=0, description="Clipping range of the policy ratio.")
     epsilon_high: float | None = Field(None, gt=0, description="Upper clipping range; null: as epsilon.")
     delta: float | None = Field(
@@ -156,6 +161,11 @@ class TrainingConfig(Section):
             raise ValueError(
                 f"correction_min {self.correction_min} is not below correction_max {self.correction_max}; write a "
                 "smaller one, such as 0.5"
+            )
+        if self.importance_sampling_level == "sequence" and self.beta > 0:
+            raise ValueError(
+                f"beta {self.beta:g} with importance_sampling_level sequence: the KL is of tokens and the ratio of "
+                "whole sequences; write beta: 0, or importance_sampling_level: token"
             )
         if self.lr_scheduler_type != "constant_with_warmup" and self.schedule_steps is None:
             raise ValueError(f"lr_scheduler_type {self.lr_scheduler_type} needs schedule_steps, the step where it ends")

@@ -25,9 +25,13 @@ completions, one file per engine, in the columns of `AUDIT`. `chain.json` joins 
 Numbers that are undefined are null.
 """
 
+from pathlib import Path
+from typing import Any
+
 import pyarrow as pa
 
 from arc_precision.contracts.parquet import contract
+from arc_precision.contracts.whole import read_object
 
 AUDIT = contract(
     1,
@@ -42,6 +46,19 @@ AUDIT = contract(
 )
 
 CHAIN_SCHEMA_VERSION = 1
+CHAIN = (
+    *("schema_version", "trainer_dtype", "sampler_dtype", "merged", "sampling", "metrics", "causes", "orders"),
+    *("counterfactuals", "noise_floor", "by_position", "by_probability_decile"),
+)
+
+
+def read_chain(path: Path) -> dict[str, Any]:
+    """A chain.json.
+
+    Raises:
+        DamagedFile: it is not whole.
+    """
+    return read_object(path, CHAIN_SCHEMA_VERSION, CHAIN)
 
 
 def setting_name(engine: str, dtype: str, adapter: str = "applied", phase: str = "prefill") -> str:

@@ -1,10 +1,13 @@
 """Reading and writing Parquet files that follow a contract."""
 
 from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from arc_precision.contracts.whole import DamagedFile
 
 
 def contract(version: int, columns: dict[str, tuple[pa.DataType, str]]) -> pa.Schema:
@@ -31,9 +34,46 @@ def write_rows(path: Path | str, schema: pa.Schema, batches: Iterable[list[dict]
     return n_rows
 
 
-def count_rows(path: Path | str) -> int:
-    """How many rows a file has."""
-    return pq.read_metadata(path).num_rows
+@contextmanager
+def opened(path: Path | str, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
+    """A file that follows a contract.
+
+    Raises:
+        DamagedFile: what is read of it is not whole, lacks a column, or follows another version of the contract.
+    """
+    try:
+        file = pq.ParquetFile(path)
+        found = (file.schema_arrow.metadata or {}).get(b"schema_version")
+        if found != schema.metadata[b"schema_version"]:
+            wanted = schema.metadata[b"schema_version"].decode()
+            raise DamagedFile(path, f"schema_version {found and found.decode()} where {wanted} is read")
+        if missing := set(schema.names) - set(file.schema_arrow.names):
+            raise DamagedFile(path, f"column {min(missing)} is missing")
+        yield file
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedFile(path, error) from None
+
+
+def count_rows(path: Path | str, schema: pa.Schema) -> int:
+    """How many rows a file has.
+
+    Raises:
+        DamagedFile: as `opened`.
+    """
+    with opened(path, schema) as file:
+        return file.metadata.num_rows
+
+
+def read_table(path: Path | str, schema: pa.Schema, columns: list[str]) -> pa.Table:
+    """Columns of a file, as one Arrow table.
+
+    Raises:
+        DamagedFile: as `opened`.
+    """
+    with opened(path, schema) as file:
+        return file.read(columns=columns).combine_chunks()
 
 
 def read_rows(
@@ -46,21 +86,15 @@ def read_rows(
         numbers: only the rows with these numbers, from 0; None: all.
 
     Raises:
-        ValueError: the file follows another version of the contract.
+        DamagedFile: as `opened`.
     """
-    file = pq.ParquetFile(path)
-    found = (file.schema_arrow.metadata or {}).get(b"schema_version")
-    if found != schema.metadata[b"schema_version"]:
-        raise ValueError(
-            f"{path}: schema_version {found and found.decode()}, but this version of the pipeline reads "
-            f"{schema.metadata[b'schema_version'].decode()}; delete the file and run again"
-        )
     first = 0
-    for group in range(file.num_row_groups):
-        table = file.read_row_group(group, columns=columns)
-        n_rows = len(table)
-        if numbers is not None:
-            wanted = [number - first for number in range(first, first + n_rows) if number in numbers]
-            table = table.take(pa.array(wanted, pa.int64()))
-        yield from table.to_pylist()
-        first += n_rows
+    with opened(path, schema) as file:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=columns)
+            n_rows = len(table)
+            if numbers is not None:
+                wanted = [number - first for number in range(first, first + n_rows) if number in numbers]
+                table = table.take(pa.array(wanted, pa.int64()))
+            yield from table.to_pylist()
+            first += n_rows

@@ -4,17 +4,23 @@ Every key of `STEP` is in every row, and so is every key of `arc_precision.misma
 `mismatch/` before it. What was not computed is null; what is not finite is null and counted.
 """
 
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from arc_precision.contracts.whole import read_object, read_steps
+
 SCHEMA_VERSION = 1
 
 STEP = {
     "schema_version": "Version of this contract.",
     "step": "Optimizer step, from 1.",
     "applied_steps": "Steps whose update was applied: step minus the skipped ones so far.",
-    "loss": "Loss.",
+    "loss": "Loss, mean over the passes of the step.",
     "learning_rate": "Learning rate of this step.",
     "reward_mean": "Mean reward of the completions.",
     "reward_std": "Standard deviation of the rewards over all completions.",
-    "frac_reward_zero_std": "Share of groups whose rewards are all equal: they give no gradient.",
+    "frac_reward_zero_std": "Share of groups whose rewards are all equal, whatever the rewards are scaled by.",
     "solved_share": "Share of completions whose program is right on every grid.",
     "valid_share": "Share of completions whose program ran and gave valid grids.",
     "completion_tokens_mean": "Mean length of the completions, in tokens.",
@@ -29,6 +35,7 @@ STEP = {
     "skipped": "True when the update was skipped because of an overflow.",
     "nonfinite": "True when loss or gradient norm is not finite.",
     "verdicts": "Counts of the sandbox's verdicts.",
+    "reused_share": "Share of completions whose program did not run: an equal one ran in their batch, on equal inputs.",
     "lora_b_median_abs": "Median of |B| over the adapter's non-zero B entries.",
     "lora_b_subnormal_share": "Share of non-zero B entries below float16's smallest normal number, 6.1e-5.",
 }
@@ -48,3 +55,55 @@ TIMING = {
     "completion_tokens": "Tokens of the step's completions.",
     "peak_gpu_memory_mb": "Most GPU memory that PyTorch held so far; null on a CPU.",
 }
+
+FACTS = {
+    "schema_version": "Version of this contract.",
+    "status": "running, or collapsed or failed: the run has stopped.",
+    "stopped_at": "Step at which it stopped, or null.",
+    "asked": "The dtypes that were asked for.",
+    "observed": "What was in effect when the segment began.",
+    "config": "The slice of the arm.",
+    "declared": "Primary outcome and collapse rule.",
+}
+"""facts-<stop>.json: one object per segment. What provenance adds to it is not listed here."""
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """The facts of a segment.
+
+    Raises:
+        DamagedFile: they are not whole.
+    """
+    return read_object(path, SCHEMA_VERSION, FACTS)
+
+
+def read_run(
+    files: Iterable[Path], facts: Iterable[Path], keys: dict[str, str], running: bool = False
+) -> list[dict[str, Any]]:
+    """The rows of a run's segments, one after another.
+
+    A segment has a row for each of its steps, up to the one at which the run stopped. One without facts has not ended.
+
+    Args:
+        files: steps-<stop>.jsonl or timing-<stop>.jsonl of its segments, in order.
+        facts: facts-<stop>.json of those that have them.
+        keys: STEP or TIMING.
+        running: whether jobs may be writing.
+
+    Raises:
+        DamagedFile: a file lacks rows, or has others.
+    """
+    ended = {_stop(path): path for path in facts}
+    rows: list[dict[str, Any]] = []
+    for path in files:
+        stop, start = _stop(path), rows[-1]["step"] if rows else 0
+        steps = None
+        if stop in ended or not running:
+            stopped_at = read_facts(ended[stop])["stopped_at"] if stop in ended else None
+            steps = range(start + 1, min(stop, stopped_at or stop) + 1)
+        rows += read_steps(path, SCHEMA_VERSION, keys, steps)
+    return rows
+
+
+def _stop(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])

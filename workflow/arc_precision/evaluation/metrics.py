@@ -11,22 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-# One program must be right on all grids to count as solved. `solved by the same program` is what separates these from a
-# score that lets one completion be right on the train pairs and another on the test pairs.
-METRICS: dict[str, str] = {
-    "pass@1": "Expected share of tasks solved by one completion: all train and test grids right, by one program.",
-    "pass@k": "Chance that one of k completions or more solves the task; unbiased: 1 - C(n-c, k) / C(n, k) for c of n.",
-    "solved_any": "Share of tasks that at least one completion solves. Grows with the number of completions.",
-    "two_attempts": "Score of ARC Prize: two attempts per test grid, chosen by votes without knowing the answer.",
-    "train_pass": "Share of completions that are right on every train pair.",
-    "test_pass": "Share of completions that are right on every test pair.",
-    "train_pixels": "Mean pixel score over train grids; 0 for a completion without valid grids.",
-    "test_pixels": "Mean pixel score over test grids; 0 for a completion without valid grids.",
-    "valid_share": "Share of completions whose program ran and gave valid grids.",
-    "truncated_share": "Share of completions cut at the limit.",
-    "completion_tokens": "Mean length of a completion, in tokens.",
-    "reward": "Mean reward that training would give.",
-}
+from arc_precision.contracts.metrics import powers_of_two
 
 
 def pass_at_k(n: np.ndarray, c: np.ndarray, k: int) -> np.ndarray:
@@ -42,12 +27,6 @@ def pass_at_k(n: np.ndarray, c: np.ndarray, k: int) -> np.ndarray:
         # C(n-c, k) / C(n, k) is the product over i of (n-c-i) / (n-i); it is 0 once n-c < k.
         miss *= np.clip(n - c - i, 0, None) / np.where(n > i, n - i, 1)
     return np.where(n >= k, 1 - miss, np.nan)
-
-
-def powers_of_two(n: int) -> list[int]:
-    """The k at which pass@k is given for n completions: 1, 2, 4, ... and n itself."""
-    ks = [2**i for i in range(n.bit_length()) if 2**i <= n]
-    return ks if n < 1 or ks[-1] == n else [*ks, n]
 
 
 def per_task(scores: pd.DataFrame) -> pd.DataFrame:

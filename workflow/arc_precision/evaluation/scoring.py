@@ -1,13 +1,14 @@
 """Verdicts and scores of completions: runs their programs and holds the outputs against the answers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 from tqdm import tqdm
 
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.contracts.tasks import task_of_row
 from arc_precision.rewards import grid_scores, reward, solved
-from arc_precision.sandbox import Limits, extract_program, run_programs
+from arc_precision.sandbox import Limits, extract_program, run_each_once, run_programs
 
 
 def score_rows(
@@ -24,10 +25,11 @@ def score_rows(
     """
     tasks = {row_id: task_of_row(row) for row_id, row in rows.items()}
     programs = [extract_program(sample["completion"]) for sample in samples]
-    grids: Iterable = ([pair.input for pair in tasks[sample["row_id"]].pairs] for sample in samples)
+    grids = [[pair.input for pair in tasks[sample["row_id"]].pairs] for sample in samples]
     limits = Limits(sandbox.cpu_s, sandbox.wall_s, sandbox.memory_mb, sandbox.max_side)
-    verdicts = run_programs(programs, grids, limits, workers, sandbox.min_level)
-    for sample, program, verdict in zip(
+    run = partial(run_programs, limits=limits, workers=workers, min_level=sandbox.min_level)
+    verdicts = run_each_once(run, programs, grids)
+    for sample, program, (verdict, _) in zip(
         samples, programs, tqdm(verdicts, total=len(samples), desc="score", unit="program"), strict=True
     ):
         row, task = rows[sample["row_id"]], tasks[sample["row_id"]]

@@ -10,11 +10,12 @@ The share of a cause is Cov(d_i, d) / Var(d). Shares sum to 1; a negative one be
 
 *Order.* Differences depend on where in the order a switch is thrown. Other orders lead through other settings: with the
 engine first, for instance, the two engines are compared in half precision, and both roundings are then those of one
-engine. Every order whose settings were scored is computed. "Reversed" is the one farthest from the stated order: it
-disagrees with it on the most pairs of switches, the last of several in the order of enumeration. (The exact reverse
-does not exist: both roundings set the dtype, so the trainer's must be switched off before the sampler's is switched
-on.) If the shares move little, the attribution is sound; if they move, the causes interact, and how far they move says
-how much.
+engine. Every order whose settings were scored is computed, but for those that compare what does not exist: the
+trainer's rounding goes before the sampler's (both set the dtype), and where a side is in float32, and rounds nothing,
+there is the stated order alone, as the other side's rounding is that of its own engine. "Reversed" is the order
+farthest from the stated one: it disagrees with it on the most pairs of switches, the last of several in the order of
+enumeration. If the shares move little, the attribution is sound; if they move, the causes interact, and how far they
+move says how much.
 
 *Counterfactual causes* were not in effect, or stand outside the chain: what they would add to d is measured by itself
 (`counterfactual_table`), for truncation and penalties from full float32 logits (`processing.processed_logprobs`).
@@ -83,13 +84,15 @@ def available_orders(
 ) -> list[tuple[Cause, ...]]:
     """The orders of `causes` that end where the stated one ends and pass through scored settings only.
 
-    The stated order comes first, the one that disagrees with it on the most pairs last. Raises ValueError if a setting
-    of the stated order is missing.
+    What is left out is in the module's docstring. The stated order comes first, the one that disagrees with it on the
+    most pairs last. Raises ValueError if a setting of the stated order is missing.
     """
     stated = settings_along(start, causes)
     missing = [setting for setting in stated if setting not in scored]
     if missing:
         raise ValueError(f"No log-probs were scored for {missing[0]}; the chain needs {stated}.")
+    if "float32" in (start.dtype, stated[-1].dtype):
+        return [tuple(causes)]
     orders = []
     for order in permutations(causes):
         settings = settings_along(start, order)

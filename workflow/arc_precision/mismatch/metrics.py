@@ -16,11 +16,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.special import logsumexp
 
 Logps = np.ndarray  # float, (batch, tokens): natural log-probability of each completion token
 Mask = np.ndarray  # bool or 0/1, (batch, tokens): true where a token counts; what lies elsewhere is never read
 
-LOG_CLAMP = 20.0  # log-ratios are clamped to +-20 before exp, as verl does (`SAFETY_BOUND`), so that exp stays finite
+# Log-ratios are clamped to +-20 before exp, as verl does (`SAFETY_BOUND`), so that exp stays finite. Effective sample
+# sizes need no clamp: they do not depend on the scale of the weights.
+LOG_CLAMP = 20.0
+ESS_SEQUENCES = 30  # of fewer an effective sample size says little: of B sequences it is at least 1 / B
 BAND = (0.9, 1.1)
 SEQUENCE_RATIO_CAP = 3.0  # TRL's default: its `sequence_mask` correction drops sequences above this ratio
 
@@ -159,10 +164,24 @@ METRICS: tuple[Metric, ...] = (
         "(mean R)² / mean R²",
         "higher is better",
         "share",
-        "above 0.5, alert below 0.3",
+        f"above 0.5, alert below 0.3, of {ESS_SEQUENCES} sequences or more",
         "as `ess_token`, with R",
     ),
-    Metric("chi2_seq", "χ²(trainer‖sampler) of sequences", "mean R² - 1", "near 0", "-", "-", "verl `chi2_seq`"),
+    Metric(
+        "chi2_seq",
+        "χ²(trainer‖sampler) of sequences, with ratios scaled to a mean of 1: never negative",
+        "mean R² / (mean R)² - 1 = 1 / `ess_seq` - 1",
+        "near 0",
+        "-",
+        "-",
+        "verl `chi2_seq`, scaled",
+    ),
+    Metric(
+        "seq_log_sum_ratio", "logarithm of the sum of sequences' ratios: pools steps", "ln Σ R", "-", "nats", "-", "-"
+    ),
+    Metric(
+        "seq_log_sum_ratio_sq", "logarithm of the sum of their squares: pools steps", "ln Σ R²", "-", "nats", "-", "-"
+    ),
     Metric(
         "seq_frac_masked",
         f"share of sequences whose ratio is above {SEQUENCE_RATIO_CAP:g}: what TRL's default correction would drop",
@@ -241,24 +260,37 @@ def mismatch_metrics(logp_trainer: Logps, logp_sampler: Logps, mask: Mask) -> di
             "is_ratio_max": r.max(),
             "is_ratio_frac_outside_band": ((r < BAND[0]) | (r > BAND[1])).mean(),
             "chi2_token": np.square(r).mean() - 1.0,
-            "ess_token": _ess(r),
+            "ess_token": effective_share(*_log_sums(d), d.size),
             "probs_pearson": _pearson(np.exp(trainer[token]), np.exp(sampler[token])),
             "token_mult_prob_error": _exp(abs_d).mean(),
         }
     if seq_d.size > 0:
         seq_r = _exp(seq_d)
+        log_sum, log_sum_sq = _log_sums(seq_d)
+        ess = effective_share(log_sum, log_sum_sq, seq_d.size)
         metrics |= {
             "seq_log_ratio_mean": seq_d.mean(),
             "seq_log_ratio_std": seq_d.std(),
             "seq_log_ratio_min": seq_d.min(),
             "seq_log_ratio_max": seq_d.max(),
-            "ess_seq": _ess(seq_r),
-            "chi2_seq": np.square(seq_r).mean() - 1.0,
+            "ess_seq": ess,
+            "chi2_seq": 1 / ess - 1,
+            "seq_log_sum_ratio": log_sum,
+            "seq_log_sum_ratio_sq": log_sum_sq,
             "seq_frac_masked": (seq_r > SEQUENCE_RATIO_CAP).mean(),
             "ppl_ratio": _exp(log_ppl_diff).mean(),
             "log_ppl_abs_diff": np.abs(log_ppl_diff).mean(),
         }
     return {key: float(value) for key, value in metrics.items()}
+
+
+def effective_share(log_sum: ArrayLike, log_sum_sq: ArrayLike, count: ArrayLike) -> np.ndarray:
+    """Effective sample size of importance weights as a share of their number: (mean R)² / mean R² (Kish 1965).
+
+    From ln Σ R, ln Σ R² and the count; of any shape. It does not depend on the weights' scale. Sums and
+    counts of several steps add up, `logsumexp` of the logarithms, to the value of all of them together.
+    """
+    return np.minimum(np.exp(2 * np.asarray(log_sum) - log_sum_sq - np.log(count)), 1.0)
 
 
 def by_position(logp_trainer: Logps, logp_sampler: Logps, mask: Mask, bin_tokens: int = 64) -> pd.DataFrame:
@@ -338,8 +370,9 @@ def _exp(x: np.ndarray) -> np.ndarray:
     return np.exp(_clamp(x))
 
 
-def _ess(weights: np.ndarray) -> float:
-    return np.square(weights.mean()) / np.square(weights).mean()
+def _log_sums(log_ratios: np.ndarray) -> tuple[float, float]:
+    """ln of the sum of the ratios and of their squares, from their logarithms."""
+    return logsumexp(log_ratios), logsumexp(2 * log_ratios)
 
 
 def _pearson(x: np.ndarray, y: np.ndarray) -> float:

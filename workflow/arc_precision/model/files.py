@@ -1,36 +1,85 @@
-"""The files that make up a Hugging Face model folder."""
+"""The files that make up a Hugging Face model folder, and what their beginnings tell. Plain Python: plans need it."""
 
 import hashlib
+import json
+import struct
 from pathlib import Path
+from typing import Any
+
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
+# Where a tokenizer's vocabulary may be, the fast form first; and all files that transformers' tokenizers read.
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.model",
+    "sentencepiece.bpe.model",
+    "prophetnet.tokenizer",
+    "tekken.json",
+)
+TOKENIZER = (
+    *VOCABULARIES,
+    *("merges.txt", "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"),
+    *("chat_template.jinja", "chat_template.json"),
+    *("emoji.json", "normalizer.json", "source.spm", "target.spm", "target_vocab.json"),
+    *("word_pronunciation.json", "word_shape.json"),
+)
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Config and weights.
+    """Config and weights: those that the model names, which are the ones that trainer and sampler read.
 
     Raises:
-        ValueError: the folder is missing, or has no config.json or no weights.
+        ValueError: the folder is missing or is not one of a causal language model, a file is missing or broken off, or
+            there are weights beside those of the model.
     """
     if not folder.is_dir():
         raise ValueError(f"model.path: {folder} is not a folder; write the folder of a Hugging Face causal LM")
     if not (folder / "config.json").exists():
         raise ValueError(f"model.path: {folder} has no config.json; write the folder of a Hugging Face causal LM")
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise ValueError(f"model.path: {folder} has no *.safetensors; copy the model's weights there")
-    extra = [folder / name for name in ("generation_config.json",) if (folder / name).exists()]
+    config = read_config(folder)
+    extra = [folder / name for name in ("generation_config.json", WEIGHTS_INDEX) if (folder / name).exists()]
+    for path in extra:
+        read_json(path)
+    weights = _weights(folder)
+    # vLLM reads every *.safetensors, or consolidated* in their place; transformers lays an adapter over the model.
+    others = {*folder.glob("*.safetensors"), *(folder / name for name in ADAPTER)} - set(weights)
+    if strays := sorted(path.name for path in others if path.exists()):
+        raise ValueError(
+            f"model.path: {folder} holds {', '.join(strays)} beside the weights that the model names, and vLLM or "
+            "transformers would read them; move them out of the model's folder"
+        )
+    architectures = config.get("architectures") or []
+    if not any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in architectures):
+        raise ValueError(
+            f"model.path: {folder / 'config.json'} has architectures {architectures}, none of which is a causal LM; "
+            "write the folder of a causal LM"
+        )
+    for path in weights:
+        tensor_shapes(path)
     return [folder / "config.json", *extra, *weights]
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """Tokenizer and chat template.
+    """Tokenizer and chat template, as transformers looks for them.
 
     Raises:
-        ValueError: the folder has no tokenizer.
+        ValueError: the folder has no tokenizer, or a file of it is not whole.
     """
-    names = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
-    files = [folder / name for name in names if (folder / name).exists()]
-    if not files:
-        raise ValueError(f"model.path: {folder} has no tokenizer.json; copy the model's tokenizer there")
+    files = [folder / name for name in TOKENIZER if (folder / name).exists()]
+    if not any(path.name in VOCABULARIES for path in files):
+        raise ValueError(
+            f"model.path: {folder} has no tokenizer ({', '.join(VOCABULARIES[:4])}); copy the model's tokenizer there"
+        )
+    for path in files:
+        if path.suffix == ".json":
+            content = read_json(path)
+            if path.name == "tokenizer.json" and "model" not in content:
+                raise ValueError(f"model.path: {path} holds no tokenizer (no key `model`); copy it anew")
     return files
 
 
@@ -44,3 +93,71 @@ def write_checksums(folder: Path) -> None:
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a model; of a model for images and text, the part about text laid over the rest.
+
+    Raises:
+        ValueError: the file is not whole.
+    """
+    config = read_json(folder / "config.json")
+    return config | (config.get("text_config") or {}) | {"architectures": config.get("architectures")}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of the model's folder.
+
+    Raises:
+        ValueError: the file holds no whole JSON object.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError(f"model.path: {path} is not a whole JSON object; copy it anew")
+    return content
+
+
+def tensor_shapes(path: Path) -> dict[str, list[int]]:
+    """Shape of each tensor in a safetensors file, from its header.
+
+    Raises:
+        ValueError: the file is not as long as its header says, or has no header.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        try:
+            header = json.loads(file.read(length)) if length < size else None
+            tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
+            end = 8 + length + max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
+        except (ValueError, AttributeError, TypeError, KeyError):
+            raise ValueError(f"model.path: {path} is not a safetensors file; copy it anew") from None
+    if size != end:
+        raise ValueError(f"model.path: {path} has {size} bytes where its header tells of {end}; copy it anew")
+    return {name: tensor["shape"] for name, tensor in tensors.items()}
+
+
+def _weights(folder: Path) -> list[Path]:
+    whole, index = folder / WEIGHTS, folder / WEIGHTS_INDEX
+    if whole.exists() and index.exists():
+        raise ValueError(
+            f"model.path: {folder} has both {WEIGHTS} and {WEIGHTS_INDEX}; remove the one that is not used"
+        )
+    if whole.exists():
+        return [whole]
+    if not index.exists():
+        raise ValueError(
+            f"model.path: {folder} has no {WEIGHTS} and no {WEIGHTS_INDEX}; copy the model's weights there"
+        )
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict) or not names:
+        raise ValueError(f"model.path: {index} has no weight_map; copy it anew")
+    weights = sorted({folder / name for name in names.values()})
+    for path in weights:
+        if not path.exists():
+            raise ValueError(f"model.path: {path} is missing, but {WEIGHTS_INDEX} names it; copy it there")
+    return weights

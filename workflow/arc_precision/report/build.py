@@ -1,5 +1,6 @@
 """Puts report.json together."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from arc_precision.contracts.layout import Checkpoint, Evaluated, Run
 from arc_precision.report import intervals
 from arc_precision.report.cards import tasks_section
 from arc_precision.report.causes import audited_steps
+from arc_precision.report.changes import changes_after_the_fact
 from arc_precision.report.collapses import collapse_runs, collapse_section, excerpts
 from arc_precision.report.curves import curves
 from arc_precision.report.notes import missing, warnings
@@ -31,6 +33,7 @@ from arc_precision.report.schema import (
     ArmRow,
     CollapseRun,
     Comparison,
+    Detectable,
     Difference,
     Interval,
     Report,
@@ -39,7 +42,6 @@ from arc_precision.report.schema import (
 )
 from arc_precision.report.text import PLAIN_METRICS
 from arc_precision.report.verdict import outcome_of, verdict
-from arc_precision.statistics import seeds_needed
 
 
 def build_report(cfg: ReportSlice, root: Path, files: list[Path] | None = None) -> Report:
@@ -70,12 +72,13 @@ def build_report(cfg: ReportSlice, root: Path, files: list[Path] | None = None) 
     tables = evaluation(outcomes, cfg.report, dtype, arms)
     texts = excerpts(results, collapsed, cfg.report.primary_set, dtype)
     collapse = collapse_section(collapsed, arms, cfg.report, rules, texts)
+    changes = changes_after_the_fact(list(records.values()), declared(cfg))
     return Report(
         experiment=cfg.experiment,
         title=cfg.report.title,
         settings=settings,
-        verdict=verdict(settings, arm_rows, run_rows, comparisons, differing, tables.rows, collapse),
-        warnings=warnings(settings, configs, records, tables.rows, collapse, declared(cfg)),
+        verdict=verdict(settings, arm_rows, run_rows, comparisons, differing, tables.rows, collapse, changes),
+        warnings=warnings(settings, configs, records, tables.rows, collapse, changes),
         missing=missing(settings, records, results),
         arms=arm_rows,
         runs=run_rows,
@@ -145,6 +148,7 @@ def _comparison(
         return None
     bounds = intervals.UNBOUNDED if metric in PLAIN_METRICS else intervals.DIFFERENCE_OF_SHARES
     over_seeds = intervals.over_seeds(difference, together, bounds)
+    detectable = intervals.detectable(difference, together, bounds)
     return Comparison(
         arm=arm,
         baseline=baseline,
@@ -153,20 +157,12 @@ def _comparison(
         n_tasks=n_tasks,
         score=np.nanmean(values.to_numpy(dtype=float)),
         baseline_score=np.nanmean(baseline_values.to_numpy(dtype=float)),
-        over_tasks=intervals.over_tasks(difference, together, report.bootstrap_samples, report.seed),
+        over_tasks=intervals.over_tasks(difference, together, report.bootstrap_samples, report.seed, bounds),
         over_seeds=over_seeds,
         by_seed=list(np.nanmean(difference, axis=1)),
-        seeds_needed=_seeds_needed(difference, together),
+        detectable=None if detectable is None else Detectable(**asdict(detectable)),
         outcome=outcome_of(over_seeds),
     )
-
-
-def _seeds_needed(difference: np.ndarray, confidence: float) -> int | None:
-    by_seed = np.nanmean(difference, axis=1)
-    spread = by_seed.std(ddof=1) if len(by_seed) > 1 else 0.0
-    if spread == 0:
-        return None
-    return seeds_needed(by_seed.mean() / spread, paired=True, significance=1 - confidence).seeds
 
 
 def _arm_row(

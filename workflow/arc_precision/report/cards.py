@@ -3,11 +3,11 @@
 import pandas as pd
 
 from arc_precision.contracts.layout import BASE, Checkpoint, Evaluated
-from arc_precision.contracts.parquet import read_rows
+from arc_precision.contracts.parquet import read_rows, read_table
 from arc_precision.contracts.scores import SCORES
 from arc_precision.contracts.tasks import TASKS
 from arc_precision.report.outcomes import Outcome
-from arc_precision.report.results import Results, read_table
+from arc_precision.report.results import Results
 from arc_precision.report.schema import TaskAttempt, TaskCard, TaskPair, TaskRate, Tasks
 
 CHOICES = {

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from arc_precision.contracts.audit import read_chain
 from arc_precision.contracts.layout import BASE, Checkpoint
-from arc_precision.report.results import Results, read_json
+from arc_precision.report.results import Results
 from arc_precision.report.schema import AuditedStep, CauseRow, CounterfactualRow, ProfileRow
 
 _SUMS = ("token_count", "never_drawn_count")
@@ -18,7 +19,7 @@ _EXTREMES: dict[str, Callable] = {
 
 def audited_steps(results: Results, arms: list[str]) -> list[AuditedStep]:
     """Every audited step of every arm, its seeds together, from the chain.json of each (contracts.audit)."""
-    chains = {checkpoint: read_json(path) for checkpoint, path in results.chains.items()}
+    chains = {checkpoint: read_chain(path) for checkpoint, path in results.chains.items()}
     order = [BASE, *arms]
     steps = sorted(
         {(arm, c.step) for c in chains for arm in order if c.arm == arm}, key=lambda s: (s[1], order.index(s[0]))

@@ -1,23 +1,27 @@
 """Collapse of every run by the rules of the configuration, early signs, and how long the arms survive."""
 
 from statistics import median
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 
-from arc_precision.collapse.detection import detect, early_warnings
+from arc_precision.collapse.detection import detect, early_warnings, first_possible_step
 from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.report import ReportConfig
 from arc_precision.contracts.layout import Checkpoint, Evaluated, Run
+from arc_precision.contracts.parquet import read_table
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.tasks import TASKS
-from arc_precision.report.results import Results, read_table
+from arc_precision.report.results import Results
 from arc_precision.report.runs import RunRecord
 from arc_precision.report.schema import (
+    Alarms,
     Collapse,
     CollapseRun,
     CompletionExcerpt,
     EarlyWarning,
+    Endpoint,
     LogRankTest,
     Sign,
     Survival,
@@ -49,15 +53,14 @@ def collapse_runs(records: dict[Run, RunRecord], rules: CollapseConfig) -> list[
 
 def _collapse_run(record: RunRecord, rules: CollapseConfig) -> CollapseRun:
     steps = record.steps
-    step = steps["step"].to_numpy()
-    # A step without a finite value keeps the one before it: a run that only gives NaN has failed, and not collapsed.
-    series = [
-        steps[key].astype(float).ffill().fillna(0.0).to_numpy()
-        for key in ("reward_mean", "truncated_share", "frac_reward_zero_std")
-    ]
+    step, *series = (
+        steps[key].astype(float).to_numpy()
+        for key in ("step", "reward_mean", "truncated_share", "frac_reward_zero_std")
+    )
     found = detect(step, *series, rules)
     signs = {key: steps[key].astype(float).to_numpy() for key in SIGNS if key in steps}
-    left = early_warnings(step, signs, found.onset_step if found else None, rules).dropna(subset="left_step")
+    searched = early_warnings(step, signs, found.onset_step if found else None, rules)
+    left = searched.dropna(subset="left_step")
     return CollapseRun(
         arm=record.run.arm,
         seed=record.run.seed,
@@ -77,6 +80,10 @@ def _collapse_run(record: RunRecord, rules: CollapseConfig) -> CollapseRun:
                 lead_steps=None if pd.isna(row["lead_steps"]) else int(row["lead_steps"]),
             )
             for metric, row in left.sort_values("left_step").iterrows()
+        ],
+        alarms=[
+            Alarms(metric=metric, false=int(row["false_alarms"]), quiet_steps=int(row["quiet_steps"]))
+            for metric, row in searched.iterrows()
         ],
     )
 
@@ -127,47 +134,62 @@ def _excerpts(results: Results, evaluated: Evaluated, when: str) -> list[Complet
     ]
 
 
-def survival(runs: list[CollapseRun], arm: str) -> Survival | None:
+def survival(runs: list[CollapseRun], arm: str, endpoint: Endpoint, confidence: float) -> Survival | None:
     """Kaplan-Meier estimate of an arm; None with fewer than two runs.
 
-    A run that has not collapsed is censored at its last step, also when it failed.
+    A run that has not come to the end point is censored at its last step. So is a failed run where collapse alone is
+    the end point: the second end point shows whether that hides something.
     """
-    steps, collapsed = _times(runs, arm)
-    curve = kaplan_meier(steps, collapsed).curve
+    steps, ended = _times(runs, arm, endpoint)
+    curve = kaplan_meier(steps, ended, confidence).curve
     if curve is None:
         return None
     return Survival(
         arm=arm,
+        endpoint=endpoint,
         step=list(curve["step"]),
         share=list(curve["survival"]),
         low=list(curve["low"]),
         high=list(curve["high"]),
         at_risk=list(curve["at_risk"]),
         n_runs=len(steps),
-        n_collapsed=int(collapsed.sum()),
+        n_ended=int(ended.sum()),
     )
 
 
-def log_rank_test(runs: list[CollapseRun], arm: str, baseline: str, seed: int) -> LogRankTest:
-    """Whether two arms collapse at different steps, by permutation."""
-    test = log_rank(*_times(runs, arm), *_times(runs, baseline), seed=seed)
-    return LogRankTest(arm=arm, baseline=baseline, statistic=test.statistic, p_value=test.p_value, reason=test.reason)
+def log_rank_test(runs: list[CollapseRun], arm: str, baseline: str, endpoint: Endpoint, seed: int) -> LogRankTest:
+    """Whether two arms come to an end point at different steps, by permutation."""
+    test = log_rank(*_times(runs, arm, endpoint), *_times(runs, baseline, endpoint), seed=seed)
+    return LogRankTest(
+        arm=arm,
+        baseline=baseline,
+        endpoint=endpoint,
+        statistic=test.statistic,
+        p_value=test.p_value,
+        p_smallest=test.p_smallest,
+        reason=test.reason,
+    )
 
 
-def _times(runs: list[CollapseRun], arm: str) -> tuple[np.ndarray, np.ndarray]:
+def _times(runs: list[CollapseRun], arm: str, endpoint: Endpoint) -> tuple[np.ndarray, np.ndarray]:
+    """Last step of every run, and whether it came to the end point there: its onset, or else its failure."""
     ours = [run for run in runs if run.arm == arm]
     steps = [run.steps if run.onset_step is None else run.onset_step for run in ours]
-    return np.array(steps, dtype=int), np.array([run.onset_step is not None for run in ours], dtype=bool)
+    ended = [
+        run.onset_step is not None or (endpoint == "collapsed or failed" and run.state == "failed") for run in ours
+    ]
+    return np.array(steps, dtype=int), np.array(ended, dtype=bool)
 
 
 def signs(runs: list[CollapseRun]) -> list[Sign]:
     """How often each metric gave warning of a collapse, how early, and how often of none."""
     collapsed = [run for run in runs if run.onset_step is not None]
-    healthy = [run for run in runs if run.onset_step is None]
     found = []
     for metric in SIGNS:
         leads = [w.lead_steps for run in collapsed for w in run.warnings if w.metric == metric]
-        false_alarms = sum(any(w.metric == metric for w in run.warnings) for run in healthy)
+        leads = [lead for lead in leads if lead is not None]
+        alarms = [alarm for run in runs for alarm in run.alarms if alarm.metric == metric]
+        false_alarms, quiet_steps = sum(a.false for a in alarms), sum(a.quiet_steps for a in alarms)
         if leads or false_alarms:
             found.append(
                 Sign(
@@ -175,8 +197,9 @@ def signs(runs: list[CollapseRun]) -> list[Sign]:
                     warned_collapsed=len(leads),
                     collapsed=len(collapsed),
                     lead_steps_median=median(leads) if leads else None,
-                    warned_healthy=false_alarms,
-                    healthy=len(healthy),
+                    false_alarms=false_alarms,
+                    quiet_steps=quiet_steps,
+                    false_alarms_per_1000_steps=1000 * false_alarms / quiet_steps if quiet_steps else None,
                 )
             )
     return found
@@ -190,15 +213,19 @@ def collapse_section(
     completions: list[CompletionExcerpt],
 ) -> Collapse:
     """The section of the page."""
-    curves = [survival(runs, arm) for arm in arms]
+    endpoints = get_args(Endpoint)
+    curves = [survival(runs, arm, endpoint, report.confidence) for endpoint in endpoints for arm in arms]
     return Collapse(
-        first_possible_step=rules.first_possible_step,
+        first_possible_step=first_possible_step(rules),
         rules=rules.model_dump(mode="json"),
         runs=runs,
         signs=signs(runs),
         survival=[curve for curve in curves if curve is not None],
         log_rank=[
-            log_rank_test(runs, arm, report.baseline_arm, report.seed) for arm in arms if arm != report.baseline_arm
+            log_rank_test(runs, arm, report.baseline_arm, endpoint, report.seed)
+            for endpoint in endpoints
+            for arm in arms
+            if arm != report.baseline_arm
         ],
         completions=completions,
     )

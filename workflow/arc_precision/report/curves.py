@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from scipy.special import logsumexp
 
 from arc_precision.contracts.layout import Run
 from arc_precision.contracts.steps import STEP, TIMING
-from arc_precision.mismatch.metrics import METRICS
+from arc_precision.mismatch.metrics import ESS_SEQUENCES, METRICS, effective_share
 from arc_precision.report.schema import ArmCurve, Curves, Panel, RunAxis, RunValues
 
 MAX_POINTS = 400  # of a run in a panel: about what a screen can show
+
+ESS = "mismatch/ess_seq"  # drawn of the sequences of several steps together, not as a mean over steps
 
 _MISMATCH = {f"mismatch/{metric.key}": metric for metric in METRICS}
 
@@ -28,7 +32,7 @@ PANELS = (
     _Panel("solved_share", "Solved", "share of completions"),
     _Panel("mismatch/logp_diff_abs_mean", "Mismatch: mean |d|", "nats", log=True),
     _Panel("mismatch/kl_sampler_trainer_k3", "Mismatch: KL(sampler‖trainer)", "nats", log=True),
-    _Panel("mismatch/ess_seq", "Effective sample size of sequences", "share"),
+    _Panel(ESS, "Effective sample size of sequences", "share"),
     _Panel("grad_norm", "Gradient norm", log=True, text="Norm of the gradient before clipping, after unscaling."),
     _Panel("loss_scale", "Loss scale", log=True, text="Loss scale of float16 training; other dtypes have none."),
     _Panel("skipped", "Skipped updates", "share of steps", text="Updates skipped because of an overflow."),
@@ -53,7 +57,7 @@ def curves(runs: dict[Run, pd.DataFrame], arms: list[str], smoothing_steps: int)
 
     `runs` maps a run to its steps: one row per step, sorted, columns of both step contracts. Every point is the mean
     over the steps before it, as many as `smoothing_steps` or as lie between two points, whichever is more; what was not
-    finite in a step is left out of the mean.
+    finite in a step is left out of the mean. The effective sample size is that of all sequences of these steps.
     """
     longest = max((len(frame) for frame in runs.values()), default=0)
     every = max(1, -(-longest // MAX_POINTS))
@@ -67,7 +71,8 @@ def curves(runs: dict[Run, pd.DataFrame], arms: list[str], smoothing_steps: int)
         }
         series = {run: values for run, values in series.items() if values.notna().any()}
         if series:
-            panels.append(_drawn(panel, series, arms))
+            pooled = min(_sequences(runs[run], window).median() for run in series) if panel.key == ESS else None
+            panels.append(_drawn(panel, series, arms, pooled))
     return Curves(
         steps_per_point=window,
         axes=[
@@ -86,21 +91,48 @@ def curves(runs: dict[Run, pd.DataFrame], arms: list[str], smoothing_steps: int)
 
 def _smooth(frame: pd.DataFrame, key: str, window: int, every: int) -> pd.Series:
     values = pd.Series(frame[key].astype(float).to_numpy(), index=frame["step"])
-    smooth = values.rolling(window, min_periods=1).mean()
+    smooth = _pooled_ess(frame, window) if key == ESS else values.rolling(window, min_periods=1).mean()
     # A mean over the steps before does not hide that a run has stopped giving numbers.
     return smooth.where(values.notna())[values.index % every == 0]
 
 
-def _drawn(panel: _Panel, series: dict[Run, pd.Series], arms: list[str]) -> Panel:
+def _sequences(frame: pd.DataFrame, window: int) -> pd.Series:
+    """Sequences with a finite ratio in the last `window` steps, by step."""
+    counts = frame["mismatch/sequence_count"] - frame["mismatch/nonfinite_sequence_count"]
+    return pd.Series(counts.astype(float).to_numpy(), index=frame["step"]).rolling(window, min_periods=1).sum()
+
+
+def _pooled_ess(frame: pd.DataFrame, window: int) -> pd.Series:
+    """Effective sample size of the sequences of the last `window` steps together, by step."""
+
+    def log_sums(key: str) -> np.ndarray:
+        values = frame[key].astype(float).fillna(-np.inf).to_numpy()
+        padded = np.concatenate([np.full(window - 1, -np.inf), values])
+        return logsumexp(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)
+
+    sums = (log_sums(f"mismatch/{key}") for key in ("seq_log_sum_ratio", "seq_log_sum_ratio_sq"))
+    with np.errstate(divide="ignore", invalid="ignore"):  # of no sequences it is NaN
+        return pd.Series(effective_share(*sums, _sequences(frame, window)), index=frame["step"])
+
+
+def _drawn(panel: _Panel, series: dict[Run, pd.Series], arms: list[str], sequences: float | None) -> Panel:
+    """`sequences`: how many stand behind a point, where that matters."""
     metric = _MISMATCH.get(panel.key)
+    description = panel.text or (STEP | TIMING).get(panel.key, "")
+    healthy = metric.healthy if metric and metric.healthy != "-" else ""
+    if metric:
+        description = f"{_sentence(metric.meaning)} Formula: {metric.formula}."
+    if sequences is not None:
+        description += (
+            f" Each point is of about {sequences:.0f} sequences together, so it cannot fall below {1 / sequences:.2g}."
+        )
+        healthy = healthy if sequences >= ESS_SEQUENCES else ""
     return Panel(
         key=panel.key,
         label=panel.label,
-        description=f"{_sentence(metric.meaning)} Formula: {metric.formula}."
-        if metric
-        else panel.text or (STEP | TIMING)[panel.key],
+        description=description,
         unit=panel.unit,
-        healthy=metric.healthy if metric and metric.healthy != "-" else "",
+        healthy=healthy,
         log=panel.log,
         runs=[RunValues(arm=run.arm, seed=run.seed, value=list(values)) for run, values in series.items()],
         arms=[_arm_curve(arm, series) for arm in arms if any(run.arm == arm for run in series)],

@@ -3,9 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
+import pandas as pd
+
 from arc_precision.contracts.layout import Run
+from arc_precision.report.changes import Change
 from arc_precision.report.results import Results
-from arc_precision.report.runs import RunRecord, flatten
+from arc_precision.report.runs import RunRecord
 from arc_precision.report.schema import Collapse, EvaluationRow, Note, Settings
 
 
@@ -15,11 +18,11 @@ def warnings(
     records: dict[Run, RunRecord],
     evaluation: list[EvaluationRow],
     collapse: Collapse,
-    declared: dict[str, Any],
+    changes: list[Change],
 ) -> list[Note]:
-    """What a reader must know before believing the verdict. `declared`: the outcome and rules that are used now."""
+    """What a reader must know before believing the verdict. `changes`: of what was declared before the runs."""
     notes = [
-        *_about_declared(list(records.values()), declared),
+        *[_serious(_changed(change)) for change in changes],
         *_about_design(settings, configs, collapse),
         *_about_facts(list(records.values())),
         *_about_steps(list(records.values())),
@@ -79,20 +82,19 @@ def _about_design(settings: Settings, configs: dict[str, dict[str, Any]], collap
     return notes
 
 
-def _about_declared(records: list[RunRecord], declared: dict[str, Any]) -> list[Note]:
-    """Primary outcome or collapse rule changed after a run was begun: the verdict is then exploratory."""
-    now, changed = flatten(declared), {}
-    for record in records:
-        for key, before in flatten(record.declared or {}).items():
-            if before != now[key]:
-                changed.setdefault((key, str(before)), []).append(_name(record.run))
-    return [
-        _serious(
-            f"{key} was {before} when {_some(names)} began and is {now[key]} now: changed after the fact, the verdict "
-            "explores and does not confirm."
-        )
-        for (key, before), names in changed.items()
-    ]
+def _changed(change: Change) -> str:
+    names = _some(map(_name, change.runs))
+    if change.added:
+        what = f"{change.key}: {_some(map(str, change.added))} added after {names} began"
+    else:
+        what = f"{change.key} was {_written(change.before)} when {names} began and is {_written(change.now)} now"
+    return f"{what}: changed after the fact, the verdict explores and does not confirm."
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return _some(map(str, value))
+    return "not limited" if value is None else str(value)
 
 
 def _about_facts(records: list[RunRecord]) -> list[Note]:
@@ -102,6 +104,12 @@ def _about_facts(records: list[RunRecord]) -> list[Note]:
     notes += _differing("Commit", known, lambda facts: facts["commit"])
     for package in sorted({name for record in known for name in record.facts["versions"]}):
         notes += _differing(f"Version of {package}", known, lambda facts, name=package: facts["versions"].get(name))
+    for variable in sorted({name for record in known for name in record.facts["environment"]}):
+        notes += _differing(
+            f"The variable {variable}",
+            known,
+            lambda facts, name=variable: facts["environment"].get(name, "not set"),
+        )
     uncommitted = [_name(record.run) for record in known if record.facts["dirty"]]
     if uncommitted:
         notes.append(_serious(f"Uncommitted code in {_some(uncommitted)}: its commit does not say what ran."))
@@ -137,7 +145,7 @@ def _about_steps(records: list[RunRecord]) -> list[Note]:
     for arm in dict.fromkeys(record.run.arm for record in records):
         ours = [record for record in records if record.run.arm == arm and len(record.steps)]
         skipped = sum(int(record.steps["skipped"].sum()) for record in ours)
-        nonfinite = sum(int((record.steps["nonfinite"] & ~record.steps["skipped"]).sum()) for record in ours)
+        nonfinite = sum(int(_not_finite(record.steps).sum()) for record in ours)
         steps = sum(record.n_steps for record in ours)
         if skipped:
             text = f"{arm}: the loss scaler skipped {skipped} of {steps} updates; compare the reward at equal updates."
@@ -149,6 +157,11 @@ def _about_steps(records: list[RunRecord]) -> list[Note]:
                 text = f"{_name(record.run)} failed: losses stayed non-finite; it ended at step {record.n_steps}."
                 notes.append(_serious(text))
     return notes
+
+
+def _not_finite(steps: pd.DataFrame) -> pd.Series:
+    """Steps whose loss is not finite, or whose gradient is not and was applied; the loss scaler's skips are neither."""
+    return steps["loss"].isna() | (steps["nonfinite"] & ~steps["skipped"])
 
 
 def _about_evaluation(settings: Settings, rows: list[EvaluationRow]) -> list[Note]:

@@ -3,7 +3,8 @@
 import pandas as pd
 
 from arc_precision.contracts.layout import Run
-from arc_precision.report.results import Results, read_json
+from arc_precision.contracts.whole import read_object
+from arc_precision.report.results import Results
 from arc_precision.report.runs import RunRecord
 from arc_precision.report.schema import Command, PhaseTime, Provenance, RuleTime, RunOrigin
 
@@ -18,7 +19,7 @@ def provenance(
     return Provenance(
         origins=[_origin(record) for record in records.values() if record.facts],
         configs=configs,
-        manifests={name: read_json(path) for name, path in sorted(results.manifests.items())},
+        manifests={name: read_object(path, 1, ()) for name, path in sorted(results.manifests.items())},
         rule_times=[_rule_time(rule, paths, configs) for rule, paths in sorted(results.benchmarks.items())],
         phase_times=[time for arm in configs for time in _phase_times(arm, records)],
         commands=_commands(experiment),

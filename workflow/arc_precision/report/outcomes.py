@@ -7,13 +7,14 @@ import pandas as pd
 
 from arc_precision.config.report import ReportConfig
 from arc_precision.contracts.layout import BASE, Checkpoint, Evaluated
-from arc_precision.contracts.parquet import read_rows
+from arc_precision.contracts.metrics import METRICS
+from arc_precision.contracts.parquet import read_rows, read_table
 from arc_precision.contracts.scores import SCORES
 from arc_precision.contracts.tasks import TASKS
-from arc_precision.evaluation.metrics import METRICS, grid_key, grid_keys, per_task, two_attempts, verdict_mix
+from arc_precision.evaluation.metrics import grid_key, grid_keys, per_task, two_attempts, verdict_mix
 from arc_precision.report import intervals
 from arc_precision.report.intervals import DIFFERENCE_OF_SHARES, SHARE, UNBOUNDED, Bounds
-from arc_precision.report.results import Results, read_table
+from arc_precision.report.results import Results
 from arc_precision.report.schema import Evaluation, EvaluationRow, EvaluationRun, HeatMap, Interval
 from arc_precision.report.text import PLAIN_METRICS
 
@@ -130,7 +131,7 @@ def interval(values: pd.DataFrame, report: ReportConfig, bounds: Bounds) -> Inte
     array = values.to_numpy(dtype=float).T
     if array.shape[0] > 1:
         return intervals.over_seeds(array, report.confidence, bounds)
-    return intervals.over_tasks(array, report.confidence, report.bootstrap_samples, report.seed)
+    return intervals.over_tasks(array, report.confidence, report.bootstrap_samples, report.seed, bounds)
 
 
 def score_interval(values: pd.DataFrame, report: ReportConfig, metric: str) -> Interval:

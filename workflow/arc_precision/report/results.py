@@ -1,14 +1,8 @@
 """Finds and reads the files of an experiment. Their paths, relative to its folder, say what they are."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from arc_precision.contracts import layout
 from arc_precision.contracts.layout import BASE, Checkpoint, Evaluated, Run
@@ -47,6 +41,8 @@ class Results:
     tasks: dict[str, Path] = field(default_factory=dict)
     manifests: dict[str, Path] = field(default_factory=dict)
     benchmarks: dict[str, list[Path]] = field(default_factory=dict)
+    running: bool = False
+    """Whether jobs may be writing files."""
 
 
 def find_results(root: Path, files: Iterable[Path] | None, selection: Selection) -> Results:
@@ -55,7 +51,7 @@ def find_results(root: Path, files: Iterable[Path] | None, selection: Selection)
     Raises:
         ValueError: a file is not under `root`.
     """
-    found = Results()
+    found = Results(running=files is None)
     segments = ((layout.STEPS, found.steps), (layout.TIMING, found.timing), (layout.FACTS, found.facts))
     evaluated = ((layout.SCORES, found.scores), (layout.SAMPLES, found.samples))
     paths = [path for path in root.rglob("*") if _is_finished(path)] if files is None else files
@@ -93,30 +89,3 @@ def _is_finished(path: Path) -> bool:
         return path.is_file()
     with path.open("rb") as file:
         return file.seek(0, 2) > 8 and file.seek(-4, 2) and file.read() == b"PAR1"  # Parquet's last four bytes
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def read_jsonl(paths: Iterable[Path]) -> pd.DataFrame:
-    """Rows of JSONL files one after another; empty if they have none. Null is None, or NaN among numbers.
-
-    A last line without an end is still being written, and left out.
-    """
-    lines = [line for path in paths for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
-    return pd.DataFrame([json.loads(line) for line in lines])
-
-
-def read_table(path: Path, schema: pa.Schema, columns: list[str]) -> pa.Table:
-    """Columns of a file that follows a contract, as one Arrow table.
-
-    Raises:
-        ValueError: the file follows another version of the contract.
-    """
-    file = pq.ParquetFile(path)
-    found = (file.schema_arrow.metadata or {}).get(b"schema_version")
-    if found != schema.metadata[b"schema_version"]:
-        raise ValueError(f"{path}: schema_version {found} is not what this version reads; delete it and run again")
-    return file.read(columns=columns).combine_chunks()

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from arc_precision.contracts.layout import Run
-from arc_precision.report.results import Results, read_json, read_jsonl
+from arc_precision.contracts.steps import STEP, TIMING, read_facts, read_run
+from arc_precision.report.results import Results
 
 PRECISION_KEYS = ("trainer_dtype", "sampler_dtype")
 
@@ -20,7 +21,7 @@ class RunRecord:
     steps: pd.DataFrame = field(default_factory=pd.DataFrame)
     facts: dict[str, Any] | None = None  # of the latest segment that has them
     max_steps: int = 0
-    declared: dict[str, Any] | None = None  # primary outcome and collapse rule when its first segment was trained
+    declared: dict[str, Any] | None = None  # what was declared when its first segment was trained
 
     @property
     def n_steps(self) -> int:
@@ -68,13 +69,14 @@ def read_runs(results: Results, runs: list[Run], max_steps: int) -> dict[Run, Ru
 
 
 def _read_run(results: Results, run: Run, max_steps: int) -> RunRecord:
-    steps = read_jsonl(results.steps.get(run, []))
-    timing = read_jsonl(results.timing.get(run, []))
+    facts = results.facts.get(run, [])
+    steps = pd.DataFrame(read_run(results.steps.get(run, []), facts, STEP, results.running))
+    timing = pd.DataFrame(read_run(results.timing.get(run, []), facts, TIMING, results.running))
     if len(steps) and len(timing):
         steps = steps.merge(timing.drop(columns="schema_version"), on="step", how="left")
     if run not in results.facts:
         return RunRecord(run, steps, max_steps=max_steps)
-    first, last = read_json(results.facts[run][0]), read_json(results.facts[run][-1])
+    first, last = read_facts(facts[0]), read_facts(facts[-1])
     return RunRecord(run, steps, last, max_steps, first["declared"])
 
 

@@ -24,6 +24,7 @@ def _significant(value: Any) -> Any:
 
 Number = Annotated[float | None, BeforeValidator(_significant)]
 Grid = Annotated[str, Field(description="Rows of colours, 0 to 9, joined by '/': '012/345' is 2 high and 3 wide.")]
+Endpoint = Literal["collapsed", "collapsed or failed"]
 Outcome = Literal["nothing", "inconclusive", "no_difference", "difference"]
 
 
@@ -114,6 +115,14 @@ class RunRow(Part):
     gpu_hours: Number
 
 
+class Detectable(Part):
+    """The smallest true difference that this design finds in four of five repetitions, and what it is made of."""
+
+    difference: Number
+    by_seeds: Number = Field(description="Part due to the number of seeds: many seeds would remove it.")
+    by_tasks: Number = Field(description="Part due to the number of tasks: no number of seeds removes it.")
+
+
 class Comparison(Part):
     """The primary outcome of an arm against the baseline, at the last step that every run of both has."""
 
@@ -127,10 +136,10 @@ class Comparison(Part):
     over_tasks: Interval = Field(description="Difference; the interval covers the choice of tasks alone.")
     over_seeds: Interval = Field(
         description="Difference; the interval covers seeds and tasks and holds for all comparisons together. "
-        "Null ends: fewer than two seeds."
+        "Null ends: fewer than two seeds or tasks, or values without bounds that are all equal."
     )
     by_seed: list[Number]
-    seeds_needed: int | None = Field(description="Seeds at which a true difference of this size would be seen.")
+    detectable: Detectable | None = Field(description="Null: no difference could be shown, or nothing varies.")
     outcome: Outcome
 
 
@@ -355,7 +364,15 @@ class EarlyWarning(Part):
     metric: str
     direction: str
     left_step: int
-    lead_steps: int | None = Field(description="Steps before onset; null when the run did not collapse.")
+    lead_steps: int | None = Field(description="Steps before onset; null for a false alarm.")
+
+
+class Alarms(Part):
+    """How often a metric left its own baseline when no collapse followed."""
+
+    metric: str
+    false: int
+    quiet_steps: int = Field(description="Steps that have a baseline and are not shortly before a collapse.")
 
 
 class CollapseRun(Part):
@@ -372,6 +389,7 @@ class CollapseRun(Part):
     running_max: Number
     recovered_step: int | None
     warnings: list[EarlyWarning]
+    alarms: list[Alarms]
 
 
 class Sign(Part):
@@ -381,30 +399,34 @@ class Sign(Part):
     warned_collapsed: int
     collapsed: int
     lead_steps_median: Number
-    warned_healthy: int
-    healthy: int
+    false_alarms: int = Field(description="Alarms that no collapse followed, in all runs.")
+    quiet_steps: int = Field(description="Steps that have a baseline and are not shortly before a collapse, all runs.")
+    false_alarms_per_1000_steps: Number
 
 
 class Survival(Part):
-    """Kaplan-Meier estimate of the share of runs that have not collapsed."""
+    """Kaplan-Meier estimate of the share of runs that have not come to an end point."""
 
     arm: str
+    endpoint: Endpoint
     step: list[Number]
     share: list[Number]
     low: list[Number]
     high: list[Number]
     at_risk: list[int]
     n_runs: int
-    n_collapsed: int
+    n_ended: int = Field(description="Runs that came to the end point; the others are censored at their last step.")
 
 
 class LogRankTest(Part):
-    """Log-rank test of an arm's steps to collapse against the baseline's."""
+    """Log-rank test of an arm's steps to an end point against the baseline's."""
 
     arm: str
     baseline: str
-    statistic: Number = Field(description="Positive where the arm collapses earlier.")
+    endpoint: Endpoint
+    statistic: Number = Field(description="Positive where the arm ends earlier.")
     p_value: Number = Field(description="By permutation.")
+    p_smallest: Number = Field(description="The smallest that the same steps give however they are dealt to the arms.")
     reason: str | None = Field(description="Why there is none.")
 
 

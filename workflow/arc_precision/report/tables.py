@@ -25,7 +25,7 @@ def tables(report: Report) -> dict[str, list[dict]]:
         "mismatch": _mismatch(report),
         "evaluation": _evaluation(report),
         "tasks": _tasks(report),
-        "collapse": [run.model_dump(exclude={"warnings"}) for run in report.collapse.runs],
+        "collapse": [run.model_dump(exclude={"warnings", "alarms"}) for run in report.collapse.runs],
     }
 
 

@@ -7,13 +7,16 @@ between seeds is not known. Collapsed and failed runs stay in every mean.
 
 from collections.abc import Iterable
 
+from arc_precision.report.changes import Change
 from arc_precision.report.schema import (
     ArmRow,
     Collapse,
     Comparison,
     Difference,
+    Endpoint,
     EvaluationRow,
     Interval,
+    LogRankTest,
     Outcome,
     RunRow,
     Settings,
@@ -21,7 +24,7 @@ from arc_precision.report.schema import (
 )
 from arc_precision.report.text import difference_text, enumeration, number, percent, range_text, size_text, value_text
 
-SAME_SIZE = (0.8, 1.25)  # a ratio of mean |d| within these counts as no change
+SAME_SIZE = (0.8, 1.25)  # a ratio of mean |d| within these is not worth a number
 
 
 def outcome_of(interval: Interval) -> Outcome:
@@ -39,12 +42,14 @@ def verdict(
     differences: list[Difference],
     evaluation: list[EvaluationRow],
     collapse: Collapse,
+    changes: list[Change],
 ) -> Verdict:
-    """Headline and sentences, from parts of the report."""
+    """Headline and sentences, from parts of the report. `changes`: of what was declared before the runs."""
     return Verdict(
         outcome=_outcome(comparisons),
-        headline=_headline(settings, comparisons, _other_than_precision(differences)),
+        headline=_headline(settings, comparisons, _other_than_precision(differences), changes),
         sentences=[
+            *_changed(changes),
             *_progress(runs),
             *[_compared(settings, comparison) for comparison in comparisons],
             *_conditions(settings, comparisons, evaluation),
@@ -64,7 +69,7 @@ def _outcome(comparisons: list[Comparison]) -> Outcome:
     return "nothing"
 
 
-def _headline(settings: Settings, comparisons: list[Comparison], confounds: list[str]) -> str:
+def _headline(settings: Settings, comparisons: list[Comparison], confounds: list[str], changes: list[Change]) -> str:
     metric = f"{settings.primary_metric} on {settings.primary_set}"
     found = [comparison for comparison in comparisons if comparison.outcome == "difference"]
     if not comparisons:
@@ -73,11 +78,30 @@ def _headline(settings: Settings, comparisons: list[Comparison], confounds: list
         return f"The arms differ in {metric}, but not in precision alone: this cannot be put down to precision."
     if found:
         parts = [f"{c.arm} has a {_direction(c)} {metric} than {c.baseline}" for c in found]
-        return f"Precision made a difference: {'; '.join(parts)}."
-    if any(comparison.outcome == "inconclusive" for comparison in comparisons):
-        return "One seed per arm: this experiment cannot say whether precision matters."
+        start = "A difference that is not confirmed, as the design was changed after the fact" if changes else None
+        return f"{start or 'Precision made a difference'}: {'; '.join(parts)}."
+    open_ones = [comparison for comparison in comparisons if comparison.outcome == "inconclusive"]
+    if open_ones:
+        return f"{_too_little(open_ones[0], metric)}: this experiment cannot say whether precision matters."
     names = enumeration([comparison.arm for comparison in comparisons])
     return f"No difference was found between {names} and {settings.baseline_arm} in {metric}."
+
+
+def _too_little(comparison: Comparison, metric: str) -> str:
+    """Why a comparison is inconclusive."""
+    if comparison.n_seeds < 2:
+        return "One seed per arm"
+    return "One task" if comparison.n_tasks < 2 else f"No run and no task differs in {metric}"
+
+
+def _changed(changes: list[Change]) -> list[str]:
+    if not changes:
+        return []
+    keys = enumeration(list(dict.fromkeys(change.key for change in changes)))
+    return [
+        f"{keys} changed after runs had begun, see the warnings: the intervals do not allow for a design that follows "
+        "the results."
+    ]
 
 
 def _progress(runs: list[RunRow]) -> list[str]:
@@ -88,7 +112,8 @@ def _progress(runs: list[RunRow]) -> list[str]:
         sentences.append(f"Preliminary: {ended} of {len(runs)} runs have ended.")
     if failed:
         sentences.append(
-            f"Training failed, with losses that stayed non-finite, in {enumeration(failed)}; counted as they are."
+            f"Training failed, with losses that stayed non-finite, in {enumeration(failed)}; their last checkpoints "
+            "are compared."
         )
     return sentences
 
@@ -100,6 +125,8 @@ def _compared(settings: Settings, comparison: Comparison) -> str:
     start = (
         f"{comparison.arm} against {comparison.baseline} at step {comparison.step}: {scores}, a difference of {value}"
     )
+    if comparison.outcome == "inconclusive" and comparison.over_tasks.low is None:
+        return f"{start}. What other seeds and tasks would have given is not known."
     if comparison.outcome == "inconclusive":
         tasks = range_text(comparison.over_tasks.low, comparison.over_tasks.high, metric)
         other = f"Other tasks could have given {tasks} ({level} interval)"
@@ -107,11 +134,26 @@ def _compared(settings: Settings, comparison: Comparison) -> str:
     seeds = range_text(comparison.over_seeds.low, comparison.over_seeds.high, metric)
     sentence = f"{start} ({level} interval {seeds})."
     if comparison.outcome == "no_difference":
-        largest = max(abs(comparison.over_seeds.low), abs(comparison.over_seeds.high))
-        sentence += f" A true difference of up to {size_text(largest, metric)} either way is not ruled out."
-        if comparison.seeds_needed is not None:
-            sentence += f" About {comparison.seeds_needed} seeds per arm would show one of the size seen here."
+        lower, higher = (size_text(end, metric) for end in (comparison.over_seeds.low, comparison.over_seeds.high))
+        sentence += f" It is not ruled out that {comparison.arm} is truly {higher} higher or {lower} lower."
+        sentence += f" {_sensitivity(comparison, metric)}"
     return sentence
+
+
+def _sensitivity(comparison: Comparison, metric: str) -> str:
+    """The smallest difference that the design could have shown, and what limits it."""
+    design, found = f"{comparison.n_seeds} seeds and {comparison.n_tasks} tasks", comparison.detectable
+    if found is None:
+        return f"By the spread that was seen, {design} cannot show a difference of any size with 80 % power."
+    sentence = (
+        f"By the spread that was seen, the smallest difference that {design} show with 80 % power is "
+        f"{size_text(found.difference, metric)}"
+    )
+    if found.by_tasks > found.by_seeds:
+        least = size_text(found.by_tasks, metric)
+        return f"{sentence}. The tasks limit it: with any number of seeds it stays at {least} or more."
+    beyond = f", down to {size_text(found.by_tasks, metric)} with these tasks" if found.by_tasks else ""
+    return f"{sentence}. The seeds limit it: more of them would lower it{beyond}."
 
 
 def _conditions(settings: Settings, comparisons: list[Comparison], evaluation: list[EvaluationRow]) -> list[str]:
@@ -121,8 +163,9 @@ def _conditions(settings: Settings, comparisons: list[Comparison], evaluation: l
     tasks = _numbers(comparison.n_tasks for comparison in comparisons)
     samples = _numbers(row.n_samples for row in _primary(settings, evaluation))
     sentence = (
-        f"This holds for {seeds} paired {'seed' if seeds == '1' else 'seeds'} per arm, {tasks} tasks with {samples} "
-        f"completions each, sampled in {settings.common_dtype} for every arm."
+        f"Compared: {seeds} paired {'seed' if seeds == '1' else 'seeds'} per arm on {tasks} "
+        f"{'task' if tasks == '1' else 'tasks'} with {samples} {'completion' if samples == '1' else 'completions'} "
+        f"each, sampled in {settings.common_dtype} for every arm."
     )
     if len(comparisons) > 1:
         sentence += (
@@ -149,7 +192,7 @@ def _mismatch(settings: Settings, arms: list[ArmRow]) -> list[str]:
         ratio = baseline / value
         numbers = f"mean |d| is {number(value)} nats in {name} and {number(baseline)} in {settings.baseline_arm}"
         if SAME_SIZE[0] <= ratio <= SAME_SIZE[1]:
-            sentences.append(f"Precision changed nothing about the training-inference mismatch: {numbers}.")
+            sentences.append(f"The training-inference mismatch is of about one size: {numbers}.")
         else:
             larger = settings.baseline_arm if ratio > 1 else name
             more = f"{number(max(ratio, 1 / ratio))} times larger in {larger}"
@@ -158,50 +201,74 @@ def _mismatch(settings: Settings, arms: list[ArmRow]) -> list[str]:
 
 
 def _collapse(settings: Settings, arms: list[ArmRow], collapse: Collapse) -> list[str]:
+    sentences = []
     if settings.max_steps < collapse.first_possible_step:
-        return [
+        sentences.append(
             f"Runs of {settings.max_steps} steps cannot show a collapse: by the rules of the configuration it takes at "
             f"least {collapse.first_possible_step}."
-        ]
-    counts = []
-    for arm in arms:
-        onsets = f" (at step {enumeration([str(step) for step in arm.onsets])})" if arm.onsets else ""
-        counts.append(f"{len(arm.onsets)} of {arm.seeds_found} in {arm.name}{onsets}")
-    happened = f"Runs that collapsed: {enumeration(counts)}."
+        )
+    else:
+        counts = []
+        for arm in arms:
+            onsets = f" (at step {enumeration([str(step) for step in arm.onsets])})" if arm.onsets else ""
+            counts.append(f"{len(arm.onsets)} of {arm.seeds_found} in {arm.name}{onsets}")
+        sentences.append(_endpoint(settings, arms, collapse, "collapsed", counts, any(arm.onsets for arm in arms)))
+    if any(_failed(arm) for arm in arms):
+        counts = [f"{len(arm.onsets) + _failed(arm)} of {arm.seeds_found} in {arm.name}" for arm in arms]
+        sentences.append(_endpoint(settings, arms, collapse, "collapsed or failed", counts, True))
+    return sentences
+
+
+def _failed(arm: ArmRow) -> int:
+    return arm.states.get("failed", 0)
+
+
+def _endpoint(
+    settings: Settings, arms: list[ArmRow], collapse: Collapse, endpoint: Endpoint, counts: list[str], happened: bool
+) -> str:
+    """How many runs came to an end point, and what the log-rank tests allow to say about when."""
+    sentence = f"Runs that {endpoint}: {enumeration(counts)}."
     if min(arm.seeds_found for arm in arms) < 2:
-        return [f"{happened} With fewer than two seeds in an arm nothing can be concluded about collapse."]
-    if not any(arm.onsets for arm in arms):
-        return [f"{happened} Nothing is known beyond the steps that were run."]
-    claims = []
-    for test in collapse.log_rank:
-        if test.p_value is not None:
-            different = test.p_value < (1 - settings.confidence) / len(collapse.log_rank)
-            when = (
-                ("earlier than" if test.statistic > 0 else "later than")
-                if different
-                else "not measurably later or earlier than"
-            )
-            claims.append(f"{test.arm} collapses {when} {test.baseline} (log-rank test, p = {test.p_value:.2g}).")
-    return [" ".join([happened, *claims])]
+        what = "collapse" if endpoint == "collapsed" else "collapse and failure"
+        return f"{sentence} With fewer than two seeds in an arm nothing can be concluded about {what}."
+    if not happened:
+        return f"{sentence} Nothing is known beyond the steps that were run."
+    tests = [test for test in collapse.log_rank if test.endpoint == endpoint and test.p_value is not None]
+    level = (1 - settings.confidence) / max(len(settings.arms) - 1, 1)
+    return " ".join([sentence, *[_when(test, level) for test in tests]])
+
+
+def _when(test: LogRankTest, level: float) -> str:
+    verb = "collapses" if test.endpoint == "collapsed" else "collapses or fails"
+    p = f"log-rank test, p = {test.p_value:.2g}"
+    if test.p_smallest >= level:
+        return (
+            f"So few runs cannot show whether {test.arm} {verb} earlier or later than {test.baseline} ({p}; they "
+            f"give no p below {test.p_smallest:.2g}, and the level is {level:.2g})."
+        )
+    if test.p_value >= level:
+        return f"{test.arm} {verb} not measurably later or earlier than {test.baseline} ({p})."
+    return f"{test.arm} {verb} {'earlier' if test.statistic > 0 else 'later'} than {test.baseline} ({p})."
 
 
 def _learning(settings: Settings, comparisons: list[Comparison], evaluation: list[EvaluationRow]) -> list[str]:
     steps = {comparison.arm: comparison.step for comparison in comparisons}
     steps |= {comparison.baseline: comparison.step for comparison in comparisons}
-    sentences = []
+    alike = []
     for row in _primary(settings, evaluation):
         gain = row.gains.get(settings.primary_metric)
-        if steps.get(row.arm) != row.step or gain is None or gain.low is None:
-            continue
-        if gain.low <= 0 <= gain.high:
-            interval = range_text(gain.low, gain.high, settings.primary_metric)
-            sentences.append(f"{row.arm} is not measurably different from the base model ({interval}).")
-    if sentences and len(sentences) == len(steps):
-        return [
-            f"On {settings.primary_set} no arm is measurably different from the base model: with so little learnt "
-            "there, precision had little to act on."
-        ]
-    return sentences
+        if steps.get(row.arm) == row.step and gain is not None and gain.low is not None and gain.low <= 0 <= gain.high:
+            tasks_alone = ", over tasks alone" if row.n_seeds < 2 else ""
+            alike.append(f"{row.arm} {range_text(gain.low, gain.high, settings.primary_metric)}{tasks_alone}")
+    if not alike:
+        return []
+    sentence = (
+        f"On {settings.primary_set} a gain over the base model was not shown ({percent(settings.confidence)} interval: "
+        f"{enumeration(alike)})."
+    )
+    if len(alike) == len(steps):
+        sentence += " Where no arm is known to have learnt, little is known about what precision does to learning."
+    return [sentence]
 
 
 def _confounded(confounds: list[str]) -> list[str]:

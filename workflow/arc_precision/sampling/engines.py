@@ -248,35 +248,41 @@ class TransformersSampler:
     """Plain `generate` of transformers, for those who do not want vLLM. Slow; one seed per batch of completions."""
 
     def __init__(self, sampling: SamplingConfig, model_path: str, dtype: str, device: str) -> None:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
         self._sampling = sampling
         self._device = device
-        self._tokenizer = AutoTokenizer.from_pretrained(model_path)
         self._model = AutoModelForCausalLM.from_pretrained(model_path, dtype=getattr(torch, dtype)).to(device).eval()
         self.dtype: torch.dtype = self._model.dtype
+        # As vLLM: a completion ends at the tokenizer's end token and at those of generation_config.
+        own = self._model.generation_config.eos_token_id
+        tokenizer = AutoTokenizer.from_pretrained(model_path)
+        ends = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
+        self._ends = sorted(ends)
+        # What stands in padding is masked, so any token will do; one that ends a completion is never mistaken for text.
+        self._pad = self._ends[0] if self._ends else 0
+        # Nothing else of the model's own settings: what is drawn is what `sampling` says.
+        self._model.generation_config = GenerationConfig(eos_token_id=self._ends or None, pad_token_id=self._pad)
 
     def generate(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], slots: Sequence[int] | None = None
     ) -> list[Completion]:
         """See `Sampler.generate`. The whole batch draws from one generator, seeded from all seeds."""
-        pad = self._tokenizer.pad_token_id
         width = max(len(prompt) for prompt in prompts)
-        ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=self._device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self._device)
+        ids = [[self._pad] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+        mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         greedy = self._sampling.temperature == 0
         with torch.random.fork_rng(), torch.inference_mode():
             torch.manual_seed(completion_seed(*seeds))
             output = self._model.generate(
-                input_ids=ids,
-                attention_mask=mask,
+                input_ids=torch.tensor(ids, device=self._device),
+                attention_mask=torch.tensor(mask, device=self._device),
                 do_sample=not greedy,
                 temperature=None if greedy else self._sampling.temperature,
                 top_p=self._sampling.top_p,
                 top_k=self._sampling.top_k,
                 repetition_penalty=self._sampling.repetition_penalty,
                 max_new_tokens=self._sampling.max_completion_tokens,
-                pad_token_id=pad,
                 output_scores=True,
                 return_dict_in_generate=True,
             )
@@ -285,16 +291,15 @@ class TransformersSampler:
         logprobs = scores.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
         completions = []
         for tokens, values in zip(drawn.tolist(), logprobs.tolist(), strict=True):
-            ended = self._tokenizer.eos_token_id in tokens
-            length = tokens.index(self._tokenizer.eos_token_id) + 1 if ended else len(tokens)
-            completions.append(Completion(tokens[:length], values[:length], not ended))
+            # `generate` fills up what has ended before the longest of the batch
+            length = next((i for i, token in enumerate(tokens, start=1) if token in self._ends), None)
+            completions.append(Completion(tokens[:length], values[:length], length is None))
         return completions
 
     def prompt_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[np.ndarray]:
         """See `Sampler.prompt_logprobs`."""
         width = max(len(sequence) for sequence in sequences)
-        pad = self._tokenizer.pad_token_id
-        ids = torch.tensor([list(s) + [pad] * (width - len(s)) for s in sequences], device=self._device)
+        ids = torch.tensor([list(s) + [self._pad] * (width - len(s)) for s in sequences], device=self._device)
         mask = torch.tensor([[1] * len(s) + [0] * (width - len(s)) for s in sequences], device=self._device)
         with torch.inference_mode():
             logits = self._model(input_ids=ids, attention_mask=mask).logits

@@ -5,7 +5,9 @@ import symtable
 import textwrap
 import warnings
 
-_OPENING = re.compile(r"[ \t]*(`{3,})[ \t]*(\S*)[ \t]*")
+# No part gives back what it has taken, so that a line is read in linear time, whatever a model has written there.
+_OPENING = re.compile(r"[ \t]*+(`{3,}+)[ \t]*+(\S*+)[ \t]*+")
+_MAX_CHARACTERS = 100_000  # of a program: the compiler's time does not grow in proportion with every source
 _LANGUAGES = {"python", "py"}
 
 
@@ -14,7 +16,7 @@ def extract_program(completion: str) -> str | None:
 
     It is the last closed block fenced as ```` ```python ```` or ```` ```py ```` that compiles and defines `transform`
     at its top level. A completion without any fence counts when it is itself such a program. A fence that a truncated
-    completion leaves open is not a block.
+    completion leaves open is not a block, and neither is one of more than 100,000 characters.
     """
     blocks, fenced = _python_blocks(completion)
     if not fenced:
@@ -42,6 +44,8 @@ def _python_blocks(text: str) -> tuple[list[str], bool]:
 
 
 def _defines_transform(source: str) -> bool:
+    if len(source) > _MAX_CHARACTERS or "transform" not in source:
+        return False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -22,13 +22,19 @@ from tqdm import tqdm
 
 from arc_precision.sandbox.server import protocol
 from arc_precision.sandbox.verdicts import LEVELS, Limits, SandboxFault, Verdict
-from arc_precision.sandbox.wire import job_frame, verdict_of_end, verdict_of_record
+from arc_precision.sandbox.wire import job_frame, verdict_of_end, verdict_of_kill, verdict_of_record
 
 _HERE = Path(__file__).parent
 # What the server's processes read, for `staleness`, which follows imports.
 RUNS_ELSEWHERE = ("sandbox/server", "sandbox/common.py", "tasks/dsl.py")
 _LIBRARIES = {"common": _HERE / "common.py", "dsl": _HERE.parent / "tasks" / "dsl.py"}
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "LD_BIND_NOW": "1",
+    "TZ": "UTC",
+    "GLIBC_TUNABLES": "glibc.pthread.rseq=0",  # else the kernel keeps the number of the core in a process's memory
+} | dict.fromkeys(_THREAD_COUNTS, "1")
 _MAX_ATTEMPTS = 3
 _AHEAD = 2  # jobs a worker holds: one that runs, one that waits
 _READ_AHEAD = 4  # programs per worker that are read before they can be sent
@@ -58,6 +64,7 @@ class _Report:
     outcome: int
     wait_status: int
     cpu_s: float
+    grown_kb: int
     record: bytes
 
 
@@ -79,35 +86,52 @@ def _receive(connection: socket.socket) -> bytes:
         return b""
 
 
+def _start_workers(sockets: socket.socket, starts: socket.socket, theirs: list[socket.socket]) -> bytes:
+    """Give the server an empty root folder, and each worker its socket; see server/__main__.py. Returns its first line,
+    empty when it ended before."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)  # the server may be another user by the time it goes there
+            empty_root = os.open(folder, os.O_RDONLY)
+            socket.send_fds(sockets, [b"d"], [empty_root])
+            os.close(empty_root)
+            with starts.makefile("rb") as lines:
+                hello = lines.readline()
+        for job_socket in theirs:
+            starts.sendall(b"w")
+            socket.send_fds(sockets, [b"d"], [job_socket.fileno()])
+        return hello
+    except ConnectionError:
+        return b""
+
+
 class _Server:
     """The process tree that programs run in, and a socket to each of its workers."""
 
     def __init__(self, limits: Limits, workers: int):
         pairs = [socket.socketpair() for _ in range(workers)]
         self.workers = [_Worker(ours) for ours, _ in pairs]
-        fds = [theirs.fileno() for _, theirs in pairs]
-        with tempfile.TemporaryDirectory() as empty_root:
-            os.chmod(empty_root, 0o755)  # the server may be another user by the time it goes there
-            config = {
-                "job_fds": fds,
-                "limits": dataclasses.asdict(limits),
-                "libraries": {name: str(path) for name, path in _LIBRARIES.items()},
-                "python_path": [path for path in sys.path if path],
-                "empty_root": empty_root,
-            }
+        config = {  # nothing of the number of workers: it is in every program's memory
+            "limits": dataclasses.asdict(limits),
+            "libraries": {name: str(path) for name, path in _LIBRARIES.items()},
+            "numpy_folder": str(Path(np.__file__).parents[1]),
+        }
+        (sockets, stdin), (starts, stdout) = socket.socketpair(), socket.socketpair()
+        with sockets, starts, stdin, stdout:
             self._process = subprocess.Popen(
                 [sys.executable, "-S", "-s", str(_HERE / "server"), json.dumps(config)],
-                env={"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"} | dict.fromkeys(_THREAD_COUNTS, "1"),
+                env=_ENVIRONMENT,
                 cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdin=stdin,
+                stdout=stdout,
                 stderr=subprocess.PIPE,
-                pass_fds=fds,
                 start_new_session=True,  # Ctrl-C is for the caller, who then closes the sandbox
             )
-            for _, theirs in pairs:
-                theirs.close()
-            hello = self._process.stdout.readline()
+            stdin.close()
+            stdout.close()
+            hello = _start_workers(sockets, starts, [theirs for _, theirs in pairs])
+        for _, theirs in pairs:
+            theirs.close()
         self._selector = selectors.DefaultSelector()
         for worker in self.workers:
             worker.socket.setblocking(False)
@@ -149,13 +173,13 @@ class _Server:
                 raise ConnectionError
             worker.inbox += received
             while len(worker.inbox) >= protocol.REPORT.size:
-                outcome, status, cpu_ns, size = protocol.REPORT.unpack_from(worker.inbox)
+                outcome, status, cpu_ns, grown_kb, size = protocol.REPORT.unpack_from(worker.inbox)
                 end = protocol.REPORT.size + size
                 if len(worker.inbox) < end:
                     break
                 record = bytes(worker.inbox[protocol.REPORT.size : end])
                 del worker.inbox[:end]
-                yield worker.jobs.popleft(), _Report(outcome, status, cpu_ns / 1e9, record)
+                yield worker.jobs.popleft(), _Report(outcome, status, cpu_ns / 1e9, grown_kb, record)
 
     def close(self) -> None:
         """End all processes: workers leave, and end the programs they run, when their sockets close."""
@@ -167,7 +191,6 @@ class _Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._process.stdout.close()
         self._process.stderr.close()
 
 
@@ -285,13 +308,13 @@ class Sandbox:
             verdict = Verdict("timeout", message="over the CPU limit")
         elif report.outcome == protocol.STOPPED_BY_WALL:
             verdict = Verdict("timeout", message="idle beyond the wall limit")
-        elif killed:  # by something outside the sandbox, such as a machine out of memory
+        elif killed:  # as the kernel does where the machine or the job's share of it is out of memory
             job.kills += 1
             if job.kills < _MAX_ATTEMPTS:
                 job.alone = True
                 queue.alone.append(job)
                 return
-            verdict = Verdict("sandbox_error", message=f"killed from outside {job.kills} times")
+            verdict = verdict_of_kill(job.kills, report.grown_kb)
         elif not job.alone and report.cpu_s > (1 - protocol.CPU_MARGIN) * limit_s:
             job.alone = True
             queue.alone.append(job)

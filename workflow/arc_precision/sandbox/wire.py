@@ -13,6 +13,8 @@ import numpy as np
 from arc_precision.sandbox.server import protocol
 from arc_precision.sandbox.verdicts import Limits, Verdict
 
+_LITTLE_KB = 16 << 10  # a process that has grown less was not killed for its memory
+
 
 def job_frame(program: str, grids: Sequence[np.ndarray], limits: Limits) -> bytes:
     """One job. ValueError where the outputs that the limits allow would not fit the shared memory."""
@@ -73,3 +75,10 @@ def verdict_of_end(wait_status: int) -> Verdict:
     if code < 0:
         return Verdict("exception", exception_type=signal.Signals(-code).name, message="the process crashed")
     return Verdict("exception", exception_type="SystemExit", message=f"the process ended with exit status {code}")
+
+
+def verdict_of_kill(n_kills: int, grown_kb: int) -> Verdict:
+    """The verdict of a process that a SIGKILL ended each time it ran, the last times with nothing beside it."""
+    if grown_kb < _LITTLE_KB:
+        return Verdict("exception", exception_type="SIGKILL", message=f"the process was killed {n_kills} times")
+    return Verdict("memory", message=f"the process was killed {n_kills} times, at {grown_kb >> 10} MiB the last time")

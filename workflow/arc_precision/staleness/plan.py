@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from snakemake.api import SnakemakeApi
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import (
@@ -29,6 +28,7 @@ from snakemake.settings.types import (
 
 from arc_precision.config.base import lay_over
 from arc_precision.config.experiment import ExperimentConfig, load_experiment
+from arc_precision.config.yaml_file import read_config
 
 MAX_CHECKSUM_FILE_SIZE = 100_000_000  # as in profiles/default
 
@@ -106,11 +106,11 @@ def experiment_of(root: Path, configfiles: Sequence[Path] = ()) -> ExperimentCon
     """The configuration that `jobs` plans with.
 
     Raises:
-        ConfigError: it is not valid.
+        ValueError: a file is not valid, or what they say together is not.
     """
     config: dict[str, Any] = {}
     for path in (root / "config.yaml", *configfiles):
-        config = lay_over(config, yaml.safe_load(path.read_text()))
+        config = lay_over(config, read_config(path))
     return load_experiment(config)
 
 

@@ -18,7 +18,7 @@ VALUES: dict[str, Any] = {
     "max_steps": 40,
     "run_arms": ["float16"],
     "seeds": [0, 1],
-    "evaluate_on": ["arc-agi-1-training"],
+    "evaluate_on": ["arc-agi-1-evaluation"],
     "arms.float16.sampler_dtype": "bfloat16",
     "arms.float16.trainer_dtype": "float32",
     "arms.bfloat16.sampler_dtype": "float16",
@@ -31,6 +31,7 @@ VALUES: dict[str, Any] = {
     "audit.batch_sizes": [8, 5],
     "report.baseline_arm": "float16",
     "report.primary_set": "arc-agi-1-training",
+    "report.primary_metric": "pass@2",
     "training.segment_steps": 20,
     "training.schedule_steps": 1000,
     "training.epsilon_high": 0.3,
@@ -54,6 +55,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "sampling.temperature": {"sampling": {"temperature": 0.5}, "audit": {"every": 40}},
     "device": ON_A_GPU,
     "model.load_in_4bit": {"model": {"load_in_4bit": True}, **ON_A_GPU},
+    "training.optim": {"training": {"optim": "adamw_8bit"}, **ON_A_GPU},  # a package that the CPU environment lacks
     "training.lr_scheduler_type": {"training": {"lr_scheduler_type": "linear", "schedule_steps": 1000}},
 }
 # Not edited: other files would have to exist.

@@ -45,17 +45,19 @@ class BarcChunk:
         return self._parse_json() if tasks is None else tasks
 
     def _parse_json(self) -> list[Task]:
-        text = self.text.decode(errors="replace")
         decode = json.JSONDecoder().raw_decode
         tasks: list[Task] = []
-        position = 0
+        text, position = "", 0
         while True:
             try:
+                text = text or self.text.decode()
                 task_id, position = decode(text, _skip(text, position, ""))
                 data, position = decode(text, _skip(text, position, ":"))
                 position = _skip(text, position, "")
                 if not isinstance(task_id, str) or text[position : position + 1] not in (",", ""):
                     raise ValueError("a task is a name, a colon, an object, and a comma before the next")
+            except RecursionError:
+                raise _broken(Path(self.path), self.number, len(tasks), "it is nested too deeply") from None
             except ValueError as error:
                 raise _broken(Path(self.path), self.number, len(tasks), error) from None
             tasks.append(task_from_json(task_id, data, self.path))
@@ -90,6 +92,8 @@ def read_chunks(path: Path) -> Iterator[BarcChunk]:
         raise _broken(path, number, len(_BETWEEN_TASKS.findall(buffer)), error) from None
     if tasks := buffer[:-1].rstrip(_BLANKS):
         yield BarcChunk(str(path), number, tasks)
+    elif not number:
+        raise ValueError(f"{path}: no task in it; put BARC's file there")
 
 
 def _object_text(path: Path) -> Iterator[bytes]:
@@ -142,7 +146,7 @@ def _unzipped(path: Path) -> Iterator[bytes]:
         raise ValueError("the gzip stream ends too early")
 
 
-def _broken(path: Path, n_chunks: int, n_more: int, error: Exception) -> ValueError:
+def _broken(path: Path, n_chunks: int, n_more: int, error: Exception | str) -> ValueError:
     """The error for a file that ends or stops making sense after some whole chunks and some more tasks."""
     whole = islice(read_chunks(path), n_chunks)
     n_tasks = n_more + sum(len(_BETWEEN_TASKS.findall(chunk.text)) + 1 for chunk in whole)
@@ -191,7 +195,9 @@ def _parse_plain(text: bytes) -> list[Task] | None:
             parts.append(tuple(pairs))
             if after != (b"}]," if part == b"train" else b"}]},") and (part, after) != (b"test", b"}]}"):
                 return None
-        tasks.append(Task(name.decode(errors="replace"), *parts))
+        if not name.strip() or not name.isascii():
+            return None
+        tasks.append(Task(name.decode(), *parts))
     return tasks
 
 

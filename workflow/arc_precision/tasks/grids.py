@@ -1,6 +1,8 @@
 """Grids, pairs and tasks, and the rules a grid must follow."""
 
+import json
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -50,12 +52,13 @@ def grid_from_json(rows: Any) -> Grid:
     if height > MAX_SIDE or width > MAX_SIDE:
         raise ValueError(f"{height} rows of {width} cells; a side has at most {MAX_SIDE}")
     try:
-        cells = b"".join(map(bytes, rows))  # bytes() takes whole numbers from 0 to 255 and nothing else
-    except (TypeError, ValueError):
+        whole = set(map(type, chain.from_iterable(rows))) == {int}  # true and false are no colours
+        cells = b"".join(map(bytes, rows)) if whole else None  # bytes() takes whole numbers from 0 to 255
+    except ValueError:
         cells = None
     if cells is None or cells.translate(None, _COLORS):
         wrong = next(cell for row in rows for cell in row if type(cell) is not int or not 0 <= cell < N_COLORS)
-        raise ValueError(f"the value {wrong!r}; a colour is a whole number from 0 to {N_COLORS - 1}")
+        raise ValueError(f"the value {json.dumps(wrong):.60}; a colour is a whole number from 0 to {N_COLORS - 1}")
     return np.frombuffer(cells, dtype=np.int8).reshape(height, width)
 
 
@@ -70,16 +73,24 @@ def task_from_json(task_id: str, data: Any, origin: str) -> Task:
     Raises:
         ValueError: file, task, place in it, and what is wrong there.
     """
+    if not task_id.strip() or not task_id.isascii() and _surrogate(task_id):
+        raise ValueError(f"{origin}: {json.dumps(task_id)} is no name of a task; give each task a name")
+    place = f"{origin}: task {task_id:.80}"
     lists = {}
     for part in ("train", "test"):
         pairs = data.get(part) if isinstance(data, dict) else None
         if not isinstance(pairs, list) or not pairs:
-            raise ValueError(f"{origin}: task {task_id}: no {part} pairs; a task needs at least one")
+            raise ValueError(f"{place}: no {part} pairs; a task needs at least one")
         lists[part] = tuple(
-            Pair(*(_grid_of(pair, side, f"{origin}: task {task_id}: {part} pair {i}") for side in ("input", "output")))
+            Pair(*(_grid_of(pair, side, f"{place}: {part} pair {i}") for side in ("input", "output")))
             for i, pair in enumerate(pairs, start=1)
         )
     return Task(task_id, lists["train"], lists["test"])
+
+
+def _surrogate(text: str) -> bool:
+    """Whether text cannot be written to a file: JSON can spell half a character."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _grid_of(pair: Any, side: str, place: str) -> Grid:

@@ -29,12 +29,13 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from arc_precision.config.data import CandidatesSlice, EvaluationSetSlice, Source
+from arc_precision.contracts.parquet import read_table
 from arc_precision.contracts.tasks import PAIRS, TASKS
 from arc_precision.tasks.augment import Augmentation, draw_augmentation, row_rng
 from arc_precision.tasks.canonical import canonical_keys
 from arc_precision.tasks.files import source_files
 from arc_precision.tasks.grids import Grid, Pair, Task
-from arc_precision.tasks.sources import Chunk, source_chunks
+from arc_precision.tasks.sources import Chunk, add_names, source_chunks
 
 SCHEMA_VERSION = 1
 """Of the manifests beside the Parquet files."""
@@ -172,7 +173,7 @@ def scratch_folder(output: Path, settings: Sequence[str], sources: Iterable[Sour
 
 def read_canonical_keys(candidates: Path) -> pa.Array:
     """Distinct canonical keys of a file of rows."""
-    return pc.unique(pq.read_table(candidates, columns=["canonical"])["canonical"])
+    return pc.unique(read_table(candidates, TASKS, ["canonical"])["canonical"])
 
 
 # ------------------------------------------------------------------------------------------------ parts
@@ -234,10 +235,13 @@ def _finished(running: Future | None, path: Path) -> Path:
 
 def _make_part(name: str, chunk: Chunk, recipe: Recipe, path: Path) -> None:
     """Write a part whole or not at all."""
-    table, counts = make_table(name, chunk.tasks(), recipe)
+    tasks = chunk.tasks()
+    table, counts = make_table(name, tasks, recipe)
+    names = [task.task_id for task in tasks]
     unfinished = path.with_suffix(f".{os.getpid()}")
     options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
-    schema = table.schema.with_metadata({**table.schema.metadata, "counts": json.dumps(asdict(counts))})
+    kept = {"counts": json.dumps(asdict(counts)), "names": json.dumps(names)}
+    schema = table.schema.with_metadata({**table.schema.metadata, **kept})
     with pa.ipc.new_file(unfinished, schema, options=options) as file:
         file.write_table(table)
     unfinished.rename(path)
@@ -249,9 +253,11 @@ def _read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         return pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=included)).read_all()
 
 
-def _part_counts(path: Path) -> Counts:
+def _part_facts(path: Path) -> tuple[Counts, list[str]]:
+    """What became of a part's tasks, and the names of all of them."""
     with pa.memory_map(str(path)) as file:
-        return Counts(**json.loads(pa.ipc.open_file(file).schema.metadata[b"counts"]))
+        metadata = pa.ipc.open_file(file).schema.metadata
+    return Counts(**json.loads(metadata[b"counts"])), json.loads(metadata[b"names"])
 
 
 # ------------------------------------------------------------------------------------------------ tasks to rows
@@ -328,7 +334,6 @@ class _Writer:
         self.n_rows = 0
         self._tokens: dict[str, list[np.ndarray]] = {}
         self._held: list[pa.Table] = []
-        self._ids: set[str] = set()
 
     def __enter__(self) -> "_Writer":
         # A dictionary saves where values recur, which those of the other columns do not.
@@ -364,10 +369,12 @@ class _Writer:
             luck = {task_id: hashlib.sha256(f"{seed}/{task_id}".encode()).digest() for task_id in names}
             drawn = pa.array(heapq.nsmallest(n_tasks, names, key=luck.__getitem__), pa.string())
             counts.tasks_not_drawn = len(names) - len(drawn)
+        seen: set[str] = set()
         progress = tqdm(desc=name, unit=" tasks", mininterval=1)
         for path in parts:
             table = _read_part(path)
-            part = _part_counts(path)
+            part, task_names = _part_facts(path)
+            _add_names(name, seen, task_names)
             counts.add(part)
             progress.update(part.tasks_read)
             kept = label(table)
@@ -378,11 +385,7 @@ class _Writer:
         progress.close()
 
     def _write(self, name: str, table: pa.Table) -> None:
-        ids = table["row_id"].to_pylist()
-        self._ids.update(ids)
-        self.n_rows += len(ids)
-        if len(self._ids) < self.n_rows:
-            raise ValueError(f"sources.{name}: two tasks have the same name; give each its own")
+        self.n_rows += len(table)
         self._tokens[name].append(table["prompt_tokens"].to_numpy())
         self._held.append(table)
         if sum(map(len, self._held)) >= ROW_GROUP_ROWS:
@@ -421,6 +424,13 @@ class _Writer:
             )
             sources[name] = {**asdict(counts), "rows": len(tokens), "prompt_tokens": shown}
         return {"schema_version": SCHEMA_VERSION, "rows": self.n_rows, "sha256": sha256, "sources": sources}
+
+
+def _add_names(source: str, names: set[str], more: list[str]) -> None:
+    try:
+        add_names(names, more)
+    except ValueError as error:
+        raise ValueError(f"sources.{source}: {error}") from None
 
 
 _GRIDS = [(part, side) for part in ("train", "test") for side in ("input", "output")]

@@ -11,7 +11,7 @@ import numpy as np
 
 from arc_precision.config.data import ArcJsonSource, ArckitSource, BarcSource, GeneratedSource, Source
 from arc_precision.tasks.barc import read_chunks
-from arc_precision.tasks.files import arc_json_files, existing_file, is_challenges, solutions_of
+from arc_precision.tasks.files import arc_json_files, barc_file, is_challenges, is_gzip, solutions_of
 from arc_precision.tasks.grids import Pair, Task, task_from_json
 
 CHUNK_TASKS = 100
@@ -34,8 +34,23 @@ def load_source(source: Source) -> Iterator[Task]:
     Raises:
         ValueError: a file is missing, is not what it should be, or holds something that is no task.
     """
+    names: set[str] = set()
     for chunk in source_chunks(source):
-        yield from chunk.tasks()
+        tasks = chunk.tasks()
+        add_names(names, [task.task_id for task in tasks])
+        yield from tasks
+
+
+def add_names(names: set[str], more: list[str]) -> None:
+    """Add the names of some tasks to those of the tasks before them in a source.
+
+    Raises:
+        ValueError: two tasks have one name.
+    """
+    for name in more:
+        if name in names:
+            raise ValueError(f"task {name} stands twice in one source; give each task its own name")
+        names.add(name)
 
 
 def source_chunks(source: Source) -> Iterator[Chunk]:
@@ -50,7 +65,7 @@ def source_chunks(source: Source) -> Iterator[Chunk]:
         case ArcJsonSource():
             return map(LoadedChunk, _grouped(_load_arc_json(source)))
         case BarcSource():
-            return read_chunks(existing_file(Path(source.path)))
+            return read_chunks(barc_file(Path(source.path)))
         case GeneratedSource():
             starts = range(0, source.n_tasks, CHUNK_TASKS)
             return (GeneratedChunk(source, start, min(start + CHUNK_TASKS, source.n_tasks)) for start in starts)
@@ -112,6 +127,8 @@ def _load_arc_json(source: ArcJsonSource) -> Iterator[Task]:
 def _tasks_of(file: Path) -> dict[str, Any]:
     """The tasks in a file by name: one task named after the file, tasks by name, or challenges with their solutions."""
     content = _read_json(file)
+    if not content:
+        raise ValueError(f"{file}: no task in it; write tasks by name, or leave the file out")
     if "train" in content:
         return {file.stem: content}
     if not is_challenges(file):
@@ -137,9 +154,35 @@ def _with_outputs(file: Path, task_id: str, task: Any, solutions: dict[str, Any]
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text())
-    except ValueError as error:
+        content = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_each_key_once)
+    except RecursionError:
+        raise ValueError(f"{file}: not JSON of tasks: it is nested too deeply") from None
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}; put a file there that can be read") from None
+    except UnicodeDecodeError as error:
+        if is_gzip(file):
+            raise ValueError(f"{file}: a gzip file; unpack it, or write kind: barc") from None
+        raise ValueError(f"{file}: not JSON: {error}; write it in UTF-8") from None
+    except json.JSONDecodeError as error:
         raise ValueError(f"{file}: not JSON: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    if isinstance(content, list):
+        raise ValueError(
+            f"{file}: a JSON list; ARC files hold an object: a task, or tasks by name (divide re-arc's lists of pairs "
+            "into train and test)"
+        )
     if not isinstance(content, dict):
-        raise ValueError(f"{file}: a JSON {type(content).__name__}; ARC files hold an object: a task, or tasks by name")
+        raise ValueError(
+            f"{file}: {json.dumps(content):.60} is no task; ARC files hold an object: a task, or tasks by name"
+        )
+    return content
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{json.dumps(twice):.80} stands twice in one object; give each task its own name")
     return content

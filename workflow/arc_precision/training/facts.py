@@ -1,5 +1,6 @@
 """What is in effect when a run starts, observed in the objects themselves, and held against what was asked."""
 
+from collections import Counter
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from arc_precision.training.trainer import PrecisionTrainer
 
 
 def observe(trainer: PrecisionTrainer, sampler: Sampler, scorer: Scorer) -> dict[str, Any]:
-    """Dtypes of base, adapter, autocast and engine, the loss scaler, the sandbox's level and the GPU."""
+    """Dtypes of base, adapter, autocast and engine, layers with an adapter, loss scaler, sandbox's level and GPU."""
     adapter = {str(p.dtype) for p in trainer.model.parameters() if p.requires_grad}
     base = {str(p.dtype) for p in trainer.model.parameters() if not p.requires_grad and p.is_floating_point()}
     device = trainer.accelerator.device.type
@@ -20,6 +21,7 @@ def observe(trainer: PrecisionTrainer, sampler: Sampler, scorer: Scorer) -> dict
     return {
         "base_dtype": _names(base),
         "adapter_dtype": _names(adapter),
+        "adapter_layers": adapter_layers(trainer.model),
         "autocast_dtype": _names({str(autocast)}) if autocast else None,
         "engine_dtype": _names({str(sampler.dtype)}),
         "loss_scaler": trainer.accelerator.scaler is not None,
@@ -28,8 +30,24 @@ def observe(trainer: PrecisionTrainer, sampler: Sampler, scorer: Scorer) -> dict
     }
 
 
-def check_precision(config: TrainSlice, observed: dict[str, Any]) -> None:
+def adapter_layers(model: torch.nn.Module) -> dict[str, int]:
+    """How many layers of each name carry an adapter that is trained."""
+    carriers = (
+        name.removesuffix(".lora_A.default").split(".")[-1]
+        for name, part in model.named_modules()
+        if name.endswith(".lora_A.default") and all(p.requires_grad for p in part.parameters())
+    )
+    return dict(sorted(Counter(carriers).items()))
+
+
+def check_in_effect(config: TrainSlice, observed: dict[str, Any]) -> None:
     """Raise ValueError when what is in effect is not what was asked for."""
+    for target in config.training.lora.target_modules:
+        if target.split(".")[-1] not in observed["adapter_layers"]:
+            raise ValueError(
+                f"training.lora.target_modules: no layer {target} carries an adapter; the adapter is in "
+                f"{', '.join(observed['adapter_layers']) or 'no layer'}, so write those"
+            )
     expected = {
         "base_dtype": config.trainer_dtype,
         "adapter_dtype": "float32",

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 
 def load_base(path: Path, dtype: str, load_in_4bit: bool) -> PreTrainedModel:
@@ -15,4 +15,11 @@ def load_base(path: Path, dtype: str, load_in_4bit: bool) -> PreTrainedModel:
         quantization = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, dtype)
         )
-    return AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype), quantization_config=quantization)
+    # transformers' default attention passes over soft-capping.
+    capped = getattr(AutoConfig.from_pretrained(path).get_text_config(), "attn_logit_softcapping", None)
+    return AutoModelForCausalLM.from_pretrained(
+        path,
+        dtype=getattr(torch, dtype),
+        quantization_config=quantization,
+        attn_implementation="eager" if capped else None,
+    )

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.rewards import reward, solved
-from arc_precision.sandbox import Limits, Sandbox, extract_program
+from arc_precision.sandbox import Limits, Sandbox, extract_program, run_each_once
 from arc_precision.tasks.grids import Task
 
 
@@ -27,6 +27,7 @@ class Scorer:
         self.isolation_level = self._sandbox.level
         self.verdicts: Counter[str] = Counter()
         self.n_solved = 0
+        self.n_reused = 0
         self.rewards: list[float] = []
 
     def start(self, row_ids: list[str], completions: list[str]) -> Callable[[], list[float]]:
@@ -37,10 +38,11 @@ class Scorer:
         """
         return self._thread.submit(self._score, row_ids, completions).result
 
-    def take(self) -> tuple[Counter[str], int, list[float]]:
-        """Verdict counts, solved completions and rewards since the last call."""
-        taken = self.verdicts, self.n_solved, self.rewards
-        self.verdicts, self.n_solved, self.rewards = Counter(), 0, []
+    def take(self) -> tuple[Counter[str], int, int, list[float]]:
+        """Verdict counts, solved completions, completions whose program did not have to run again, and rewards since
+        the last call."""
+        taken = self.verdicts, self.n_solved, self.n_reused, self.rewards
+        self.verdicts, self.n_solved, self.n_reused, self.rewards = Counter(), 0, 0, []
         return taken
 
     def close(self) -> None:
@@ -53,9 +55,11 @@ class Scorer:
         programs = [extract_program(completion) for completion in completions]
         grids = [[pair.input for pair in task.pairs] for task in tasks]
         rewards = []
-        for verdict, task in zip(self._sandbox.run(programs, grids), tasks, strict=True):
+        verdicts = run_each_once(self._sandbox.run, programs, grids)
+        for (verdict, reused), task in zip(verdicts, tasks, strict=True):
             rewards.append(reward(self._reward_name, verdict, task))
             self.verdicts[verdict.status] += 1
             self.n_solved += solved(verdict, task)
+            self.n_reused += reused
         self.rewards += rewards
         return rewards

@@ -24,14 +24,15 @@ from peft import LoraConfig
 from tqdm import tqdm
 from transformers import AutoTokenizer, PreTrainedModel, PrinterCallback, TrainerCallback
 
-from arc_precision.collapse.detection import detect
+from arc_precision.collapse.detection import detect, failed_step
 from arc_precision.config.training import TrainSlice
 from arc_precision.contracts.parquet import count_rows, read_rows
-from arc_precision.contracts.steps import SCHEMA_VERSION
+from arc_precision.contracts.steps import SCHEMA_VERSION, STEP, read_facts
 from arc_precision.contracts.tasks import TASKS, task_of_row
+from arc_precision.contracts.whole import DamagedFile, read_steps
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.tasks.grids import Task
-from arc_precision.training.facts import check_precision, observe
+from arc_precision.training.facts import check_in_effect, observe
 from arc_precision.training.policy import load_base
 from arc_precision.training.scoring import Scorer
 from arc_precision.training.together import Together, sharing_weights
@@ -39,7 +40,8 @@ from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b
 
 STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "trainer_state.json", "steps.jsonl")
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
-# What each process of a data-parallel run measures of its own share of a batch. The trainer gathers the mismatch.
+DECIDING = ("step", "loss", "reward_mean", "truncated_share", "frac_reward_zero_std")  # whether a run goes on
+# What each process of a data-parallel run measures of its own share of a batch. The trainer gathers the rest.
 OWN_SHARE = ("loss", "completion_tokens", "prompt_tokens", "truncated", "unique_token_share")
 
 
@@ -70,6 +72,7 @@ def run_segment(
     workers: int,
     memory: EngineMemory,
     kept: dict[str, Any],
+    reporting: Sequence[dict[str, Any]],
 ) -> None:
     """Train the runs of some seeds from step `start` to step `stop`, together, and write each segment's files.
 
@@ -78,17 +81,18 @@ def run_segment(
         workers: programs that run at once, all runs and processes together.
         memory: what vLLM takes of the GPU's.
         kept: what was declared before the run, commit and versions, stored with the facts; it changes nothing.
+        reporting: of each seed, arguments of transformers that make live curves; they change nothing either.
 
     Raises:
         ValueError: the precision in effect is not the one that was asked for.
         SandboxFault: the sandbox itself failed.
     """
     going = []
-    for seed, own in zip(seeds, files, strict=True):
-        if own.previous_facts and (before := json.loads(own.previous_facts.read_text()))["status"] != "running":
+    for seed, own, curves in zip(seeds, files, reporting, strict=True):
+        if own.previous_facts and (before := read_facts(own.previous_facts))["status"] != "running":
             pass_on(own, before)
         else:
-            going.append((seed, own))
+            going.append((seed, own, curves))
     if not going:
         return
 
@@ -109,10 +113,10 @@ def run_segment(
     base = load_base(model, config.trainer_dtype, config.load_in_4bit)
     together = Together(sampler, len(going))
     own_workers = max(1, workers // processes.num_processes // len(going))
-    kept = kept | {"together": [seed for seed, _ in going]}
+    kept = kept | {"together": [seed for seed, *_ in going]}
     runs = [
-        SegmentOfRun(config, seed, start, stop, own, sharing_weights(base), together, number, own_workers, kept)
-        for number, (seed, own) in enumerate(going)
+        SegmentOfRun(config, seed, start, stop, own, sharing_weights(base), together, number, own_workers, kept, curves)
+        for number, (seed, own, curves) in enumerate(going)
     ]
     together.run([run.train for run in runs])
     processes.wait_for_everyone()
@@ -133,9 +137,10 @@ class SegmentOfRun:
         number: int,
         workers: int,
         kept: dict[str, Any],
+        reporting: dict[str, Any],
     ) -> None:
         self._config, self._seed, self._files, self._kept = config, seed, files, kept
-        order = row_order(count_rows(files.train), seed, _prompts(config, stop))
+        order = row_order(count_rows(files.train, TASKS), seed, _prompts(config, stop))
         prompts, tasks = segment_rows(files.train, order, _prompts(config, start))
         sampler = together.sampler(number)
         self._scorer = Scorer(tasks, config.training.reward, config.sandbox, workers)
@@ -160,15 +165,17 @@ class SegmentOfRun:
             score,
             lambda: together.turns.clock_s(number),
             model=base,
-            args=grpo_config(config, seed, stop, str(self._scratch)),
+            args=grpo_config(config, seed, stop, str(self._scratch), **reporting),
             train_dataset=Dataset.from_dict({key: [prompts[i][key] for i in order] for key in ("prompt", "row_id")}),
             processing_class=AutoTokenizer.from_pretrained(files.model),
             peft_config=lora_config(config),
         )
         self._observed = observe(self._trainer, sampler, self._scorer)
-        check_precision(config, self._observed)
+        check_in_effect(config, self._observed)
         self._before = unpack_checkpoint(files.previous, self._scratch, start) if files.previous else None
-        self._log = StepLog(config, self._trainer, self._scorer, files, start, stop, _read_steps(self._before))
+        self._log = StepLog(
+            config, self._trainer, self._scorer, files, start, stop, _read_steps(self._before, files, start)
+        )
         self._trainer.remove_callback(PrinterCallback)
         self._trainer.add_callback(self._log)
 
@@ -288,10 +295,10 @@ class StepLog(TrainerCallback):
             return
         trainer = self._trainer
         measured, seconds = trainer.take()
-        verdicts, n_solved, rewards = self._scorer.take()
+        verdicts, n_solved, n_reused, rewards = self._scorer.take()
         measured |= {key: gather_object(measured[key]) for key in OWN_SHARE}
         verdicts, n_solved = sum(gather_object([verdicts]), Counter()), sum(gather_object([n_solved]))
-        rewards = gather_object(rewards)
+        n_reused, rewards = sum(gather_object([n_reused])), gather_object(rewards)
         skipped = trainer.accelerator.optimizer_step_was_skipped
         self._applied += not skipped
         grad_norm = logs["grad_norm"]
@@ -305,7 +312,7 @@ class StepLog(TrainerCallback):
             "learning_rate": logs["learning_rate"],
             "reward_mean": logs.get("reward"),
             "reward_std": logs.get("reward_std"),
-            "frac_reward_zero_std": logs.get("frac_reward_zero_std"),
+            "frac_reward_zero_std": _mean(measured["equal_rewards"]),
             "solved_share": n_solved / n if n else None,
             "valid_share": verdicts["ok"] / n if n else None,
             "completion_tokens_mean": _mean(measured["completion_tokens"]),
@@ -320,6 +327,7 @@ class StepLog(TrainerCallback):
             "skipped": bool(skipped),
             "nonfinite": not math.isfinite(loss) or not math.isfinite(grad_norm),
             "verdicts": dict(sorted(verdicts.items())),
+            "reused_share": n_reused / n if n else None,
             **lora_b_facts(trainer.model),
             **{f"mismatch/{name}": value for name, value in step_mismatch(measured["mismatch"]).items()},
         }
@@ -339,13 +347,11 @@ class StepLog(TrainerCallback):
         return control
 
     def _decide(self) -> None:
-        last = self.rows[-self._config.nonfinite_steps :]
-        if len(last) == self._config.nonfinite_steps and all(row["nonfinite"] for row in last):
+        step, loss, *series = (np.array([row[key] for row in self.rows], dtype=float) for key in DECIDING)
+        if failed_step(step, loss, self._config) is not None:
             self.status = "failed"
         elif self._config.collapse:
-            keys = ("step", "reward_mean", "truncated_share", "frac_reward_zero_std")
-            series = [np.array([row[key] for row in self.rows]) for key in keys]
-            if detect(*series, self._config.collapse) is not None:
+            if detect(step, *series, self._config.collapse) is not None:
                 self.status = "collapsed"
         if self.status != "running":
             self._trainer.control.should_training_stop = self._trainer.control.should_save = True
@@ -385,10 +391,13 @@ def unpack_checkpoint(checkpoint: Path, scratch: Path, step: int) -> Path:
             folder.mkdir()
             for name in ADAPTER_FILES:
                 (folder / name).write_bytes((checkpoint / name).read_bytes())
-            with tarfile.open(checkpoint / "trainer_state.tar") as archive:
-                for member in archive:  # `extractall` knows no safe filter before Python 3.11.4
-                    with archive.extractfile(member) as source, open(folder / member.name, "wb") as target:
-                        shutil.copyfileobj(source, target)
+            try:
+                with tarfile.open(checkpoint / "trainer_state.tar") as archive:
+                    for member in archive:  # `extractall` knows no safe filter before Python 3.11.4
+                        with archive.extractfile(member) as source, open(folder / member.name, "wb") as target:
+                            shutil.copyfileobj(source, target)
+            except tarfile.TarError as error:
+                raise DamagedFile(checkpoint / "trainer_state.tar", error) from None
     return folder
 
 
@@ -398,8 +407,13 @@ def _without_owner(info: tarfile.TarInfo) -> tarfile.TarInfo:
     return info
 
 
-def _read_steps(checkpoint: Path | None) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (checkpoint / "steps.jsonl").open()] if checkpoint else []
+def _read_steps(unpacked: Path | None, files: SegmentFiles, start: int) -> list[dict[str, Any]]:
+    if not unpacked:
+        return []
+    try:
+        return read_steps(unpacked / "steps.jsonl", SCHEMA_VERSION, STEP, range(1, start + 1))
+    except (DamagedFile, FileNotFoundError) as error:
+        raise DamagedFile(files.previous / "trainer_state.tar", error) from None
 
 
 def _mean(values: list) -> float | None:

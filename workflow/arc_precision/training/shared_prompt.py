@@ -139,6 +139,7 @@ class Layout:
     """What attention needs to know of a packed sequence of T tokens, the first `n_prefix_tokens` of them prefixes."""
 
     n_prefix_tokens: int
+    longest: int  # the most tokens that one query attends to, which a sliding window must hold
     own: Spans  # each prefix and each completion, over all T tokens
     shared: Spans  # the completions of a group -> its prefix; queries count from the first completion
 
@@ -186,6 +187,7 @@ def pack(input_ids: Tensor, attention_mask: Tensor, n_completion_tokens: int) ->
     segment_lengths = prefix_lengths + [len(completion) for completion in labels if len(completion)]
     layout = Layout(
         n_prefix_tokens=sum(prefix_lengths),
+        longest=int((prompt_lengths + completion_lengths).max()) - 1,
         own=Spans.of_lengths(segment_lengths, segment_lengths, device),
         shared=Spans.of_lengths(
             [int(completion_lengths[rows].sum()) for rows in groups.values()], prefix_lengths, device
@@ -219,13 +221,15 @@ def attention_forward(
     """transformers' attention function: "sdpa" unless the forward pass carries a layout.
 
     query (1, H, T, D), key and value (1, H_kv, T, D) -> (1, T, H, D). Raises ValueError for what the packed form does
-    not compute: dropout, a sliding window, soft-capped scores, attention sinks.
+    not compute: dropout, a sliding window shorter than the sequences, soft-capped scores, attention sinks.
     """
     if shared_prompt is None:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    unsupported = [name for name in ("sliding_window", "softcap", "s_aux") if kwargs.get(name) is not None]
+    unsupported = [name for name in ("softcap", "s_aux") if kwargs.get(name) is not None]
+    if (kwargs.get("sliding_window") or shared_prompt.longest) < shared_prompt.longest:
+        unsupported.append("sliding_window")
     if dropout or unsupported:
         raise ValueError(
             f"The shared-prompt forward cannot compute attention with {unsupported or 'dropout'}; "

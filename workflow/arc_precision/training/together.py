@@ -114,7 +114,7 @@ class Together:
                 self.turns.end(run, fault)
             self._calls.put(None)
 
-        threads = [threading.Thread(target=body, args=(run,), name=f"run-{run}") for run in range(len(functions))]
+        threads = [threading.Thread(target=body, args=(run,), daemon=True) for run in range(len(functions))]
         for thread in threads:
             thread.start()
         n_ended = 0

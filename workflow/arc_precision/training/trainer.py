@@ -10,9 +10,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from trl import GRPOConfig, GRPOTrainer
 
 from arc_precision.config.training import TrainSlice
@@ -120,8 +122,9 @@ class PrecisionTrainer(GRPOTrainer):
         start = self.clock_s()
         prompt_ids = self.processing_class(prompts, add_special_tokens=False)["input_ids"]
         first = self.accelerator.process_index * len(prompts)
-        step = self.state.global_step
-        seeds = [completion_seed(self.run_seed, step, first + row) for row in range(len(prompts))]
+        # Passes of one step that draw anew draw with other seeds. `_step` is TRL's count of passes.
+        step, number = self.state.global_step, self._step % self.slice.training.gradient_accumulation_steps
+        seeds = [completion_seed(self.run_seed, step, number, first + row) for row in range(len(prompts))]
         completions = self.sampler.generate(prompt_ids, seeds)
         self.seconds["generate_s"] += self.clock_s() - start
         token_ids = [completion.token_ids for completion in completions]
@@ -141,6 +144,9 @@ class PrecisionTrainer(GRPOTrainer):
     def _rewards(self, prompts, completions, **columns) -> list[float]:
         start = self.clock_s()
         rewards = self._pending()
+        # A group may lie across processes.
+        groups = np.reshape(gather_object(rewards), (-1, self.slice.training.num_generations))
+        self.measured["equal_rewards"] += (np.ptp(groups, axis=1) == 0).tolist()
         self.seconds["reward_s"] += self.clock_s() - start
         return rewards
 
@@ -168,7 +174,8 @@ class PrecisionTrainer(GRPOTrainer):
     def _compute_loss(self, model, inputs):
         start = self.clock_s()
         loss = super()._compute_loss(model, inputs)
-        self.measured["loss"].append(loss.detach().float().item())
+        # TRL has divided it by the passes of a step; the step's loss is the mean of theirs.
+        self.measured["loss"].append(loss.detach().float().item() * self.current_gradient_accumulation_steps)
         # TRL hides masked completions from the attention as well, so their log-probs are of another context.
         parts = [self._policy, inputs["sampling_per_token_logps"], inputs["completion_mask"]]
         padded = [self.accelerator.pad_across_processes(part.contiguous(), dim=1) for part in parts]
@@ -233,7 +240,7 @@ def lora_b_facts(model) -> dict[str, float | None]:
 TRL_MODES = {"off": "sequence_mask", "sequence_geometric_mask": "sequence_mask"}
 
 
-def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str) -> GRPOConfig:
+def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str, **reporting: Any) -> GRPOConfig:
     """TRL's arguments for a segment that ends at step `stop`."""
     training, sampling = config.training, config.sampling
     return GRPOConfig(
@@ -255,6 +262,7 @@ def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str) -> GR
         num_iterations=training.num_iterations,
         num_generations=training.num_generations,
         beta=training.beta,
+        use_bias_correction_kl=training.use_bias_correction_kl,
         epsilon=training.epsilon,
         epsilon_high=training.epsilon_high,
         loss_type=training.loss_type,
@@ -280,7 +288,7 @@ def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str) -> GR
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="no",  # the segment's last step is saved by hand
-        report_to=[],
+        **{"report_to": [], **reporting},
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_num_workers=0,

@@ -74,8 +74,10 @@ def make_examples(
     Prompt and completion are tokenized apart, as in reinforcement learning.
 
     Raises:
-        ValueError: the model does not have what the prompt needs, or every task is too long.
+        ValueError: the model does not have what the prompt needs, or too few tasks are short enough.
     """
+    if tokenizer.eos_token_id is None:
+        raise ValueError(f"{tokenizer.name_or_path}: the tokenizer has no end token; set eos_token in its config")
     chunks = Chunks(cfg, tokenizer, prompt_writer(cfg.prompt, tokenizer, cfg.warm_start.max_prompt_tokens))
     examples, dropped = [], Dropped()
     for kept, left_out in DataLoader(chunks, batch_size=None, num_workers=workers):

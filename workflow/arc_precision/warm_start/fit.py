@@ -19,6 +19,9 @@ from arc_precision.model.files import tokenizer_files, write_checksums
 from arc_precision.warm_start.batches import Collator, in_batches, plan_batches
 from arc_precision.warm_start.examples import Example, make_examples
 
+LOGGED = ("step", "loss", "mean_token_accuracy", "grad_norm", "learning_rate")
+"""What a line of the log holds: means since the line before, on the completions' tokens."""
+
 
 def warm_start(cfg: WarmStartSlice, source: Path, workers: int, folder: Path, checkpoints: Path, log: Path) -> None:
     """Fine-tune the model of a folder, and leave another folder with it.
@@ -51,7 +54,8 @@ def warm_start(cfg: WarmStartSlice, source: Path, workers: int, folder: Path, ch
     model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     if max(lengths) > (context := model.config.max_position_embeddings):
         raise ValueError(
-            f"warm_start: an example has {max(lengths)} tokens, the model reads {context}; lower the limits"
+            f"warm_start: an example has {max(lengths)} tokens, and the model reads {context}; lower "
+            "max_prompt_tokens or max_completion_tokens"
         )
     trainer = SFTTrainer(
         model=model,
@@ -63,7 +67,7 @@ def warm_start(cfg: WarmStartSlice, source: Path, workers: int, folder: Path, ch
     )
     result = trainer.train(resume_from_checkpoint=_newest(checkpoints))
     after = trainer.evaluate()
-    history = [line for line in trainer.state.log_history if "loss" in line]
+    history = [{key: line[key] for key in LOGGED} for line in trainer.state.log_history if "loss" in line]
     log.write_text("".join(json.dumps(line) + "\n" for line in history))
 
     folder.mkdir(parents=True, exist_ok=True)

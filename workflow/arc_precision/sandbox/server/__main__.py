@@ -2,8 +2,13 @@
 
     launcher      waits; ends everything when the caller is gone
       init        has numpy and the program libraries loaded; the first process of its namespace where there is one
-        worker    one per socket: see worker.py
+        worker    one for each byte that the caller writes: see worker.py
+          zygote  forks a process for each program, as the worker's child: see zygote.py
           program one per job: see program.py
+
+Three descriptors lead to the caller: from 0 each worker takes a socket of its own, on 1 the level goes out and the
+bytes come in, and 2 is for errors. So no process but a worker has seen anything that depends on how many workers there
+are, and the memory of all zygotes is alike.
 
 The caller's process holds models and engines and is never forked; this tree is all there is of the sandbox. Nothing
 here but the protocol is imported by the library.
@@ -17,6 +22,7 @@ import resource
 import sys
 import time
 
+import descriptors
 import isolation
 
 # What a program can import, besides `common` and `dsl`. A program's process cannot open files, so what is loaded
@@ -59,9 +65,11 @@ def load_libraries(paths: dict[str, str]) -> None:
         spec = importlib.util.spec_from_file_location(name, path)
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-    import forks  # noqa: F401
     import worker  # noqa: F401
 
+    # What numpy brought along for dates reads the real clock.
+    for name in ("datetime", "_datetime"):
+        sys.modules.pop(name, None)
     sys.path.clear()
     sys.path_importer_cache.clear()
 
@@ -76,44 +84,45 @@ def holds(step, *arguments, against=None) -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
-def launch(config: dict, caller: int, namespaces: bool, empty_root: int, null: int) -> None:
+def launch(config: dict, caller: int, namespaces: bool, passed: dict[str, int | None]) -> None:
     """Fork init and end with it, or when the caller is gone.
 
     It is the caller's process that counts: the thread that started us may end before it, and processes it forked may
     outlive it and hold on to its sockets.
     """
-    me = os.getpid()
     pid, _ = isolation.fork()
     if pid == 0:
-        # The first process of a namespace sees a parent outside as number 0.
-        isolation.die_with_parent(0 if namespaces else me)
-        init(config, namespaces, empty_root, null)
-    for job_fd in config["job_fds"]:  # or the end of a worker would go unnoticed
-        os.close(job_fd)
+        isolation.die_with_parent()
+        init(config, namespaces, **passed)
+        os._exit(0)
+    os.close(0)  # or the end of a worker would go unnoticed
+    os.close(1)
     while os.getppid() == caller and os.waitpid(pid, os.WNOHANG)[0] == 0:
         time.sleep(0.2)
 
 
-def init(config: dict, namespaces: bool, empty_root: int, null: int) -> None:
+def init(config: dict, namespaces: bool, empty_root: int, null: int, proc: int | None) -> None:
     """Give up what this process and all that it forks will not need, fork the workers, and wait for their end."""
     import determinism
     import forks
     import program
     import worker
 
-    with open("/proc/self/statm") as file:
-        own_memory_bytes = int(file.read().split()[0]) * resource.getpagesize()
-    pieces = forks.private_pieces()
+    own_memory_bytes = int(os.read(statm := os.open("/proc/self/statm", os.O_RDONLY), 100).split()[0])
+    os.close(statm)
+    layout = forks.layout()
     namespaces = namespaces and granted(isolation.enter_empty_root, empty_root)
     os.close(empty_root)
     granted(isolation.drop_capabilities)
     isolation.forbid_new_privileges()
-    landlock = granted(isolation.restrict_with_landlock)
+    landlock = holds(isolation.restrict_with_landlock)
     filtered = holds(isolation.filter_system_calls, against=isolation.enter_namespaces)
     limit_holds = holds(isolation.set_limit, resource.RLIMIT_NPROC, 0, against=isolation.fork)
     limits = config["limits"] | {
-        "own_memory_bytes": own_memory_bytes,
-        "cores": os.sched_getaffinity(0),
+        "own_memory_bytes": own_memory_bytes * resource.getpagesize(),
+        "descriptors": DESCRIPTORS,
+        "landlock": landlock,
+        "filtered": filtered,
         "forbid_forks": filtered and not limit_holds,
     }
     level = "rlimit"
@@ -121,40 +130,33 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int) -> None:
         level = ("namespaces", "full")[landlock] if namespaces else ("seccomp", "landlock")[landlock]
 
     determinism.replace_clocks(limits["wall_s"], program.overslept)
+    determinism.replace_identities()
     program.rehearse()
-    for kind, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, DESCRIPTORS)):
-        isolation.set_limit(kind, value)
+    isolation.set_limit(resource.RLIMIT_CORE, 0)
     os.write(1, json.dumps({"level": level}).encode() + b"\n")
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-    os.close(null)
     gc.disable()
     gc.collect()
     gc.freeze()  # the collector of a program's process leaves these objects, and their pages, alone
-    me = os.getpid()
-    for job_fd in config["job_fds"]:
-        pid, pidfd = isolation.fork()
-        if pid == 0:
-            isolation.die_with_parent(me)
-            for other in config["job_fds"]:
-                if other != job_fd:
-                    os.close(other)
-            forks.collapse(pieces)
-            started = os.pipe2(os.O_NONBLOCK)
-            if filtered:
-                isolation.filter_system_calls()
-            try:
-                worker.serve(job_fd, started, limits)
-            finally:
-                os._exit(0)
-        os.close(pidfd)
-    for job_fd in config["job_fds"]:
-        os.close(job_fd)
+    if isolation.fork_at_each_byte(1):
+        isolation.die_with_parent()
+        try:
+            worker.serve(0, null, proc, layout, limits)
+        finally:
+            os._exit(0)
+    os.close(0)
+    os.close(1)
     while True:
         try:
             os.wait()
         except ChildProcessError:
-            os._exit(0)
+            return
+
+
+def proc_folder() -> int | None:
+    try:
+        return os.open("/proc", os.O_RDONLY)
+    except OSError:
+        return None
 
 
 def main() -> None:
@@ -164,16 +166,16 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, resource.getrlimit(resource.RLIMIT_STACK)[1]))
         granted(isolation.fix_addresses)  # containers may refuse it
         os.execv(sys.executable, [*sys.orig_argv, "addresses-fixed"])
-    sys.path += config["python_path"]
+    isolation.forget_random_bytes()
+    sys.path.append(config["numpy_folder"])  # no other: Python remembers the names of all files in a folder
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # where memory runs out it is a program that goes, not the caller
     load_libraries(config["libraries"])
-    null = os.open(os.devnull, os.O_RDWR)
-    empty_root = os.open(config["empty_root"], os.O_RDONLY)
+    passed = {"null": os.open(os.devnull, os.O_RDWR), "empty_root": descriptors.receive(0), "proc": proc_folder()}
     if os.getuid() == 0:
         granted(isolation.become_nobody)
     namespaces = holds(isolation.enter_namespaces) and granted(isolation.enter_namespaces)
-    launch(config, caller, namespaces, empty_root, null)
+    launch(config, caller, namespaces, passed)
 
 
 main()

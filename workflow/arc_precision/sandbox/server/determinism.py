@@ -1,13 +1,17 @@
-"""Makes a program's clocks and random numbers the same in every run, in this process and all that it forks."""
+"""Makes a program's clocks, random numbers and identity the same in every run, here and in all that is forked."""
 
+import _thread
 import os
+import queue
 import random
+import threading
 import time
 import types
 from collections.abc import Callable
 
 _EPOCH_S = 1_700_000_000.0
 _TICK_S = 1e-6  # every look at a clock takes this long
+_PID, _PARENT_PID = 2, 1
 
 
 class _Clock:
@@ -22,8 +26,9 @@ class _Clock:
         return self.elapsed_s
 
     def sleep(self, seconds: float) -> None:
-        if seconds < 0:
-            raise ValueError("sleep length must be non-negative")
+        seconds = 0.0 + seconds
+        if not seconds >= 0:
+            raise ValueError("sleep length must be a non-negative number")
         self.elapsed_s += seconds
         self.slept_s += seconds
         if self.slept_s > self.sleep_limit_s:
@@ -31,14 +36,38 @@ class _Clock:
 
 
 def replace_clocks(sleep_limit_s: float, on_oversleep: Callable[[], None]) -> None:
-    """Put a program's own clock behind `time`; a program that sleeps longer in all calls `on_oversleep`."""
+    """Put a program's own clock behind `time` and `os`; a program that sleeps longer in all calls `on_oversleep`."""
     clock = _Clock(sleep_limit_s, on_oversleep)
-    for name in ("monotonic", "perf_counter", "process_time", "thread_time"):
-        setattr(time, name, clock.read)
-        setattr(time, f"{name}_ns", lambda: round(clock.read() * 1e9))
-    time.time = lambda: _EPOCH_S + clock.read()
-    time.time_ns = lambda: round((_EPOCH_S + clock.read()) * 1e9)
+    civil = {time.CLOCK_REALTIME, time.CLOCK_TAI}
+
+    def now() -> float:
+        return _EPOCH_S + clock.read()
+
+    def clock_gettime(clock_id: int) -> float:
+        return now() if clock_id in civil else clock.read()
+
+    readers = dict.fromkeys(("monotonic", "perf_counter", "process_time", "thread_time"), clock.read)
+    for name, read in (readers | {"time": now, "clock_gettime": clock_gettime}).items():
+        setattr(time, name, read)
+        setattr(time, f"{name}_ns", lambda *clock_id, read=read: round(read(*clock_id) * 1e9))
     time.sleep = clock.sleep
+    threading._time = queue.time = time.monotonic
+
+    def of_now(convert: Callable) -> Callable:
+        return lambda seconds=None: convert(now() if seconds is None else seconds)
+
+    localtime, strftime, asctime = time.localtime, time.strftime, time.asctime
+    time.localtime, time.gmtime, time.ctime = of_now(localtime), of_now(time.gmtime), of_now(time.ctime)
+    time.strftime = lambda form, moment=None: strftime(form, localtime(now()) if moment is None else moment)
+    time.asctime = lambda moment=None: asctime(localtime(now()) if moment is None else moment)
+    os.times = lambda: os.times_result((clock.read(), 0.0, 0.0, 0.0, clock.read()))
+
+
+def replace_identities() -> None:
+    """The process ids, which would count the programs that ran before."""
+    os.getpid = os.getpgrp = lambda: _PID
+    os.getppid = lambda: _PARENT_PID
+    threading.get_native_id = _thread.get_native_id = os.getpid
 
 
 def replace_entropy() -> types.ModuleType:

@@ -10,11 +10,16 @@ import resource
 import struct
 
 _libc = ctypes.PyDLL(None, use_errno=True)  # PyDLL keeps the GIL, so that a fork happens between two bytecodes
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+_libc.getauxval.restype = ctypes.c_void_p
+_quiet_syscall = ctypes.PyDLL(None, use_errno=True).syscall  # its result becomes no Python object
+_quiet_syscall.restype = None
 
 _SYS_CLONE, _SYS_SECCOMP = 56, 317
 _SYS_LANDLOCK_CREATE_RULESET, _SYS_LANDLOCK_RESTRICT_SELF = 444, 446
-_CLONE_PIDFD, _SIGCHLD = 0x1000, 17
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+_CLONE_PIDFD, _CLONE_PARENT, _CLONE_CHILD_SETTID, _SIGCHLD = 0x1000, 0x8000, 0x01000000, 17
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_TSC, _PR_SET_NO_NEW_PRIVS = 1, 4, 26, 38
 _SIGKILL = 9
 _ADDR_NO_RANDOMIZE = 0x0040000
 _NOBODY = 65534
@@ -38,11 +43,49 @@ def fork() -> tuple[int, int]:
     return pid, pidfd.value
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when `parent`, the process that forked it, dies."""
+def fork_at_each_byte(descriptor: int, siblings: bool = False) -> bool:
+    """Fork whenever a byte can be read: True in each new process; False in this one, when no more bytes can come.
+
+    Each new process finds the same memory, byte for byte, however many came before it: an iteration allocates and
+    frees the same objects, and leaves nothing behind, the new process's id included. So what the order of memory
+    decides, such as the order of a set of objects, is the same in all of them. `siblings`: the new processes are
+    children of this one's parent.
+    """
+    flags = (_CLONE_PARENT if siblings else 0) | _CLONE_CHILD_SETTID | _SIGCHLD
+    tid = ctypes.c_int()  # the kernel sets it in the new process only
+    place = ctypes.byref(tid)
+    ctypes.set_errno(0)
+    while not tid:
+        if not os.read(descriptor, 1):
+            return False
+        _quiet_syscall(_SYS_CLONE, flags, None, None, place, None)
+        if ctypes.get_errno():
+            os._exit(1)
+    tid.value = 0
+    return True
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies. A parent that is dead by now goes unnoticed."""
     _checked(_libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0))
-    if os.getppid() != parent:  # it died before
-        os._exit(1)
+
+
+def hide_clocks(page: tuple[int, int] | None) -> None:
+    """Take away what tells the time without a system call: the memory [start, end) that the kernel keeps it in, which
+    becomes empty, and the processor's counter, which becomes a SIGSEGV to read. `time()` says 0 from now on."""
+    if page is None:
+        raise OSError("the clock page was not found")
+    start, end = page
+    read_only, fixed_private_anonymous = 1, 0x32
+    if _libc.mmap(start, end - start, read_only, fixed_private_anonymous, -1, 0) != start:
+        raise OSError("the kernel keeps its clock page")
+    _checked(_libc.prctl(_PR_SET_TSC, 2, 0, 0, 0))
+
+
+def forget_random_bytes() -> None:
+    """Those that the kernel gave this process when it started; nothing reads them again."""
+    at_random = 25
+    ctypes.memset(_libc.getauxval(at_random), 0, 16)
 
 
 def fix_addresses() -> None:
@@ -101,51 +144,76 @@ def set_limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value, value))
 
 
-# System calls: all that computing takes, and what a worker needs to fork programs, watch them and hear of new ones.
-# A program inherits those, so they are such as do no harm in its hands: it has no descriptor but the null device's, no
-# pidfd to send a signal to, limits it cannot raise, and a limit on processes under which clone fails (for root, whom
-# that limit does not hold, a second filter).
+# System calls: all that computing takes, and what is left of a program's start once the filter is on. A program
+# inherits those, so they are such as do no harm in its hands: it has no descriptor but the null device's, limits it
+# cannot raise, and a limit on processes under which clone fails (for root, whom it does not hold, a second filter).
 _ALLOWED = {
-    "read": 0, "write": 1, "close": 3, "poll": 7, "lseek": 8, "munmap": 11, "brk": 12, "rt_sigaction": 13,
-    "rt_sigprocmask": 14, "rt_sigreturn": 15, "writev": 20, "sched_yield": 24, "mremap": 25, "madvise": 28,
-    "getpid": 39, "exit": 60, "wait4": 61, "gettimeofday": 96, "getrlimit": 97, "getrusage": 98, "times": 100,
-    "getuid": 102, "getgid": 104, "geteuid": 107, "getegid": 108, "setpgid": 109, "getppid": 110, "sigaltstack": 131,
-    "gettid": 186, "futex": 202, "clock_gettime": 228, "clock_getres": 229, "exit_group": 231,
-    "getcpu": 309, "seccomp": 317, "pidfd_send_signal": 424,
+    "read": 0, "write": 1, "close": 3, "lseek": 8, "munmap": 11, "brk": 12, "rt_sigaction": 13, "rt_sigprocmask": 14,
+    "rt_sigreturn": 15, "writev": 20, "sched_yield": 24, "madvise": 28, "exit": 60, "getrlimit": 97, "getrusage": 98,
+    "getuid": 102, "getgid": 104, "geteuid": 107, "getegid": 108, "sigaltstack": 131, "clock_getres": 229,
+    "exit_group": 231, "getcpu": 309,
 }  # fmt: skip
-_MMAP, _MPROTECT, _PRCTL, _SCHED_SETAFFINITY, _PRLIMIT = 9, 10, 157, 203, 302
-_PROT_EXEC = 4
+_IDENTITIES = {"getpid": 39, "getppid": 110, "gettid": 186}  # 0 for every program
+_POLL, _MMAP, _MPROTECT, _MREMAP, _SETPGID, _PRCTL, _FUTEX, _SCHED_SETAFFINITY, _PRLIMIT = (
+    7, 9, 10, 25, 109, 157, 202, 203, 302,
+)  # fmt: skip
+_PROT_EXEC, _MREMAP_MAYMOVE, _ETIMEDOUT = 4, 1, 110
 _AUDIT_ARCH_X86_64 = 0xC000003E
-_LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+_LOAD, _AND, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x45, 0x06
 _ALLOW, _FAIL, _KILL = 0x7FFF0000, 0x00050000 | 1, 0x80000000  # _FAIL: the call returns EPERM
+_GIVE_ZERO, _TIME_OUT = 0x00050000, 0x00050000 | _ETIMEDOUT
 
 
 def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
     return struct.pack("<HBBI", code, if_true, if_false, value)
 
 
+def _for_call(number: int, *steps: bytes) -> bytes:
+    """Steps that are taken for one system call, whose number is loaded; they must return."""
+    return _step(_EQUAL, number, 0, len(steps)) + b"".join(steps)
+
+
 def _filter() -> bytes:
     """The BPF program. It reads the call's number at offset 0, the architecture at 4, argument n at 16 + 8n."""
-    allow, fail = _step(_RETURN, _ALLOW), _step(_RETURN, _FAIL)
-    steps = [_step(_LOAD, 4), _step(_EQUAL, _AUDIT_ARCH_X86_64, 1), _step(_RETURN, _KILL), _step(_LOAD, 0)]
-    for number in _ALLOWED.values():
-        steps += [_step(_EQUAL, number, 0, 1), allow]
-    for number in (_MMAP, _MPROTECT):  # never of memory that can be executed
-        steps += [_step(_EQUAL, number, 0, 4), _step(_LOAD, 32), _step(_ANY_BIT, _PROT_EXEC, 0, 1), fail, allow]
-    # Only as fork() and die_with_parent() call them; only for the calling process, which is 0. Of its limits none on
-    # CPU time: the kernel enforces that by SIGKILL, and a program could seem to have been killed from outside.
-    for number, *arguments in (
-        (_SYS_CLONE, _CLONE_PIDFD | _SIGCHLD),
-        (_PRCTL, _PR_SET_PDEATHSIG, _SIGKILL),
-        (_SCHED_SETAFFINITY, 0),
-        (_PRLIMIT, 0, resource.RLIMIT_NPROC),
-        (_PRLIMIT, 0, resource.RLIMIT_AS),
+    allow, fail, kill = _step(_RETURN, _ALLOW), _step(_RETURN, _FAIL), _step(_RETURN, _KILL)
+    steps = [_step(_LOAD, 4), _step(_EQUAL, _AUDIT_ARCH_X86_64, 1), kill, _step(_LOAD, 0)]
+    steps += [_for_call(number, allow) for number in _ALLOWED.values()]
+    steps += [_for_call(number, _step(_RETURN, _GIVE_ZERO)) for number in _IDENTITIES.values()]
+    # A program has one thread and nobody to wait for, so a wait with a time limit runs out: at once. One without a
+    # limit is left to the wall limit.
+    steps.append(_for_call(_POLL, _step(_LOAD, 32), _step(_ANY_BIT, 1 << 31, 0, 1), allow, _step(_RETURN, _GIVE_ZERO)))
+    futex_wait, futex_wait_bitset = 0, 9
+    steps.append(
+        _for_call(
+            _FUTEX,
+            _step(_LOAD, 24), _step(_AND, 0x7F), _step(_EQUAL, futex_wait, 1), _step(_EQUAL, futex_wait_bitset, 0, 4),
+            _step(_LOAD, 40), _step(_EQUAL, 0, 0, 3), _step(_LOAD, 44), _step(_EQUAL, 0, 0, 1),
+            allow,
+            _step(_RETURN, _TIME_OUT),
+        )
+    )  # fmt: skip
+    # Never memory that can be executed. Memory at an address of one's choice would let a program scatter its pages, and
+    # the kernel's tables of them are not in its memory limit; it would also hide what it has replaced.
+    executable = (_step(_LOAD, 32), _step(_ANY_BIT, _PROT_EXEC, 0, 1), fail)
+    steps.append(_for_call(_MPROTECT, *executable, allow))
+    anywhere = (_step(_LOAD, 16), _step(_EQUAL, 0, 1), kill, _step(_LOAD, 20), _step(_EQUAL, 0, 1), kill)
+    steps.append(_for_call(_MMAP, *executable, *anywhere, allow))
+    # Only as fork_at_each_byte() and die_with_parent() call them; only for the calling process, which is 0. Of its
+    # limits none on CPU time: the kernel enforces that by SIGKILL, as if the program had been killed from outside.
+    for number, wanted in (
+        (_SYS_CLONE, {0: _CLONE_PARENT | _CLONE_CHILD_SETTID | _SIGCHLD}),
+        (_PRCTL, {0: _PR_SET_PDEATHSIG, 1: _SIGKILL}),
+        (_MREMAP, {3: _MREMAP_MAYMOVE}),
+        (_SETPGID, {0: 0, 1: 0}),
+        (_SCHED_SETAFFINITY, {0: 0}),
+        (_PRLIMIT, {0: 0, 1: resource.RLIMIT_NPROC}),
+        (_PRLIMIT, {0: 0, 1: resource.RLIMIT_AS}),
     ):
-        checks = [_step(_EQUAL, number, 0, 2 * len(arguments) + 1)]
-        for n, value in enumerate(arguments):
-            remaining = 2 * (len(arguments) - n - 1) + 1
-            checks += [_step(_LOAD, 16 + 8 * n), _step(_EQUAL, value, 0, remaining)]
-        steps += [*checks, allow, _step(_LOAD, 0)]
+        checks = []
+        for n, (argument, value) in enumerate(wanted.items()):
+            remaining = 2 * (len(wanted) - n - 1) + 1
+            checks += [_step(_LOAD, 16 + 8 * argument), _step(_EQUAL, value, 0, remaining)]
+        steps += [_step(_EQUAL, number, 0, len(checks) + 1), *checks, allow, _step(_LOAD, 0)]
     return b"".join([*steps, fail])
 
 
@@ -153,14 +221,17 @@ class _BpfProgram(ctypes.Structure):
     _fields_ = [("steps", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
-def filter_system_calls() -> None:
-    """Every system call but the listed ones fails with EPERM from now on."""
-    _install(_filter())
+def filter_system_calls(more_filters: bool = False) -> None:
+    """Every system call but the listed ones fails with EPERM from now on. `more_filters`: forbid_forks may follow."""
+    fail = _step(_RETURN, _FAIL)
+    last = _for_call(_SYS_SECCOMP, _step(_RETURN, _ALLOW)) if more_filters else b""
+    _install(_filter()[: -len(fail)] + last + fail)
 
 
 def forbid_forks() -> None:
-    """clone fails, too. A second filter costs each process more time than all other steps together."""
-    _install(_step(_LOAD, 0) + _step(_EQUAL, _SYS_CLONE, 0, 1) + _step(_RETURN, _FAIL) + _step(_RETURN, _ALLOW))
+    """clone and further filters fail, too. A second filter costs a process more than all other steps together."""
+    fail = _step(_RETURN, _FAIL)
+    _install(_step(_LOAD, 0) + _for_call(_SYS_CLONE, fail) + _for_call(_SYS_SECCOMP, fail) + _step(_RETURN, _ALLOW))
 
 
 def _install(steps: bytes) -> None:

@@ -4,6 +4,7 @@ import gc
 import mmap
 import os
 import resource
+import select
 import sys
 import types
 
@@ -142,29 +143,40 @@ def rehearse() -> None:
         mmap.mmap(-1, RESERVE_BYTES).close()
         isolation.set_limit(resource.RLIMIT_CORE, 0)
         os.write(write_fd, protocol.LENGTH.pack(len(body)) + body)
+        wait_for_job(read_fd)
         program, grids = read_job(read_fd)
         record("ok", outputs=run_program(program, grids, max_side=30))
     os.close(read_fd)
     os.close(write_fd)
 
 
-def main(worker: int, job_fd: int, started_fd: int, area: mmap.mmap, limits: dict) -> None:
-    """All that happens in a program's process, from before it has a job. Ends the process."""
+def wait_for_job(job: int) -> None:
+    poller = select.poll()
+    poller.register(job, select.POLLIN)
+    poller.poll()
+
+
+def main(channel: int, job: int, area: mmap.mmap, limits: dict) -> None:
+    """All that happens in a program's process. Ends the process.
+
+    It tells the worker through `channel` that it is there, and that the job has come. It reads the job from the socket
+    itself, so that no process that lives on ever holds a program.
+    """
     global _area
     _area = area
-    isolation.die_with_parent(worker)
+    isolation.die_with_parent()
     os.setpgid(0, 0)
     reserve = mmap.mmap(-1, RESERVE_BYTES)
     isolation.set_limit(resource.RLIMIT_NPROC, 0)
-    isolation.set_limit(resource.RLIMIT_AS, limits["own_memory_bytes"] + (limits["memory_mb"] << 20))
     if limits["forbid_forks"]:
         isolation.forbid_forks()
     gc.enable()
-    program, grids = read_job(job_fd)
-    os.sched_setaffinity(0, limits["cores"])  # from here on, where there is room
-    os.write(started_fd, b"!")
-    os.close(started_fd)
-    os.close(job_fd)
+    os.write(channel, b"b")
+    wait_for_job(job)
+    os.write(channel, b"s")
+    program, grids = read_job(job)
+    os.close(channel)
+    os.close(job)
     try:
         body = record("ok", outputs=run_program(program, grids, limits["max_side"]))
     except BaseException as error:

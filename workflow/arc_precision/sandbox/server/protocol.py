@@ -19,7 +19,8 @@ LENGTH = struct.Struct("<I")
 JOB = struct.Struct("<IH")  # bytes of program, grids; then the program in UTF-8 and the grids
 GRID = struct.Struct("<HH")  # height, width; then height * width int8 cells
 RECORD = struct.Struct("<BiHHH")  # status, line or -1, bytes of type, bytes of message, grids; then all those
-REPORT = struct.Struct("<BiQI")  # outcome, wait status, CPU ns, bytes of record; then the record
+# Outcome, wait status, CPU ns, KiB of memory at its peak beyond those at its start, bytes of record; then the record.
+REPORT = struct.Struct("<BiQII")
 
 # A program whose CPU time is nearer to its limit than this share of it may be on either side by chance: run it again.
 CPU_MARGIN = 0.25

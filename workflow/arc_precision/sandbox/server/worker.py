@@ -1,69 +1,123 @@
-"""A worker: forks one process for each job, watches over it, and reports what came of it."""
+"""A worker: has its zygote fork a process for each job, watches over it, and reports what came of it."""
 
+import _socket
 import mmap
 import os
 import select
 import signal
+import struct
+from dataclasses import dataclass
 from time import clock_gettime, monotonic  # before programs get clocks of their own
 
+import descriptors
 import forks
 import isolation
-import program
 import protocol
+import zygote
 
-# The wall limit is for programs that wait, and one that a busy machine keeps waiting for a core is none of those: it
-# is stopped when in that time it used less than this share of its CPU limit.
-IDLE_SHARE = 0.05
+_CREDENTIALS = struct.Struct("iii")  # pid, uid, gid
+_LOOKS = 8  # at a program, in its wall limit
 
 
 class HangUp(Exception):
-    """The caller has closed the socket, or is gone."""
+    """The caller has closed the socket, or is gone, or so is the zygote."""
 
 
-def _watch(pid: int, pidfd: int, job_fd: int, started_fd: int, limits: dict) -> tuple[int, int, float]:
-    """(outcome, wait status, CPU seconds) of a process, when it is over.
+@dataclass
+class _End:
+    outcome: int
+    wait_status: int
+    cpu_s: float
+    peak_kb: int
 
-    Raises HangUp when the caller is gone, or the process before it had a job.
-    """
-    cpu_clock = (~pid << 3) | 2  # how Linux numbers the clocks of other processes
-    cpu_stop_s, wall_s = limits["cpu_s"] * (1 + protocol.CPU_MARGIN), limits["wall_s"]
-    poller = select.poll()
-    poller.register(pidfd, select.POLLIN)
-    poller.register(job_fd, 0)  # only tells of a hang-up
-    outcome, started = protocol.LEFT_RECORD, False
-    cpu_s, earlier_cpu_s, since_s = 0.0, 0.0, monotonic()
-    while True:
-        events = dict(poller.poll(1000 * min(max(0.0, cpu_stop_s - cpu_s), wall_s) + 1))
-        if pidfd in events:
-            break
-        cpu_s, now_s = clock_gettime(cpu_clock), monotonic()
-        if job_fd in events:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+class _Process:
+    """A process that waits for a job, or has one."""
+
+    def __init__(self, channel: _socket.socket):
+        channel.send(b"f")
+        message, [(_, _, sender)], *_ = channel.recvmsg(1, _socket.CMSG_LEN(_CREDENTIALS.size))
+        if not message:
             raise HangUp
-        if cpu_s >= cpu_stop_s:
-            outcome = protocol.STOPPED_BY_CPU
-        elif not started:
-            started = _has_started(started_fd)
-            since_s = now_s
-        elif now_s - since_s >= wall_s:
-            if cpu_s - earlier_cpu_s < IDLE_SHARE * limits["cpu_s"]:
-                outcome = protocol.STOPPED_BY_WALL
-            earlier_cpu_s, since_s = cpu_s, now_s
-        if outcome != protocol.LEFT_RECORD:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            break
-    _, status, usage = os.wait4(pid, 0)
-    if not started and not _has_started(started_fd):
-        raise HangUp
-    return outcome, status, usage.ru_utime + usage.ru_stime
+        self.pid, _, _ = _CREDENTIALS.unpack(sender)
+        self.pidfd = os.pidfd_open(self.pid)
+
+    def cpu_s(self) -> float:
+        return clock_gettime((~self.pid << 3) | 2)  # how Linux numbers the clocks of other processes
+
+    def is_asleep(self, proc: int | None) -> bool:
+        """Whether it neither computes nor waits for a core; also where the kernel does not tell. `proc`: the folder
+        /proc of whatever process namespace, whose ids are not ours."""
+        try:
+            facts = _read_file(f"self/fdinfo/{self.pidfd}", proc).split()
+            pid = facts[facts.index("Pid:") + 1]
+            return _read_file(f"{pid}/stat", proc).rsplit(")", 1)[1].split()[0] != "R"
+        except (OSError, ValueError, IndexError):
+            return True
+
+    def end(self, outcome: int) -> _End:
+        """Kill and bury it."""
+        signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        _, status, usage = os.wait4(self.pid, 0)
+        os.close(self.pidfd)
+        return _End(outcome, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
 
 
-def _has_started(started_fd: int) -> bool:
-    """Whether the process has taken its job. It says so before the program runs, which cannot take it back."""
+def _read_file(path: str, folder: int | None) -> str:
+    if folder is None:
+        raise FileNotFoundError(path)
+    descriptor = os.open(path, os.O_RDONLY, dir_fd=folder)
     try:
-        return os.read(started_fd, 1) != b""
-    except BlockingIOError:
-        return False
+        return os.read(descriptor, 4096).decode()
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for_start(process: _Process, channel: _socket.socket, job: int) -> bool:
+    """Whether it has seen its job come. False: it was killed before, and the job is still to be had."""
+    poller = select.poll()
+    poller.register(process.pidfd, select.POLLIN)
+    poller.register(channel, select.POLLIN)
+    poller.register(job, 0)  # only tells of a hang-up
+    events = dict(poller.poll())
+    if job in events:
+        process.end(protocol.LEFT_RECORD)
+        raise HangUp
+    if channel.fileno() in events:
+        if not channel.recv(1):
+            raise HangUp
+        return True
+    process.end(protocol.LEFT_RECORD)
+    return False
+
+
+def _watch(process: _Process, job: int, limits: dict, proc: int | None) -> _End:
+    """Wait until it ends, or has used up its CPU time, or has been asleep for too long in all.
+
+    Neither a busy machine nor one that stands still, nor a job that is suspended with all its processes, makes it
+    sleep: an interval counts if it ends asleep, and not for longer than it should have been. Raises HangUp when the
+    caller is gone.
+    """
+    cpu_stop_s, wall_s = limits["cpu_s"] * (1 + protocol.CPU_MARGIN), limits["wall_s"]
+    look_s = wall_s / _LOOKS
+    poller = select.poll()
+    poller.register(process.pidfd, select.POLLIN)
+    poller.register(job, 0)
+    cpu_s, asleep_s, now_s = 0.0, 0.0, monotonic()
+    while True:
+        events = dict(poller.poll(1000 * min(max(0.0, cpu_stop_s - cpu_s), look_s) + 1))
+        if process.pidfd in events:
+            return process.end(protocol.LEFT_RECORD)
+        if job in events:
+            process.end(protocol.LEFT_RECORD)
+            raise HangUp
+        last_cpu_s, cpu_s, last_s, now_s = cpu_s, process.cpu_s(), now_s, monotonic()
+        if cpu_s >= cpu_stop_s:
+            return process.end(protocol.STOPPED_BY_CPU)
+        if process.is_asleep(proc):
+            asleep_s += max(0.0, min(now_s - last_s, 2 * look_s) - (cpu_s - last_cpu_s))
+        if asleep_s >= wall_s:
+            return process.end(protocol.STOPPED_BY_WALL)
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -71,28 +125,47 @@ def _write_all(fd: int, data: bytes) -> None:
         data = data[os.write(fd, data) :]
 
 
-def serve(job_fd: int, started: tuple[int, int], limits: dict) -> None:
-    """Work until the caller hangs up, then raise HangUp. `started`: a pipe, whose reads do not block."""
-    started_read, started_write = started
+def _take_record(area: mmap.mmap) -> bytes | None:
+    """What the process left, which is then gone; None if it is no whole record."""
+    (size,) = protocol.LENGTH.unpack_from(area)
+    whole = 0 < size <= protocol.AREA_BYTES - protocol.LENGTH.size
+    record = area[protocol.LENGTH.size : protocol.LENGTH.size + size] if whole else None
+    area.madvise(mmap.MADV_REMOVE)
+    return record
+
+
+def serve(sockets: int, null: int, proc: int | None, layout: forks.Layout, limits: dict) -> None:
+    """Work until the caller hangs up, then raise HangUp. The first thing that comes from `sockets` is the job socket.
+
+    `null`, `proc`: descriptors of the null device and of the folder /proc.
+    """
     area = mmap.mmap(-1, protocol.AREA_BYTES)
-    me = os.getpid()
+    ours, theirs = (end.detach() for end in _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET))
+    pid, pidfd = isolation.fork()
+    if pid == 0:
+        zygote.serve(theirs, null, area, layout, limits)
+        os._exit(0)
+    os.close(pidfd)
+    os.close(theirs)
+    channel = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, ours)
+    channel.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
+    job = descriptors.receive(sockets)
+    for standard in range(3):
+        os.dup2(null, standard)
+    os.close(null)
+    descriptors.send(ours, job)
+    own_kb = max(os.wait4(-1, 0)[2].ru_maxrss for _ in range(zygote.REHEARSALS))
     while True:
-        # The process is there before its job, so that a job starts at once. It reads the job itself: a worker that
-        # has never seen one has none to leave to the next program.
-        os.sched_setaffinity(0, {forks.current_core()})  # to start elsewhere is to find nothing cached
-        pid, pidfd = isolation.fork()
-        if pid == 0:
-            os.close(started_read)
-            program.main(me, job_fd, started_write, area, limits)
-        os.sched_setaffinity(0, limits["cores"])
-        outcome, status, cpu_s = _watch(pid, pidfd, job_fd, started_read, limits)
-        os.close(pidfd)
-        (size,) = protocol.LENGTH.unpack_from(area)
-        record = b""
-        if outcome == protocol.LEFT_RECORD:
-            if 0 < size <= protocol.AREA_BYTES - protocol.LENGTH.size:
-                record = area[protocol.LENGTH.size : protocol.LENGTH.size + size]
-            else:
-                outcome = protocol.ENDED_WITHOUT_RECORD
-        area.madvise(mmap.MADV_REMOVE)  # whatever the program wrote there is gone
-        _write_all(job_fd, protocol.REPORT.pack(outcome, status, round(cpu_s * 1e9), len(record)) + record)
+        process = _Process(channel)  # there before its job, so that a job starts at once
+        if not _wait_for_start(process, channel, job):
+            continue
+        end = _watch(process, job, limits, proc)
+        record = _take_record(area)
+        if record is None and end.outcome == protocol.LEFT_RECORD:
+            end.outcome = protocol.ENDED_WITHOUT_RECORD
+        elif end.outcome != protocol.LEFT_RECORD:
+            record = None
+        report = protocol.REPORT.pack(
+            end.outcome, end.wait_status, round(end.cpu_s * 1e9), max(0, end.peak_kb - own_kb), len(record or b"")
+        )
+        _write_all(job, report + (record or b""))

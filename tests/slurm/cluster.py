@@ -1,0 +1,169 @@
+"""A real Slurm of one machine for tests: started in a folder of its own, asked, and ended with it."""
+
+import getpass
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from pool import LIMIT_S, heed_interrupts, wait_until
+
+HERE = Path(__file__).resolve().parent
+GPUS = 2
+
+
+class Cluster:
+    """One machine with 8 CPUs, 64 GB and two GPUs that are stub device files.
+
+    `environment` is what a client needs to find the cluster.
+    """
+
+    def __init__(self, folder: Path):
+        subprocess.run([HERE / "install_slurm.sh"], check=True, stdout=sys.stderr)
+        self.folder = folder
+        for name in ("munge", "state", "spool", "devices", "home"):
+            (folder / name).mkdir(parents=True)
+        (folder / "munge" / "key").write_bytes(os.urandom(128))
+        for private in (folder / "munge", folder / "munge" / "key"):
+            private.chmod(0o700)
+        for i in range(GPUS):
+            (folder / "devices" / f"nvidia{i}").symlink_to("/dev/null")
+        self._write_settings()
+        self.environment = {
+            **os.environ,
+            "SLURM_CONF": str(folder / "slurm.conf"),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin",
+            "HOME": str(folder / "home"),
+            "XDG_CACHE_HOME": str(folder / "home" / "cache"),
+            "OMP_NUM_THREADS": "1",
+        }
+        self._daemons: list[subprocess.Popen] = []
+        try:
+            munge = folder / "munge"
+            files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+            self._start("munged", "--foreground", "--force", *(f"--{k}={munge / v}" for k, v in files.items()))
+            wait_until((munge / "socket").exists, "munged listens")
+            self._start("slurmctld", "-D")
+            self._start("slurmd", "-D")
+            wait_until(lambda: self._is_idle(), f"the cluster in {folder} is up")
+        except BaseException:
+            self.stop()
+            raise
+
+    def _write_settings(self) -> None:
+        with socket.socket() as first, socket.socket() as second:  # ports that nothing listens on
+            for each in (first, second):
+                each.bind(("127.0.0.1", 0))
+            ports = [str(each.getsockname()[1]) for each in (first, second)]
+        filled = {"HOST": socket.gethostname().split(".")[0], "USER": getpass.getuser(), "FOLDER": str(self.folder)}
+        filled |= {"CONTROLLER_PORT": ports[0], "MACHINE_PORT": ports[1]}
+        text = re.sub(
+            r"@([A-Z_]+)@", lambda match: filled[match[1]], (HERE / "slurm.conf").read_text().split("\n", 1)[1]
+        )
+        (self.folder / "slurm.conf").write_text(text)
+        devices = f"{self.folder}/devices/nvidia[0-{GPUS - 1}]"
+        (self.folder / "gres.conf").write_text(f"Name=gpu File={devices} Flags=nvidia_gpu_env\n")
+
+    def _start(self, *command: str) -> None:
+        with (self.folder / f"{command[0]}.out").open("w") as log:
+            daemon = subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        self._daemons.append(daemon)
+
+    def _is_idle(self) -> bool:
+        assert all(daemon.poll() is None for daemon in self._daemons), f"a daemon ended; see {self.folder}/*.log"
+        done = subprocess.run(["sinfo", "-h", "-o", "%T"], env=self.environment, capture_output=True, text=True)
+        return done.stdout.strip() == "idle"
+
+    def command(self, *arguments: str, cwd: Path | None = None) -> str:
+        """Standard output of one of Slurm's commands; a failure raises CalledProcessError."""
+        return subprocess.run(
+            arguments, cwd=cwd, env=self.environment, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
+
+    def jobs(self, folder: Path) -> list[dict[str, str]]:
+        """Slurm's records of a directory's jobs, in the queue or ended within five minutes, in order of submission."""
+        lines = self.command("scontrol", "show", "job", "--oneliner").splitlines()
+        records = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines if "JobId=" in line]
+        return [record for record in records if record["WorkDir"] == str(folder)]
+
+    def queue(self, folder: Path) -> list[str]:
+        """The states of a directory's jobs that are in the queue."""
+        lines = self.command("squeue", "--noheader", "--format=%T|%Z").splitlines()
+        return [state for state, where in (line.split("|") for line in lines) if where == str(folder)]
+
+    def ended(self, folder: Path) -> list[dict[str, str]]:
+        """What Slurm wrote of each of a directory's jobs when it ended."""
+        file = self.folder / "ended"
+        lines = file.read_text().splitlines() if file.exists() else []
+        records = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines]
+        return [record for record in records if record["WorkDir"] == str(folder)]
+
+    def stop(self) -> None:
+        """Ends the jobs, then the daemons, each by its own process."""
+        if len(self._daemons) == 3:
+            subprocess.run(["scancel", "--signal=KILL", "--full", "--me"], env=self.environment)
+            subprocess.run(["scancel", "--me"], env=self.environment)
+        for daemon in reversed(self._daemons):
+            daemon.send_signal(signal.SIGTERM)
+            daemon.wait(LIMIT_S)
+
+
+class Project:
+    """A pipeline's working directory and the Snakemake that runs there."""
+
+    def __init__(self, cluster: Cluster, folder: Path):
+        self.cluster, self.folder = cluster, folder
+        (folder / "blocked").mkdir()
+        self.controllers: list[subprocess.Popen] = []
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """`snakemake --profile slurm ...` with quick polling, its output in controller.log."""
+        command = ["snakemake", "--profile", "slurm", "--seconds-between-status-checks", "1"]
+        with (self.folder / "controller.log").open("a") as log:
+            controller = subprocess.Popen(
+                [*command, *arguments],
+                cwd=self.folder,
+                env=self.cluster.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=heed_interrupts,
+            )
+        self.controllers.append(controller)
+        return controller
+
+    def run(self, *arguments: str) -> int:
+        """Exit status of a whole run."""
+        return self.start(*arguments).wait(LIMIT_S)
+
+    def end(self) -> None:
+        """Takes away the controllers and jobs that a failed test has left."""
+        for controller in self.controllers:
+            if controller.poll() is None:
+                controller.kill()
+                controller.wait()
+        for job in self.cluster.jobs(self.folder):
+            if job["JobState"] in ("PENDING", "RUNNING"):
+                self.cluster.command("scancel", job["JobId"])
+
+    @property
+    def log(self) -> str:
+        """What the controllers have printed."""
+        file = self.folder / "controller.log"
+        return file.read_text() if file.exists() else ""
+
+    def block(self, rule: str) -> None:
+        """Jobs of this rule will wait, once started, until `unblock`."""
+        (self.folder / "blocked" / rule).touch()
+
+    def unblock(self, rule: str) -> None:
+        (self.folder / "blocked" / rule).unlink()
+
+    def events(self, rule: str) -> list[str]:
+        """What jobs of this rule noted: `start`, `signalled`, `conflict` (another one writes the same file), `end`."""
+        file = self.folder / "events" / rule
+        return file.read_text().split() if file.exists() else []

@@ -1,0 +1,26 @@
+"""A small experiment in both dtypes through Slurm: the real rules, their programs and their environment."""
+
+import json
+import subprocess
+
+from cluster import Project
+
+GPU_RULES = {"train_set", "train", "sample"}
+
+
+def test_a_small_experiment_runs_on_the_cluster(small_experiment: tuple[Project, subprocess.Popen]):
+    project, controller = small_experiment
+    status = controller.wait(1200)
+    print(project.log)
+    assert status == 0
+    ended = project.cluster.ended(project.folder)
+    assert {job["JobState"] for job in ended} == {"COMPLETED"}
+    on_gpus = [job for job in ended if "gres/gpu=1" in job["Tres"]]
+    log = project.log
+    started = {rule: log.count(f"rule {rule}:") for rule in (*GPU_RULES, "evaluation_set", "score", "report_page")}
+    assert all(started.values())
+    assert len(on_gpus) == sum(started[rule] for rule in GPU_RULES)
+    results = project.folder / "results" / "smoke"
+    assert {facts.parents[1].name for facts in results.glob("runs/*/*/facts-*.json")} == {"float16", "bfloat16"}
+    assert json.loads((results / "report" / "report.json").read_text())
+    assert (results / "report" / "report.html").exists()

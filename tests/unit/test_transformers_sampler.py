@@ -1,0 +1,75 @@
+"""Completions of `engine: transformers`: where they end, and that nothing but `sampling` decides what is drawn."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_models import TINY
+from transformers import AutoTokenizer
+
+from arc_precision.config.sampling import SamplingConfig
+from arc_precision.sampling.engines import TransformersSampler
+from arc_precision.tasks.grids import Pair, Task
+from arc_precision.tasks.tokenizer import render_prompt
+
+END = 258
+LIMIT = 24
+
+
+@pytest.fixture
+def model(tmp_path):
+    return Path(shutil.copytree(TINY, tmp_path / "model"))
+
+
+def edit(path: Path, **changes) -> None:
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+def prompts(model: Path, n: int = 6) -> list[list[int]]:
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    rng = np.random.default_rng(0)
+    tasks = []
+    for side in range(1, n + 1):
+        grids = [rng.integers(0, 10, size=(side, side), dtype=np.int8) for _ in range(5)]
+        tasks.append(Task("t", (Pair(*grids[:2]), Pair(*grids[2:4])), (Pair(grids[4], grids[4]),)))
+    return tokenizer([render_prompt(task, 0) for task in tasks], add_special_tokens=False)["input_ids"]
+
+
+def draw(model: Path, **sampling):
+    sampler = TransformersSampler(
+        SamplingConfig(engine="transformers", max_completion_tokens=LIMIT, **sampling), str(model), "float32", "cpu"
+    )
+    asked = prompts(model)
+    return sampler.generate(asked, range(len(asked)))
+
+
+def test_every_end_token_of_the_generation_config_ends_a_completion(model):
+    ends = {END, *range(60)}
+    edit(model / "generation_config.json", eos_token_id=[*range(60)])  # the tokenizer's own counts beside them
+    drawn = draw(model)
+    assert any(len(completion.token_ids) < LIMIT for completion in drawn)
+    for completion in drawn:
+        *before, last = completion.token_ids
+        assert not ends & set(before)
+        assert completion.truncated == (last not in ends)
+        assert len(completion.logprobs) == len(completion.token_ids)
+    edit(model / "generation_config.json", eos_token_id=7)
+    assert all(not {7, END} & set(completion.token_ids[:-1]) for completion in draw(model))
+
+
+def test_without_a_padding_token_the_same_is_drawn(model):
+    expected = draw(model, temperature=0)
+    edit(model / "tokenizer_config.json", pad_token=None)
+    for name in ("config.json", "generation_config.json"):
+        edit(model / name, pad_token_id=None)
+    assert AutoTokenizer.from_pretrained(model).pad_token_id is None
+    assert [c.token_ids for c in draw(model, temperature=0)] == [c.token_ids for c in expected]
+
+
+def test_the_models_own_sampling_settings_change_nothing(model):
+    expected = draw(model)
+    edit(model / "generation_config.json", do_sample=True, top_k=1, repetition_penalty=5.0, min_p=0.9, min_new_tokens=9)
+    assert [c.token_ids for c in draw(model)] == [c.token_ids for c in expected]

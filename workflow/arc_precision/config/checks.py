@@ -1,0 +1,101 @@
+"""What sections of an experiment must agree on, checked when the configuration is read."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from arc_precision.config.base import MAX_SEED
+from arc_precision.config.sentences import listed
+from arc_precision.contracts.metrics import metric_names
+
+if TYPE_CHECKING:
+    from arc_precision.config.experiment import ExperimentConfig
+
+# Files and folders of results that bear these names are something else.
+RESERVED = {"arms": ("base",), "evaluation_sets": ("train", "candidates")}
+
+
+def check(experiment: "ExperimentConfig") -> None:
+    """Refuse the first fault.
+
+    Raises:
+        ValueError: one sentence: key, value, and what to write instead.
+    """
+    for fault in _faults(experiment):
+        raise ValueError(fault)
+
+
+def _faults(experiment: "ExperimentConfig") -> Iterator[str]:
+    yield from _reserved(experiment)
+    for arm in experiment.arms:  # those that are not run too: each raises its own fault
+        experiment.training_of(arm), experiment.sampling_of(arm)
+    yield from _twice("run_arms", experiment.run_arms)
+    yield from _twice("seeds", experiment.seeds)
+    yield from _twice("evaluate_on", experiment.evaluate_on)
+    yield from _twice("data.train_on", experiment.data.train_on)
+    yield from _seeds(experiment)
+    yield from _evaluation(experiment)
+    yield from _primary_outcome(experiment)
+    yield from _band(experiment)
+    yield from _gpus(experiment)
+
+
+def _reserved(experiment: "ExperimentConfig") -> Iterator[str]:
+    for key, reserved in RESERVED.items():
+        for name in getattr(experiment, key):
+            if name.lower() in reserved:
+                yield f"{key}: '{name}' stands for something else in results/; write another name"
+
+
+def _twice(key: str, values: Sequence[Any]) -> Iterator[str]:
+    if len(set(values)) < len(values):
+        yield f"{key}: {listed(values)} name something twice; write each once"
+
+
+def _seeds(experiment: "ExperimentConfig") -> Iterator[str]:
+    # Process i of a run draws from seed + i.
+    processes = max(experiment.training_of(arm).processes for arm in experiment.run_arms)
+    largest = MAX_SEED + 1 - processes
+    for seed in experiment.seeds:
+        if seed > largest:
+            yield f"seeds: {seed} is too large for {processes} processes; write {largest} or less"
+
+
+def _evaluation(experiment: "ExperimentConfig") -> Iterator[str]:
+    every, steps = experiment.evaluation.every, experiment.max_steps
+    if every > steps:
+        yield f"evaluation.every: {every} is above max_steps {steps}, so nothing would be evaluated; write {steps}"
+
+
+def _primary_outcome(experiment: "ExperimentConfig") -> Iterator[str]:
+    report, samples = experiment.report, experiment.evaluation.n_samples
+    if report.primary_set not in experiment.evaluate_on:
+        yield (
+            f"report.primary_set: '{report.primary_set}' is not in evaluate_on; write "
+            f"{listed(experiment.evaluate_on, 'or')}"
+        )
+    metrics = metric_names(samples)
+    if report.primary_metric not in metrics:
+        yield (
+            f"report.primary_metric: '{report.primary_metric}' is not measured with evaluation.n_samples {samples}; "
+            f"write {listed(metrics, 'or')}"
+        )
+    # A single arm is compared with nothing, whichever of the arms others will be compared with.
+    possible = experiment.run_arms if len(experiment.run_arms) > 1 else experiment.arms
+    if report.baseline_arm not in possible:
+        yield f"report.baseline_arm: '{report.baseline_arm}' is no arm that is run; write {listed(possible, 'or')}"
+
+
+def _band(experiment: "ExperimentConfig") -> Iterator[str]:
+    band = experiment.perfectible
+    rates = [solved / band.n_samples for solved in range(band.n_samples + 1)]
+    if band.enabled and not any(band.min_rate <= rate <= band.max_rate for rate in rates):
+        yield (
+            f"perfectible: no share of n_samples {band.n_samples} lies between min_rate {band.min_rate} and max_rate "
+            f"{band.max_rate}; write a larger n_samples or a wider band"
+        )
+
+
+def _gpus(experiment: "ExperimentConfig") -> Iterator[str]:
+    for kind in ("train", "sample", "pretrain"):
+        if experiment.device == "cuda" and not getattr(experiment.resources, kind).gpu:
+            yield f"resources.{kind}.gpu: 0 is not possible with device: cuda; write 1"

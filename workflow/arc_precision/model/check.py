@@ -1,0 +1,220 @@
+"""Whether a configuration and a model folder fit each other: what can be known before any job, without loading a model.
+
+Only planning uses this, so it changes no result. What needs transformers is checked by the first job (`loading.py`).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from arc_precision.config.audit import audit_engines
+from arc_precision.model.files import read_config, tensor_shapes
+
+if TYPE_CHECKING:
+    from arc_precision.config.experiment import ExperimentConfig
+
+# vLLM 0.31 refuses these in float16 (vllm/config/model.py): their activations overflow.
+NOT_IN_FLOAT16 = {"gemma2", "gemma3", "gemma3_text", "glm4"}
+MAX_VLLM_LORA_RANK = 512
+# transformers' values where config.json leaves a key out.
+DEFAULT_WINDOWS = {
+    "cohere2": 4096,
+    "gemma2": 4096,
+    "gemma3_text": 4096,
+    "gpt_oss": 128,
+    "ministral": 4096,
+    "mistral": 4096,
+    "olmo3": 4096,
+}
+# The position embeddings whose `factor` max_position_embeddings already holds, as vLLM sees it.
+SCALED_ROPES = {"su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling"}
+CONTEXT_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "max_target_positions",
+    "max_sequence_length",
+    "max_seq_length",
+    "seq_len",
+)
+
+
+def check_model(experiment: "ExperimentConfig", weights: list[Path], requirements: Path) -> None:
+    """Refuse what this model cannot do.
+
+    Args:
+        weights: the model's files, as `weight_files` lists them.
+        requirements: the pinned packages of the environment in which jobs run.
+
+    Raises:
+        ValueError: one sentence: key, value, and what to write instead.
+    """
+    config = read_config(weights[0].parent)
+    layers = layer_names(weights)
+    for arm in experiment.run_arms:
+        _check_adapter(experiment, arm, layers)
+        _check_optimizer(experiment, arm, requirements)
+        _check_attention(experiment, arm, config)
+    _check_dtypes(experiment, config)
+    _check_context(experiment, config)
+
+
+def layer_names(weights: list[Path]) -> set[str]:
+    """Full names of the layers with a weight matrix."""
+    shapes = {}
+    for path in weights:
+        if path.suffix == ".safetensors":
+            shapes |= tensor_shapes(path)
+    matrices = {name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 2}
+    return matrices | {"lm_head"}  # not stored where it is the embedding
+
+
+def context_tokens(config: dict[str, Any]) -> int | None:
+    """The longest sequence that a model reads, as vLLM computes it; None where the model names no limit."""
+    lengths = [config[key] for key in CONTEXT_KEYS if config.get(key) is not None]
+    if config.get("model_max_length"):
+        lengths = [config["model_max_length"]]
+    if not lengths:
+        return None
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    parts = [part for part in rope.values() if isinstance(part, dict)] or [rope]
+    factor = 1.0
+    for part in parts:
+        if (part.get("rope_type") or part.get("type")) not in SCALED_ROPES:
+            factor = part.get("factor") or factor
+    return int(min(lengths) * (1 if "gemma3" in str(config.get("model_type")) else factor))
+
+
+def window_tokens(config: dict[str, Any]) -> int | None:
+    """The length of the sliding window of attention; None where there is none."""
+    if not config.get("use_sliding_window", True):
+        return None
+    types = config.get("layer_types")
+    if types and not any("sliding" in kind for kind in types):
+        return None
+    return config.get("sliding_window", DEFAULT_WINDOWS.get(config.get("model_type"))) or None
+
+
+def _check_adapter(experiment: "ExperimentConfig", arm: str, layers: set[str]) -> None:
+    lora = experiment.training_of(arm).lora
+    key = f"{_section(experiment, arm, 'lora')}.lora"
+    names = sorted({name.split(".")[-1] for name in layers if "embed" not in name} - {"lm_head"})
+    instead = f"write layers of {experiment.model.path}: {', '.join(names)}"
+    if not lora.target_modules:
+        raise ValueError(f"{key}.target_modules: the list is empty; {instead}")
+    # As PEFT compares: the whole name, or the end of it.
+    strange = [
+        target
+        for target in lora.target_modules
+        if not any(name == target or name.endswith(f".{target}") for name in layers)
+    ]
+    if strange:
+        raise ValueError(f"{key}.target_modules: {', '.join(strange)} of arm {arm} match no layer; {instead}")
+    if experiment.sampling_of(arm).engine == "vllm" and lora.r > MAX_VLLM_LORA_RANK:
+        raise ValueError(
+            f"{key}.r: {lora.r} of arm {arm} is more than vLLM's adapters can have; write at most {MAX_VLLM_LORA_RANK}"
+        )
+
+
+def _check_optimizer(experiment: "ExperimentConfig", arm: str, requirements: Path) -> None:
+    optim = experiment.training_of(arm).optim
+    if optim == "adamw_8bit" and "\nbitsandbytes==" not in f"\n{requirements.read_text()}":
+        raise ValueError(
+            f"{_section(experiment, arm, 'optim')}.optim: {optim} of arm {arm} needs bitsandbytes, which is not in the "
+            f"environment of device: {experiment.device}; write adamw_torch"
+        )
+
+
+def _check_attention(experiment: "ExperimentConfig", arm: str, config: dict[str, Any]) -> None:
+    if not experiment.training_of(arm).shared_prompt:
+        return
+    reason = None
+    if config.get("attn_logit_softcapping", 50.0 if config.get("model_type") == "gemma2" else None):
+        reason = "whose attention scores are soft-capped"
+    elif config.get("model_type") == "gpt_oss":
+        reason = "whose attention has sinks"
+    else:
+        window, tokens = window_tokens(config), _training_tokens(experiment, arm)
+        if window and window < tokens - 1:  # the last token is predicted, not read
+            reason = f"whose attention slides over {window} tokens, with prompts and completions of {tokens}"
+    if reason:
+        raise ValueError(
+            f"{_section(experiment, arm, 'shared_prompt')}.shared_prompt: true of arm {arm} is not possible with "
+            f"{experiment.model.path}, {reason}; write shared_prompt: false"
+        )
+
+
+def _check_dtypes(experiment: "ExperimentConfig", config: dict[str, Any]) -> None:
+    if config.get("model_type") not in NOT_IN_FLOAT16:
+        return
+    for key, instead in _in_float16(experiment):
+        raise ValueError(
+            f"{key}: float16 is not possible, as vLLM refuses {config['model_type']} ({experiment.model.path}) in it; "
+            f"write {instead}"
+        )
+
+
+def _in_float16(experiment: "ExperimentConfig") -> Iterator[tuple[str, str]]:
+    """Keys for which vLLM would run in float16, and what to write instead."""
+    for arm in experiment.run_arms:
+        if experiment.sampling_of(arm).engine != "vllm":
+            continue
+        dtypes = experiment.arms[arm].trainer_dtype, experiment.arms[arm].sampler_dtype
+        if dtypes[1] == "float16":
+            yield f"arms.{arm}.sampler_dtype", "bfloat16, or leave the arm out of run_arms"
+        engines = audit_engines(*dtypes, merged=experiment.training_of(arm).sync == "merge")
+        if experiment.audit.every <= experiment.max_steps and any("sampler.float16" in name for name in engines):
+            yield (
+                f"arms.{arm}.trainer_dtype",
+                f"bfloat16, or audit.every: {2 * experiment.max_steps} for no audit, which samples in it",
+            )
+    if experiment.sampling.engine == "vllm" and experiment.evaluation.common_dtype == "float16":
+        yield "evaluation.common_dtype", "bfloat16"
+
+
+def _check_context(experiment: "ExperimentConfig", config: dict[str, Any]) -> None:
+    context = context_tokens(config)
+    if context is None:
+        return
+    for where, prompt, completion in _sequences(experiment):
+        if prompt + completion > context:
+            shorter = f"write at most {context - prompt} completion tokens" if prompt < context else ""
+            raise ValueError(
+                f"{where}: {prompt} and sampling.max_completion_tokens: {completion} are {prompt + completion} tokens, "
+                f"where {experiment.model.path} reads {context}; {shorter or 'write shorter prompts'}"
+            )
+
+
+def _sequences(experiment: "ExperimentConfig") -> Iterator[tuple[str, int, int]]:
+    """Key of the prompt's limit, and the most tokens of prompt and completion, wherever completions are drawn."""
+    sets, base = experiment.evaluation_sets, experiment.sampling.max_completion_tokens
+    for arm in experiment.run_arms:
+        own = experiment.sampling_of(arm).max_completion_tokens
+        yield "data.max_prompt_tokens", experiment.data.max_prompt_tokens, own
+        if experiment.audit.every <= experiment.max_steps:
+            # for prompt log-probs the engine must be free to draw one token more
+            yield (
+                f"evaluation_sets.{experiment.audit.set}.max_prompt_tokens",
+                sets[experiment.audit.set].max_prompt_tokens,
+                own + 1,
+            )
+    if experiment.perfectible.enabled:
+        yield "data.max_prompt_tokens", experiment.data.max_prompt_tokens, base
+    for name in experiment.evaluate_on:
+        yield f"evaluation_sets.{name}.max_prompt_tokens", sets[name].max_prompt_tokens, base
+
+
+def _training_tokens(experiment: "ExperimentConfig", arm: str) -> int:
+    """The longest sequence that the trainer and the audit of its log-probs compute."""
+    audited = experiment.evaluation_sets[experiment.audit.set].max_prompt_tokens
+    prompts = [
+        experiment.data.max_prompt_tokens,
+        *([audited] if experiment.audit.every <= experiment.max_steps else []),
+    ]
+    return max(prompts) + experiment.sampling_of(arm).max_completion_tokens
+
+
+def _section(experiment: "ExperimentConfig", arm: str, key: str) -> str:
+    """Where an arm's training key is written."""
+    return f"arms.{arm}.training" if key in experiment.arms[arm].training else "training"
