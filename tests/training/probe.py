@@ -73,9 +73,9 @@ def main() -> None:
     if fault == ["reused_id"]:
         load = VllmSampler.load_adapter
 
-        def load_under_one_id(self, path):
+        def load_under_one_id(self, path, slot=0):
             self._adapters, self._n_loaded = {}, 0
-            load(self, path)
+            load(self, path, slot)
 
         VllmSampler.load_adapter = load_under_one_id
     if fault == ["half_cut"]:
@@ -114,7 +114,9 @@ def main() -> None:
     for start in range(first, last, segment):
         files = [segment_files(rows, folder / str(seed), start, start + segment) for seed in seeds]
         curves = [{"report_to": []}] * len(seeds)
-        run_segment(config, seeds, start, start + segment, files, 1, EngineMemory(0.3), kept={}, reporting=curves)
+        run_segment(
+            config, seeds, start, start + segment, files, 1, EngineMemory(0.3), kept={"declared": {}}, reporting=curves
+        )
 
 
 def segment_files(rows: Path, folder: Path, start: int, stop: int) -> SegmentFiles:

@@ -68,11 +68,11 @@ def test_noise_on_weights_is_on_the_sampler_lora_b_alone_and_of_the_size_asked_f
 
 def test_evaluation_and_audit_sample_without_noise():
     doses = {"weight_noise": 0.1, "logit_noise": 0.2}
-    config = ExperimentConfig().model_dump(mode="json") | {"sampling": doses, "evaluate_on": ["generated-held-out"]}
+    config = ExperimentConfig().model_dump(mode="json") | {"sampling": doses}
     experiment = load_experiment(config)
     assert experiment.train_slice("float16").sampling.weight_noise == 0.1
     slices = (
-        experiment.sample_slice("float16", "generated-held-out", "float32"),
+        experiment.sample_slice("float16", "arc-agi-1-evaluation", "float32"),
         experiment.audit_draw_slice("float16"),
         experiment.audit_sampler_slice("float16", "float32", "applied"),
     )

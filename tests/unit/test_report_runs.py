@@ -8,6 +8,7 @@ import pytest
 
 from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.report import ReportConfig
+from arc_precision.contracts.steps import FACTS
 from arc_precision.report.collapses import collapse_section, log_rank_test, survival
 from arc_precision.report.origins import provenance
 from arc_precision.report.outcomes import common_dtype
@@ -57,7 +58,8 @@ def test_what_counts_is_the_declaration_of_the_first_segment(tmp_path):
     """The last segment gives the facts: a run may be ended by another commit than began it."""
     paths = [tmp_path / f"facts-{stop}.json" for stop in (20, 40)]
     for path, value in zip(paths, ("before", "after"), strict=True):
-        path.write_text(json.dumps({"declared": {"seeds": value}, "commit": value}))
+        facts = dict.fromkeys(FACTS) | {"schema_version": 1, "status": "running", "declared": {"seeds": value}}
+        path.write_text(json.dumps(facts | {"commit": value}))
     found = read_runs(Results(facts={RUN: paths}), [RUN], 40)[RUN]
     assert found.declared == {"seeds": "before"}
     assert found.facts["commit"] == "after"
@@ -83,7 +85,7 @@ def test_arms_are_compared_in_the_most_precise_dtype_that_all_have(dtypes, chose
 def ended(arm: str, seed: int, steps: int, onset: int | None = None, state: str = "finished") -> CollapseRun:
     return CollapseRun(
         arm=arm, seed=seed, state="collapsed" if onset else state, steps=steps, onset_step=onset, detected_step=None,
-        rule=None, threshold=None, running_max=None, recovered_step=None, warnings=[],
+        rule=None, threshold=None, running_max=None, recovered_step=None, warnings=[], alarms=[],
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from arc_precision.config.base import lay_over
 from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.experiment import ExperimentConfig, load_experiment
 from arc_precision.config.training import TrainingConfig
+from arc_precision.contracts.steps import FACTS as KEPT_FACTS
 from arc_precision.contracts.steps import STEP
 from arc_precision.sampling.engines import Completion
 from arc_precision.tasks.tokenizer import VOCABULARY_SIZE, save_tokenizer
@@ -321,7 +322,7 @@ def test_a_run_that_has_stopped_keeps_its_checkpoint_and_state(status, how, tmp_
     contents = {"adapter_model.safetensors": b"a", "adapter_config.json": b"{}", "trainer_state.tar": b"t"}
     for name, content in contents.items():
         (previous / name).write_bytes(content)
-    before = {"schema_version": 1, "status": status, "stopped_at": 3, "observed": {}}
+    before = dict.fromkeys(KEPT_FACTS) | {"schema_version": 1, "status": status, "stopped_at": 3, "observed": {}}
     (tmp_path / "facts-4.json").write_text(json.dumps(before))
     files = SegmentFiles(
         train=tmp_path / "absent.parquet", model=tmp_path, previous=previous, previous_facts=tmp_path / "facts-4.json",

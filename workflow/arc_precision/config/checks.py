@@ -96,6 +96,6 @@ def _band(experiment: "ExperimentConfig") -> Iterator[str]:
 
 
 def _gpus(experiment: "ExperimentConfig") -> Iterator[str]:
-    for kind in ("train", "sample", "pretrain"):
+    for kind in ("sample", "pretrain", "warm_start"):
         if experiment.device == "cuda" and not getattr(experiment.resources, kind).gpu:
             yield f"resources.{kind}.gpu: 0 is not possible with device: cuda; write 1"

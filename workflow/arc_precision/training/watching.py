@@ -13,7 +13,7 @@ def reporting(watch: str, run_dir: Path) -> dict[str, Any]:
 
     Args:
         watch: `none`, `tensorboard`, `trackio` or `wandb`.
-        run_dir: results/EXPERIMENT/runs/ARM/seed-N, which names the project and the run.
+        run_dir: folder of the run, whose path names the experiment, the arm and the seed.
 
     Raises:
         ValueError: the library is not installed.
