@@ -130,7 +130,8 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int, proc: int |
         level = ("namespaces", "full")[landlock] if namespaces else ("seccomp", "landlock")[landlock]
 
     determinism.replace_clocks(limits["wall_s"], program.overslept)
-    determinism.replace_identities()
+    if filtered:
+        determinism.replace_identities()
     program.rehearse()
     isolation.set_limit(resource.RLIMIT_CORE, 0)
     os.write(1, json.dumps({"level": level}).encode() + b"\n")
