@@ -10,7 +10,8 @@
 
 All run one fixed mix of programs, each on four grids of 10 x 10. Rounds are interleaved, so that other work on the
 machine hits all alike; ratios are taken within a round, and their median is printed. "bulk" hands over all programs at
-once, "batches of 8" eight at a time, as training does. `--output` writes the figures as JSON as well.
+once, "batches of 8" eight at a time, as training does. Batches of 64 in which programs repeat run with one run for all
+equal ones, and without. `--output` writes the figures as JSON as well.
 """
 
 import argparse
@@ -35,11 +36,12 @@ from origin import origin  # noqa: E402
 from sandbox_baselines import ANSWERS, GRIDS, execute_and_score, execute_guarded  # noqa: E402
 
 from arc_precision.rewards import grid_scores  # noqa: E402
-from arc_precision.sandbox import Limits, Sandbox  # noqa: E402
+from arc_precision.sandbox import Limits, Sandbox, run_each_once  # noqa: E402
 
 LIMITS = Limits(cpu_s=1.0)
 LOOP_LIMITS = Limits(cpu_s=0.2)  # what a loop takes is taken off again: no need to wait for it
 BATCH = 8
+REPEATING_BATCH, DISTINCT = 64, 16  # completions of a group become alike as training goes on
 
 FLIP = """\
 import numpy as np
@@ -266,6 +268,30 @@ def measure(workers: int, rounds: int, n_bulk: int) -> dict:
             for name, ours in COMPARED.items()
         },
         "rate_with_5_percent_loops_to_rate_without": statistics.median(loop_share),
+        "batch_of_64": reuse(workers, rounds),
+    }
+
+
+def reuse(workers: int, rounds: int) -> dict[str, float]:
+    """What a batch takes in which each program is there several times, with one run for all equal ones and without."""
+    batch = programs(DISTINCT) * (REPEATING_BATCH // DISTINCT)
+    grids = [GRIDS] * len(batch)
+    with_ms, without_ms, shares = [], [], []
+    with Sandbox(LIMITS, workers) as sandbox:
+        for _ in range(10 * rounds):
+            start = time.perf_counter()
+            results = list(run_each_once(sandbox.run, batch, grids))
+            between = time.perf_counter()
+            verdicts = list(sandbox.run(batch, grids))
+            without_ms.append(1000 * (time.perf_counter() - between))
+            with_ms.append(1000 * (between - start))
+            shares.append(statistics.mean(reused for _, reused in results))
+            if [verdict.status for verdict, _ in results] != [verdict.status for verdict in verdicts]:
+                raise AssertionError("a program has two verdicts")
+    return {
+        "reused_share": statistics.mean(shares),
+        "median_ms": statistics.median(with_ms),
+        "median_ms_without_reuse": statistics.median(without_ms),
     }
 
 
@@ -296,6 +322,11 @@ def main() -> None:
             print(row + (f"{ratio['bulk']:18.2f}{ratio['batches']:11.2f}" if ratio else ""))
         share = figures["rate_with_5_percent_loops_to_rate_without"]
         print(f"with 5 % endless loops, beyond the loops' own CPU time: {share:.2f} of the rate without")
+        repeated = figures["batch_of_64"]
+        print(
+            f"a batch of 64, {repeated['reused_share']:.0%} of it repetitions: {repeated['median_ms']:.1f} ms, "
+            f"{repeated['median_ms_without_reuse']:.1f} ms where each program runs"
+        )
     if arguments.output:
         arguments.output.write_text(json.dumps(origin("numpy", "joblib") | {"workers": result}, indent=2) + "\n")
 

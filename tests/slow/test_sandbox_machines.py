@@ -92,6 +92,54 @@ def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
+@pytest.mark.parametrize(
+    ("grown", "expected"),
+    [("", ("exception", "SIGKILL")), ("x = b'x' * (40 << 20)\n", ("memory", None))],
+    ids=["small", "large"],
+)
+def test_program_that_is_killed_each_time_gets_a_verdict_by_its_size(grown, expected):
+    """As where a job has less memory than the limit says: no fault of the sandbox, which would end the run."""
+
+    def kill_all():
+        for _ in range(3):
+            victim = busy_program()
+            os.kill(victim, signal.SIGKILL)
+            while is_alive(victim):
+                time.sleep(0.02)
+
+    with Sandbox(Limits(cpu_s=5.0)) as sandbox:
+        killer = threading.Thread(target=kill_all)
+        killer.start()
+        [verdict] = sandbox.run([grown + "while True: pass"], [[GRID]])
+        killer.join()
+        assert [v.status for v in sandbox.run(["def transform(grid):\n    return grid"], [[GRID]])] == ["ok"]
+    assert (verdict.status, verdict.exception_type, verdict.rechecked) == (*expected, True)
+
+
+def forked_by_worker() -> list[int]:
+    """Wait for the zygote of a pool's only worker, and the process that waits for a job."""
+    while True:
+        try:
+            [launcher] = children(os.getpid())
+            [init] = children(launcher)
+            [worker] = children(init)
+            [_, _] = pids = children(worker)
+            return pids
+        except (ValueError, FileNotFoundError):  # one pool ends and the next begins
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize("victim", ["the one that waits for a job", "the one that forks them"])
+def test_killed_before_a_job_comes_is_no_ones_verdict(victim):
+    """The kernel may choose such a process when memory runs out; the first is replaced, with the second its worker."""
+    with Sandbox(Limits()) as sandbox:
+        good = "def transform(grid):\n    return grid"
+        for _ in range(4):
+            assert [v.status for v in sandbox.run([good], [[GRID]])] == ["ok"]
+            zygote, waiting = forked_by_worker()
+            os.kill(zygote if victim.endswith("forks them") else waiting, signal.SIGKILL)
+
+
 def test_program_killed_from_outside_runs_again_alone():
     with Sandbox(Limits(cpu_s=2.0)) as sandbox:
         killer = threading.Thread(target=lambda: os.kill(busy_program(), signal.SIGKILL))
@@ -149,13 +197,16 @@ good = "def transform(grid): return grid"
 programs = [
     good, "while True: pass", "x = bytearray(1 << 30)", "1 / 0", "import os\\nos.fork()", "open('/etc/passwd')",
     "import time\\ntime.sleep(9)", "import os\\nos.kill(os.getpid(), 9)", good,
+    "import ctypes\\nlibc = ctypes.CDLL(None)\\nlibc.kill(libc.getpid(), 9)\\n" + good,
+    "import ctypes, resource\\nfor i in range(1, 31):\\n    ctypes.CDLL(None).poll(None, 0, 100)\\n"
+    "    while sum(resource.getrusage(0)[:2]) < 0.003 * i: pass\\n" + good,
 ]
 with Sandbox(Limits(cpu_s=0.2, wall_s=0.5, memory_mb=256)) as sandbox:
     print(sandbox.level)
     print(*(verdict.status for verdict in sandbox.run(programs, [[np.zeros((2, 2))]] * len(programs))))
 """
 UNSHARE, SECCOMP, LANDLOCK = 272, 317, 444
-USUAL = "ok timeout memory exception forbidden forbidden timeout forbidden ok"
+USUAL = "ok timeout memory exception forbidden forbidden timeout forbidden ok ok ok"
 
 
 def on_lesser_machine(*missing: int, prefix: tuple[str, ...] = ()) -> tuple[str, str, str]:
@@ -181,10 +232,10 @@ def test_verdicts_are_the_same_at_every_level_that_filters_system_calls(missing,
 
 @needs_everything
 def test_without_a_filter_limits_still_hold():
-    """But files can be read, and a program that kills itself looks like one killed from outside: no verdict on it."""
+    """But files can be read, a program can kill itself, and it really sleeps, up to the wall limit in all."""
     _, level, verdicts = on_lesser_machine(UNSHARE, LANDLOCK, SECCOMP)
     assert level == "rlimit"
-    assert verdicts == "ok timeout memory exception exception exception timeout sandbox_error ok"
+    assert verdicts == "ok timeout memory exception exception exception timeout exception ok exception timeout"
 
 
 @needs_everything

@@ -1,5 +1,9 @@
 """Programs are found in completions as a Markdown reader and a Python parser would."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from arc_precision.sandbox import extract_program
@@ -87,6 +91,35 @@ def test_indented_block_and_windows_line_ends_are_read():
 )
 def test_sources_that_upset_parsers_give_no_program_and_no_error(hostile):
     assert extract_program(fenced(hostile)) is None
+
+
+LINES = {
+    "blanks behind a fence": "```" + " " * 1_000_000 + "x y",
+    "tabs before a fence": "\t" * 1_000_000 + "``` x y",
+    "a fence of backticks": "`" * 1_000_000 + " x y",
+    "blanks around a language": "```" + " " * 500_000 + "python" + " " * 500_000 + "x",
+    "short fences": "``` x y\n" * 100_000,
+}
+READ = f"""
+import resource, sys
+from arc_precision.sandbox import extract_program
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+program = {fenced(PROGRAM)!r}
+assert extract_program(program + chr(10) + sys.stdin.read()) is not None
+"""
+
+
+@pytest.mark.parametrize("lines", LINES.values(), ids=LINES)
+def test_long_lines_are_read_in_linear_time(lines):
+    """20 CPU seconds are a hundred times more than that takes, and would not do for a quadratic time."""
+    done = subprocess.run([sys.executable, "-c", READ], input=lines, text=True, env=os.environ, stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr
+
+
+def test_programs_have_a_longest_length():
+    filler = "\n#" + "x" * (100_000 - len(PROGRAM) - 2)
+    assert extract_program(fenced(PROGRAM + filler)) == PROGRAM + filler
+    assert extract_program(fenced(PROGRAM + filler + "x")) is None
 
 
 def test_warnings_of_the_compiler_are_not_shown(recwarn):

@@ -4,6 +4,7 @@ Both follow from one property: the process that forks programs has the same memo
 """
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -51,10 +52,19 @@ def word(text):
 
 
 def zygotes() -> list[int]:
-    """The processes that fork programs, one per worker."""
+    """The processes that fork programs, one per worker, once each has forked the next one and is at rest."""
     launcher = [pid for pid in children(os.getpid()) if len(below(pid)) > 2][-1]  # of the pool made last
     [init] = children(launcher)
-    return [children(worker)[0] for worker in children(init)]
+    found = []
+    for worker in children(init):
+        while len(children(worker)) < 2 or is_at_work(children(worker)[0]):
+            time.sleep(0.01)
+        found.append(children(worker)[0])
+    return found
+
+
+def is_at_work(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "S"
 
 
 def readable(pid: int) -> list[tuple[int, int]]:

@@ -20,8 +20,8 @@ class SandboxFault(RuntimeError):
 class Limits:
     """What one program may use for all its grids together.
 
-    `cpu_s`: CPU seconds. `wall_s`: seconds asleep. `memory_mb`: address space beyond the interpreter's own, in MiB.
-    `max_side`: longest side of an output grid, in cells.
+    `cpu_s`: CPU seconds. `wall_s`: seconds asleep in all. `memory_mb`: address space beyond the interpreter's own, in
+    MiB. `max_side`: longest side of an output grid, in cells.
     """
 
     cpu_s: float = 1.0

@@ -120,6 +120,7 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int, proc: int |
     limit_holds = holds(isolation.set_limit, resource.RLIMIT_NPROC, 0, against=isolation.fork)
     limits = config["limits"] | {
         "own_memory_bytes": own_memory_bytes * resource.getpagesize(),
+        "cores": os.sched_getaffinity(0),
         "descriptors": DESCRIPTORS,
         "landlock": landlock,
         "filtered": filtered,
@@ -130,7 +131,8 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int, proc: int |
         level = ("namespaces", "full")[landlock] if namespaces else ("seccomp", "landlock")[landlock]
 
     determinism.replace_clocks(limits["wall_s"], program.overslept)
-    determinism.replace_identities()
+    if filtered:
+        determinism.replace_identities()
     program.rehearse()
     isolation.set_limit(resource.RLIMIT_CORE, 0)
     os.write(1, json.dumps({"level": level}).encode() + b"\n")
@@ -139,6 +141,7 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int, proc: int |
     gc.freeze()  # the collector of a program's process leaves these objects, and their pages, alone
     if isolation.fork_at_each_byte(1):
         isolation.die_with_parent()
+        os.sched_setaffinity(0, limits["cores"])
         try:
             worker.serve(0, null, proc, layout, limits)
         finally:

@@ -64,7 +64,8 @@ def replace_clocks(sleep_limit_s: float, on_oversleep: Callable[[], None]) -> No
 
 
 def replace_identities() -> None:
-    """The process ids, which would count the programs that ran before."""
+    """The process ids, which would count the programs that ran before. Only for where no signal can be sent: the
+    process that has these ids may be another."""
     os.getpid = os.getpgrp = lambda: _PID
     os.getppid = lambda: _PARENT_PID
     threading.get_native_id = _thread.get_native_id = os.getpid

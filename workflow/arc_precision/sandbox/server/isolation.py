@@ -5,6 +5,7 @@ Each function raises OSError where the kernel refuses.
 """
 
 import ctypes
+import functools
 import os
 import resource
 import struct
@@ -16,10 +17,11 @@ _libc.getauxval.restype = ctypes.c_void_p
 _quiet_syscall = ctypes.PyDLL(None, use_errno=True).syscall  # its result becomes no Python object
 _quiet_syscall.restype = None
 
-_SYS_CLONE, _SYS_SECCOMP = 56, 317
+_SYS_CLONE, _SYS_SCHED_SETAFFINITY, _SYS_SCHED_GETAFFINITY, _SYS_SECCOMP = 56, 203, 204, 317
+_CORE_BYTES = 1024  # of a set of cores
 _SYS_LANDLOCK_CREATE_RULESET, _SYS_LANDLOCK_RESTRICT_SELF = 444, 446
 _CLONE_PIDFD, _CLONE_PARENT, _CLONE_CHILD_SETTID, _SIGCHLD = 0x1000, 0x8000, 0x01000000, 17
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_TSC, _PR_SET_NO_NEW_PRIVS = 1, 4, 26, 38
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _SIGKILL = 9
 _ADDR_NO_RANDOMIZE = 0x0040000
 _NOBODY = 65534
@@ -43,24 +45,39 @@ def fork() -> tuple[int, int]:
     return pid, pidfd.value
 
 
+@functools.cache
+def _all_cores() -> ctypes.Array:
+    """The cores that this process and all that it forks may run on. The filter has no call to ask for them later."""
+    cores = (ctypes.c_ubyte * _CORE_BYTES)()
+    _checked(_libc.syscall(_SYS_SCHED_GETAFFINITY, 0, _CORE_BYTES, cores))
+    return cores
+
+
 def fork_at_each_byte(descriptor: int, siblings: bool = False) -> bool:
     """Fork whenever a byte can be read: True in each new process; False in this one, when no more bytes can come.
 
     Each new process finds the same memory, byte for byte, however many came before it: an iteration allocates and
     frees the same objects, and leaves nothing behind, the new process's id included. So what the order of memory
     decides, such as the order of a set of objects, is the same in all of them. `siblings`: the new processes are
-    children of this one's parent.
+    children of this one's parent. They can run on this one's core only: to start elsewhere is to find nothing cached.
     """
     flags = (_CLONE_PARENT if siblings else 0) | _CLONE_CHILD_SETTID | _SIGCHLD
     tid = ctypes.c_int()  # the kernel sets it in the new process only
     place = ctypes.byref(tid)
+    cores, own_core = _all_cores(), (ctypes.c_ubyte * _CORE_BYTES)()
     ctypes.set_errno(0)
     while not tid:
         if not os.read(descriptor, 1):
             return False
+        core = _libc.sched_getcpu()
+        own_core[core >> 3] = 1 << (core & 7)
+        _quiet_syscall(_SYS_SCHED_SETAFFINITY, 0, _CORE_BYTES, own_core)
         _quiet_syscall(_SYS_CLONE, flags, None, None, place, None)
         if ctypes.get_errno():
             os._exit(1)
+        own_core[core >> 3] = core = 0
+        if not tid:
+            _quiet_syscall(_SYS_SCHED_SETAFFINITY, 0, _CORE_BYTES, cores)
     tid.value = 0
     return True
 
@@ -71,15 +88,14 @@ def die_with_parent() -> None:
 
 
 def hide_clocks(page: tuple[int, int] | None) -> None:
-    """Take away what tells the time without a system call: the memory [start, end) that the kernel keeps it in, which
-    becomes empty, and the processor's counter, which becomes a SIGSEGV to read. `time()` says 0 from now on."""
+    """Empty the memory [start, end) that the kernel keeps the time in, to be read without a system call: from now on
+    it takes one, and `time()` says 0."""
     if page is None:
         raise OSError("the clock page was not found")
     start, end = page
     read_only, fixed_private_anonymous = 1, 0x32
     if _libc.mmap(start, end - start, read_only, fixed_private_anonymous, -1, 0) != start:
         raise OSError("the kernel keeps its clock page")
-    _checked(_libc.prctl(_PR_SET_TSC, 2, 0, 0, 0))
 
 
 def forget_random_bytes() -> None:
@@ -154,8 +170,8 @@ _ALLOWED = {
     "exit_group": 231, "getcpu": 309,
 }  # fmt: skip
 _IDENTITIES = {"getpid": 39, "getppid": 110, "gettid": 186}  # 0 for every program
-_POLL, _MMAP, _MPROTECT, _MREMAP, _SETPGID, _PRCTL, _FUTEX, _SCHED_SETAFFINITY, _PRLIMIT = (
-    7, 9, 10, 25, 109, 157, 202, 203, 302,
+_POLL, _MMAP, _MPROTECT, _MREMAP, _SETPGID, _PRCTL, _FUTEX, _PRLIMIT = (
+    7, 9, 10, 25, 109, 157, 202, 302,
 )  # fmt: skip
 _PROT_EXEC, _MREMAP_MAYMOVE, _ETIMEDOUT = 4, 1, 110
 _AUDIT_ARCH_X86_64 = 0xC000003E
@@ -205,7 +221,7 @@ def _filter() -> bytes:
         (_PRCTL, {0: _PR_SET_PDEATHSIG, 1: _SIGKILL}),
         (_MREMAP, {3: _MREMAP_MAYMOVE}),
         (_SETPGID, {0: 0, 1: 0}),
-        (_SCHED_SETAFFINITY, {0: 0}),
+        (_SYS_SCHED_SETAFFINITY, {0: 0}),
         (_PRLIMIT, {0: 0, 1: resource.RLIMIT_NPROC}),
         (_PRLIMIT, {0: 0, 1: resource.RLIMIT_AS}),
     ):

@@ -173,6 +173,7 @@ def main(channel: int, job: int, area: mmap.mmap, limits: dict) -> None:
     gc.enable()
     os.write(channel, b"b")
     wait_for_job(job)
+    os.sched_setaffinity(0, limits["cores"])  # from here on, where there is room
     os.write(channel, b"s")
     program, grids = read_job(job)
     os.close(channel)
