@@ -35,6 +35,7 @@ VALUES: dict[str, Any] = {
     "training.segment_steps": 20,
     "training.schedule_steps": 1000,
     "training.epsilon_high": 0.3,
+    "training.correction_min": 0.5,
     "training.per_device_train_batch_size": 32,
     "training.num_generations": 16,
     "training.steps_per_generation": 2,
