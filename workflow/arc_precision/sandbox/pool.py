@@ -78,10 +78,10 @@ class _Queue:
     faults: int = 0  # since the last verdict
 
 
-def _receive(connection: socket.socket) -> bytes:
+def _receive(connection: socket.socket, size: int = 1 << 20) -> bytes:
     """What has arrived; nothing when the other end is closed, in whatever way."""
     try:
-        return connection.recv(1 << 20)
+        return connection.recv(size)
     except ConnectionResetError:
         return b""
 
@@ -132,6 +132,8 @@ class _Server:
             hello = _start_workers(sockets, starts, [theirs for _, theirs in pairs])
         for _, theirs in pairs:
             theirs.close()
+        for worker in self.workers:
+            _receive(worker.socket, 1)  # it is ready; one that is gone is noticed later, as at any other time
         self._selector = selectors.DefaultSelector()
         for worker in self.workers:
             worker.socket.setblocking(False)

@@ -15,6 +15,8 @@ RECORD_STATUSES = ("ok", "invalid_output", "exception", "memory", "forbidden", "
 # What the worker saw of the process.
 LEFT_RECORD, ENDED_WITHOUT_RECORD, STOPPED_BY_CPU, STOPPED_BY_WALL = range(4)
 
+READY = b"r"  # the first thing that a worker sends
+
 LENGTH = struct.Struct("<I")
 JOB = struct.Struct("<IH")  # bytes of program, grids; then the program in UTF-8 and the grids
 GRID = struct.Struct("<HH")  # height, width; then height * width int8 cells

@@ -155,9 +155,11 @@ def serve(sockets: int, null: int, proc: int | None, layout: forks.Layout, limit
     os.close(null)
     descriptors.send(ours, job)
     own_kb = max(os.wait4(-1, 0)[2].ru_maxrss for _ in range(zygote.REHEARSALS))
+    process = _Process(channel)  # there before its job, so that a job starts at once
+    os.write(job, protocol.READY)
     while True:
-        process = _Process(channel)  # there before its job, so that a job starts at once
         if not _wait_for_start(process, channel, job):
+            process = _Process(channel)
             continue
         end = _watch(process, job, limits, proc)
         record = _take_record(area)
@@ -169,3 +171,4 @@ def serve(sockets: int, null: int, proc: int | None, layout: forks.Layout, limit
             end.outcome, end.wait_status, round(end.cpu_s * 1e9), max(0, end.peak_kb - own_kb), len(record or b"")
         )
         _write_all(job, report + (record or b""))
+        process = _Process(channel)
