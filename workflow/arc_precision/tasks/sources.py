@@ -12,6 +12,7 @@ import numpy as np
 from arc_precision.config.data import ArcJsonSource, ArckitSource, BarcSource, GeneratedSource, Source
 from arc_precision.tasks.barc import read_chunks
 from arc_precision.tasks.files import arc_json_files, barc_file, is_challenges, is_gzip, solutions_of
+from arc_precision.tasks.files import source_files as source_files
 from arc_precision.tasks.grids import Pair, Task, task_from_json
 
 CHUNK_TASKS = 100
