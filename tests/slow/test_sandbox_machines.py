@@ -116,16 +116,23 @@ def test_program_that_is_killed_each_time_gets_a_verdict_by_its_size(grown, expe
     assert (verdict.status, verdict.exception_type, verdict.rechecked) == (*expected, True)
 
 
-def forked_by_worker() -> list[int]:
-    """Wait for the zygote of a pool's only worker, and the process that waits for a job."""
+GOOD = "def transform(grid):\n    return grid"
+
+
+def forked_by_worker(sandbox: Sandbox) -> list[int]:
+    """The zygote of a pool's only worker, and the process that waits for a job.
+
+    Programs run until both are there: a pool whose worker has died is replaced when it is next used.
+    """
     while True:
+        assert [verdict.status for verdict in sandbox.run([GOOD], [[GRID]])] == ["ok"]
         try:
             [launcher] = children(os.getpid())
             [init] = children(launcher)
             [worker] = children(init)
             [_, _] = pids = children(worker)
             return pids
-        except (ValueError, FileNotFoundError):  # one pool ends and the next begins
+        except (ValueError, FileNotFoundError):
             time.sleep(0.02)
 
 
@@ -133,10 +140,8 @@ def forked_by_worker() -> list[int]:
 def test_killed_before_a_job_comes_is_no_ones_verdict(victim):
     """The kernel may choose such a process when memory runs out; the first is replaced, with the second its worker."""
     with Sandbox(Limits()) as sandbox:
-        good = "def transform(grid):\n    return grid"
         for _ in range(4):
-            assert [v.status for v in sandbox.run([good], [[GRID]])] == ["ok"]
-            zygote, waiting = forked_by_worker()
+            zygote, waiting = forked_by_worker(sandbox)
             os.kill(zygote if victim.endswith("forks them") else waiting, signal.SIGKILL)
 
 

@@ -90,6 +90,21 @@ def test_faults_that_go_on_are_raised_not_scored(monkeypatch):
         assert statuses(sandbox, GOOD) == ["ok"]
 
 
+def test_worker_that_is_gone_when_a_job_is_sent_is_replaced(monkeypatch):
+    send, sent = pool._Server.send, []
+
+    def fail_once(self, worker, job):
+        send(self, worker, job)
+        sent.append(job.index)
+        if len(sent) == 2:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(pool._Server, "send", fail_once)
+    with Sandbox(Limits(), workers=2) as sandbox:
+        assert statuses(sandbox, GOOD, "1 / 0", GOOD) == ["ok", "exception", "ok"]
+    assert sent[:4] == [0, 1, 0, 1]
+
+
 def test_server_that_does_not_start_is_a_fault(monkeypatch):
     monkeypatch.setattr(pool.sys, "executable", shutil.which("false"))
     with pytest.raises(SandboxFault, match="could not be started"):

@@ -285,6 +285,8 @@ class Sandbox:
             self._server.send(workers[0], queue.alone.popleft())
 
     def _collect(self, queue: "_Queue") -> None:
+        if self._server is None:  # it failed when jobs were sent
+            return
         for job, report in self._server.reports():
             self._judge(job, report, queue)
 
