@@ -6,9 +6,10 @@ import threading
 import numpy as np
 import pytest
 import torch
+from accelerate.state import GradientState
 
 from arc_precision.sampling.engines import Completion
-from arc_precision.training.together import Together, sharing_weights
+from arc_precision.training.together import Together, Turns, sharing_weights
 
 
 class Engine:
@@ -20,6 +21,7 @@ class Engine:
         self.batches, self.adapters, self.threads = [], {}, set()
 
     def generate(self, prompts, seeds, slots):
+        random.random(), np.random.rand(), torch.rand(1)  # an engine may draw from the process's generators
         self.threads.add(threading.current_thread())
         self.batches.append(list(slots))
         return [Completion([*p, seed, slot], [], False) for p, seed, slot in zip(prompts, seeds, slots, strict=True)]
@@ -96,6 +98,32 @@ def test_random_numbers_do_not_depend_on_the_company():
         return found
 
     assert collect([0, 1, 2])[0] == collect([0])[0]
+
+
+def test_the_account_of_a_gradient_accumulation_is_each_run_s_own():
+    """accelerate keeps it once per process; a run that waits between two passes must find what it left."""
+    together, found = Together(Engine(), 2), {0: [], 1: []}
+
+    def work(run):
+        for number in range(3):
+            GradientState()._set_sync_gradients((number + run) % 2 == 0)
+            with together.turns.elsewhere(run):
+                pass
+            found[run].append(GradientState().sync_gradients)
+
+    together.run([lambda run=run: work(run) for run in range(2)])
+    assert found == {0: [True, False, True], 1: [False, True, False]}
+
+
+def test_a_batch_is_charged_to_all_runs_in_equal_parts():
+    turns = Turns(3)
+    before = [turns._held_s[run] for run in range(3)]
+    turns.share(1, 9.0)
+    assert [turns._held_s[run] - was for run, was in enumerate(before)] == [3.0, -6.0, 3.0]
+    turns.end(2)
+    now = list(turns._held_s)
+    turns.share(0, 4.0)
+    assert turns._held_s[1] - now[1] == 2.0 and turns._held_s[2] == now[2]
 
 
 def test_one_run_has_the_turn_at_a_time_and_turns_go_round():

@@ -342,3 +342,9 @@ def test_the_rules_of_a_run_are_those_of_its_report():
     """Early stopping is the one thing that makes them part of training."""
     assert slice_of().collapse is None
     assert slice_of(collapse=RULES | {"early_stop": True}).collapse == CollapseConfig(**RULES, early_stop=True)
+
+
+@pytest.mark.parametrize("changes", [{"training": {"sync": "merge"}}, {"sampling": {"engine": "transformers"}}])
+def test_seeds_that_cannot_share_a_sampler_do_not_train_together(changes):
+    with pytest.raises(ValueError, match=r"seeds \[0, 1\] cannot train in one job"):
+        run_segment(slice_of(**changes), [0, 1], 0, 8, [], workers=1, memory=None, kept={}, reporting=[])

@@ -84,9 +84,14 @@ def run_segment(
         reporting: of each seed, arguments of transformers that make live curves; they change nothing either.
 
     Raises:
-        ValueError: the precision in effect is not the one that was asked for.
+        ValueError: the precision in effect is not the one that was asked for, or seeds cannot share the sampler.
         SandboxFault: the sandbox itself failed.
     """
+    if len(seeds) > 1 and (config.training.sync == "merge" or config.sampling.engine != "vllm"):
+        raise ValueError(
+            f"seeds {list(seeds)} cannot train in one job: only vLLM with training.sync adapter holds several "
+            "adapters; give each seed a job of its own"
+        )
     going = []
     for seed, own, curves in zip(seeds, files, reporting, strict=True):
         if own.previous_facts and (before := read_facts(own.previous_facts))["status"] != "running":
