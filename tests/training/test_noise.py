@@ -10,11 +10,12 @@ import pytest
 import torch
 from noise_probe import MODEL, NOISE, PROMPTS, SEEDS
 from peft import get_peft_model
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from arc_precision.config.experiment import ConfigError, ExperimentConfig, load_experiment
 from arc_precision.sampling.engines import completion_seed
-from arc_precision.sampling.handover import noisy_adapter
+from arc_precision.sampling.handover import AdapterHandover, noisy_adapter
 from arc_precision.training.segment import lora_config
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,30 @@ def test_noise_on_weights_is_on_the_sampler_lora_b_alone_and_of_the_size_asked_f
     again, other = noisy_adapter(model, 0.03, seed=7), noisy_adapter(model, 0.03, seed=8)
     assert all(torch.equal(again[name], noisy[name]) for name in noisy)
     assert not any(torch.equal(other[name], noisy[name]) for name in noisy if "lora_B" in name)
+
+
+class SamplerThatReads:
+    def load_adapter(self, folder):
+        self.loaded = load_file(folder / "adapter_model.safetensors")
+
+
+def handed_over(model, noise: float, seed: int, step: int) -> dict[str, torch.Tensor]:
+    sampler = SamplerThatReads()
+    handover = AdapterHandover(sampler, noise, seed)
+    handover.sync(model, step)
+    handover.close()
+    return sampler.loaded
+
+
+def test_the_sampler_gets_noise_anew_at_each_step_and_the_same_again_in_another_job():
+    config = load_experiment(ExperimentConfig().model_dump(mode="json")).train_slice("float32")
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32), lora_config(config))
+    (name, *_) = [name for name in handed_over(model, 0.0, 3, 5) if "lora_B" in name]
+    noisy = handed_over(model, 0.03, 3, 5)[name]
+    assert handed_over(model, 0.0, 3, 5)[name].abs().max() == 0 < noisy.abs().max()
+    assert torch.equal(handed_over(model, 0.03, 3, 5)[name], noisy)
+    for seed, step in ((3, 6), (4, 5)):
+        assert not torch.equal(handed_over(model, 0.03, seed, step)[name], noisy)
 
 
 def test_evaluation_and_audit_sample_without_noise():
