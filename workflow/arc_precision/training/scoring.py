@@ -1,5 +1,6 @@
 """Rewards of a batch of completions, computed while the trainer does other work."""
 
+import copy
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,13 @@ class Scorer:
         self.n_reused = 0
         self.rewards: list[float] = []
 
+    def beside(self, tasks: dict[str, Task]) -> "Scorer":
+        """The scorer of another run, with tasks of its own and the same pool: one batch runs after the other."""
+        other = copy.copy(self)
+        other._tasks = tasks
+        other.take()
+        return other
+
     def start(self, row_ids: list[str], completions: list[str]) -> Callable[[], list[float]]:
         """Start running a batch; the returned function waits for its rewards.
 
@@ -46,7 +54,7 @@ class Scorer:
         return taken
 
     def close(self) -> None:
-        """End the sandbox's processes."""
+        """End the sandbox's processes, for all runs."""
         self._thread.shutdown()
         self._sandbox.__exit__(None, None, None)
 

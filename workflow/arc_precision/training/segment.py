@@ -117,13 +117,15 @@ def run_segment(
     )
     base = load_base(model, config.trainer_dtype, config.load_in_4bit)
     together = Together(sampler, len(going))
-    own_workers = max(1, workers // processes.num_processes // len(going))
+    workers = max(1, workers // processes.num_processes)
+    scorer = Scorer({}, config.training.reward, config.sandbox, workers)
     kept = kept | {"seeds_of_job": list(seeds), "together": [seed for seed, *_ in going]}
     runs = [
-        SegmentOfRun(config, seed, start, stop, own, sharing_weights(base), together, number, own_workers, kept, curves)
+        SegmentOfRun(config, seed, start, stop, own, sharing_weights(base), together, number, scorer, kept, curves)
         for number, (seed, own, curves) in enumerate(going)
     ]
     together.run([run.train for run in runs])
+    scorer.close()
     processes.wait_for_everyone()
 
 
@@ -140,7 +142,7 @@ class SegmentOfRun:
         base: PreTrainedModel,
         together: Together,
         number: int,
-        workers: int,
+        scorer: Scorer,
         kept: dict[str, Any],
         reporting: dict[str, Any],
     ) -> None:
@@ -148,7 +150,7 @@ class SegmentOfRun:
         order = row_order(count_rows(files.train, TASKS), seed, _prompts(config, stop))
         prompts, tasks = segment_rows(files.train, order, _prompts(config, start))
         sampler = together.sampler(number)
-        self._scorer = Scorer(tasks, config.training.reward, config.sandbox, workers)
+        self._scorer = scorer.beside(tasks)
         self._own_scratch = tempfile.TemporaryDirectory(prefix="segment-")
         # All processes save into one checkpoint.
         self._scratch = Path(broadcast_object_list([self._own_scratch.name])[0])
@@ -190,7 +192,6 @@ class SegmentOfRun:
         trainer = self._trainer
         trainer.train(resume_from_checkpoint=self._before and str(self._before))
         trainer.handover.close()
-        self._scorer.close()
         trainer.accelerator.wait_for_everyone()
         if trainer.accelerator.is_main_process:
             self._write()
