@@ -69,6 +69,15 @@ GROUPS = together.planned(
     experiment, Path(RESULTS), not workflow.is_main_process or going_on()
 )
 SEEDS_JOBS = together.seeds_jobs(GROUPS)
+# A rule of several seeds has arm and seeds in its name. What profiles say of `train` is meant for all of them.
+SEEDS_RULES = [
+    job.rule(kind)
+    for kind in ("train", "sample", "audit_draw", "audit_trainer", "audit_sampler")
+    for job in [together.BASE_JOB, *SEEDS_JOBS]
+]
+for told in ("overwrite_threads", "overwrite_resources"):
+    given = getattr(workflow.resource_settings, told)
+    setattr(workflow.resource_settings, told, together.with_rules(given, SEEDS_RULES))
 
 # All objects of a plan live until its end. To search thousands of jobs for garbage, or to take them apart at the end,
 # takes time and frees nothing.

@@ -6,8 +6,9 @@ finished job sees other inputs than before. The facts of a segment say which see
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from arc_precision.config.experiment import ExperimentConfig
 from arc_precision.contracts import layout
@@ -41,6 +42,13 @@ class SeedsJob(NamedTuple):
 def kind(rule: str) -> str:
     """What a rule does, by its name: rules of jobs over several seeds have the arm and the seeds after it."""
     return rule.partition(".")[0]
+
+
+def with_rules(given: Mapping[str, Any], rules: Iterable[str]) -> dict[str, Any]:
+    """What is `given` by rule: where it is given for a kind, in place of that for every one of its rules."""
+    kinds = {kind(rule) for rule in rules}
+    others = {rule: value for rule, value in given.items() if rule not in kinds}
+    return {rule: given[kind(rule)] for rule in rules if kind(rule) in given} | others
 
 
 BASE_JOB = SeedsJob(layout.BASE, (), (0,))
