@@ -62,6 +62,20 @@ class SegmentFiles:
     timing: Path
     facts: Path
 
+    @classmethod
+    def of_run(cls, folder: Path, start: int, stop: int, train: Path, model: Path) -> "SegmentFiles":
+        """Those of the segment from step `start` (0: the first) to `stop`, in the folder of its run."""
+        return cls(
+            train=train,
+            model=model,
+            previous=folder / f"checkpoint-{start}" if start else None,
+            previous_facts=folder / f"facts-{start}.json" if start else None,
+            checkpoint=folder / f"checkpoint-{stop}",
+            steps=folder / f"steps-{stop}.jsonl",
+            timing=folder / f"timing-{stop}.jsonl",
+            facts=folder / f"facts-{stop}.json",
+        )
+
 
 def run_segment(
     slice: TrainSlice,
