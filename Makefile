@@ -46,7 +46,7 @@ test: dev-env  ## unit tests and one small end-to-end run, under 10 minutes; two
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile tests/unit tests/pipeline tests/training tests/end_to_end
 
 watch: env  ## the table of every run, anew every five seconds
-	@watch -n 5 python workflow/scripts/status.py $(CONFIGFILE)
+	@watch -n 5 python workflow/tools/status.py $(CONFIGFILE)
 
 help:  ## the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -70,10 +70,11 @@ test-slow: dev-env  ## kills, faults, 100,000 programs
 	pytest tests/slow
 	pytest tests/condor -m slow
 
-lint: dev-env  ## Snakemake's linter, formatters, and generated files in step
+lint: dev-env  ## Snakemake's linter, formatters, layers of the library, and generated files in step
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow/rules
+	lint-imports --no-cache
 	$(SNAKEMAKE) --lint
 	python workflow/tools/write_config.py && git diff --exit-code config.yaml workflow/schemas
 

@@ -112,24 +112,11 @@ def main() -> None:
         write_rows(rows, TASKS, [task_rows(12)])
     PartialState(cpu=True).wait_for_everyone()
     for start in range(first, last, segment):
-        files = [segment_files(rows, folder / str(seed), start, start + segment) for seed in seeds]
+        files = [SegmentFiles.of_run(folder / str(seed), start, start + segment, rows, MODEL) for seed in seeds]
         curves = [{"report_to": []}] * len(seeds)
         run_segment(
             slice, seeds, start, start + segment, files, 1, EngineMemory(0.3), kept={"declared": {}}, reporting=curves
         )
-
-
-def segment_files(rows: Path, folder: Path, start: int, stop: int) -> SegmentFiles:
-    return SegmentFiles(
-        train=rows,
-        model=MODEL,
-        previous=folder / f"checkpoint-{start}" if start else None,
-        previous_facts=folder / f"facts-{start}.json" if start else None,
-        checkpoint=folder / f"checkpoint-{stop}",
-        steps=folder / f"steps-{stop}.jsonl",
-        timing=folder / f"timing-{stop}.jsonl",
-        facts=folder / f"facts-{stop}.json",
-    )
 
 
 main()

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from arc_precision.config.base import as_words, from_words, lay_over
+from arc_precision.config.base import as_words, flat, from_words, lay_over
 from arc_precision.config.document import SCHEMA_PATH, config_schema, config_yaml
 from arc_precision.config.evaluation import SampleSlice
 from arc_precision.config.experiment import ConfigError, ExperimentConfig, load_experiment
@@ -265,13 +265,17 @@ def test_equal_keys_of_different_sections_and_anchors_are_no_fault(tmp_path):
     assert read_config(tmp_path / "mine.yaml") == {"a": {"r": 1}, "b": {"r": 2}, "c": {"r": 1, "s": 3}}
 
 
-def test_settings_say_all_and_nothing_else():
+def test_words_say_all_and_nothing_else():
     slice = ExperimentConfig().train_slice("float16")
     lines = as_words(slice)
     assert from_words(TrainSlice, lines) == slice
     assert from_words(TrainSlice, reversed(lines)) == slice
     changed = as_words(load_experiment(lay_over(DEFAULT, {"training": {"beta": 0.1}})).train_slice("float16"))
     assert set(lines) ^ set(changed) == {"training.beta=0.0", "training.beta=0.1"}
+
+
+def test_an_empty_mapping_is_a_value():
+    assert flat({"a": {}, "b": {"c": {"d": 1}, "e": {}}}) == {"a": {}, "b.c.d": 1, "b.e": {}}
 
 
 def test_an_arm_changes_its_own_slice_alone():

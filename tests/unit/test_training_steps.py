@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from arc_precision.config.base import lay_over
 from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.experiment import ExperimentConfig, load_experiment
 from arc_precision.config.training import TrainingConfig
+from arc_precision.contracts import layout
 from arc_precision.contracts.steps import FACTS as KEPT_FACTS
 from arc_precision.contracts.steps import STEP
 from arc_precision.language.tokenizer import VOCABULARY_SIZE, save_tokenizer
@@ -324,11 +326,7 @@ def test_a_run_that_has_stopped_keeps_its_checkpoint_and_state(status, how, tmp_
         (previous / name).write_bytes(content)
     before = dict.fromkeys(KEPT_FACTS) | {"schema_version": 1, "status": status, "stopped_at": 3, "observed": {}}
     (tmp_path / "facts-4.json").write_text(json.dumps(before))
-    files = SegmentFiles(
-        train=tmp_path / "absent.parquet", model=tmp_path, previous=previous, previous_facts=tmp_path / "facts-4.json",
-        checkpoint=tmp_path / "checkpoint-8", steps=tmp_path / "steps-8.jsonl", timing=tmp_path / "timing-8.jsonl",
-        facts=tmp_path / "facts-8.json",
-    )  # fmt: skip
+    files = SegmentFiles.of_run(tmp_path, 4, 8, train=tmp_path / "absent.parquet", model=tmp_path)
     if how is pass_on:
         pass_on(files, before)
     else:
@@ -342,6 +340,21 @@ def test_the_rules_of_a_run_are_those_of_its_report():
     """Early stopping is the one thing that makes them part of training."""
     assert slice_of().collapse is None
     assert slice_of(collapse=RULES | {"early_stop": True}).collapse == CollapseConfig(**RULES, early_stop=True)
+
+
+def test_files_of_a_segment_lie_where_the_layout_says():
+    files = SegmentFiles.of_run(Path("runs/a/seed-3"), 10, 20, train=Path("rows"), model=Path("model"))
+
+    def path(kind, stop):
+        return Path(kind.path(arm="a", seed=3, stop=stop))
+
+    assert (files.steps, files.timing, files.facts) == tuple(
+        path(kind, 20) for kind in (layout.STEPS, layout.TIMING, layout.FACTS)
+    )
+    assert files.checkpoint == path(layout.ADAPTER, 20).parent == path(layout.STATE, 20).parent
+    assert (files.previous, files.previous_facts) == (path(layout.STATE, 10).parent, path(layout.FACTS, 10))
+    first = SegmentFiles.of_run(Path("runs/a/seed-3"), 0, 10, train=Path("rows"), model=Path("model"))
+    assert first.previous is None and first.previous_facts is None
 
 
 @pytest.mark.parametrize("changes", [{"training": {"sync": "merge"}}, {"sampling": {"engine": "transformers"}}])

@@ -32,21 +32,8 @@ def main() -> None:
     args = parser.parse_args()
     slice = from_words(TrainSlice, args.slice)
 
-    segment = slice.training.segment_steps
-    start = args.stop - segment
-    files = [
-        SegmentFiles(
-            train=args.train,
-            model=args.model,
-            previous=run_dir / f"checkpoint-{start}" if start else None,
-            previous_facts=run_dir / f"facts-{start}.json" if start else None,
-            checkpoint=run_dir / f"checkpoint-{args.stop}",
-            steps=run_dir / f"steps-{args.stop}.jsonl",
-            timing=run_dir / f"timing-{args.stop}.jsonl",
-            facts=run_dir / f"facts-{args.stop}.json",
-        )
-        for run_dir in args.run_dirs
-    ]
+    start = args.stop - slice.training.segment_steps
+    files = [SegmentFiles.of_run(folder, start, args.stop, args.train, args.model) for folder in args.run_dirs]
     kept = {"declared": args.declared, **provenance()}
     curves = [reporting(args.watch, run_dir) for run_dir in args.run_dirs]
     run_segment(slice, args.seeds, start, args.stop, files, args.workers, EngineMemory.of(args), kept, curves)

@@ -10,10 +10,11 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from arc_precision.cli import run
 from arc_precision.contracts import layout
+from arc_precision.contracts.parquet import read_table
+from arc_precision.contracts.scores import SCORES
 from arc_precision.evaluation.task_metrics import per_task
 
 
@@ -25,8 +26,8 @@ def main() -> None:
 
     rows = []
     for path, values in layout.SCORES.find(args.results):
-        names = [name for name in pq.read_schema(path).names if name != "outputs"]
-        tasks = per_task(pq.read_table(path, columns=names).to_pandas())
+        names = [name for name in SCORES.names if name != "outputs"]
+        tasks = per_task(read_table(path, SCORES, names).to_pandas())
         rates = {name: tasks[name].mean() for name in tasks if name.startswith("pass@")}
         counts = {"tasks": len(tasks), "completions": int(tasks["n"].sum()), "solved": int(tasks["solved_any"].sum())}
         rows.append({**values, **counts, **rates})

@@ -1,6 +1,5 @@
 """The audited log-probs of a checkpoint joined: causes, counterfactuals, metrics and profiles."""
 
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pandas as pd
 
 from arc_precision.config.audit import AuditJoinSlice, Processing
 from arc_precision.contracts.audit_files import AUDIT, CHAIN_SCHEMA_VERSION, batch_variant
+from arc_precision.contracts.numbers import or_null
 from arc_precision.contracts.parquet import read_rows
 from arc_precision.mismatch.chain import (
     GRID_NATS,
@@ -128,9 +128,7 @@ def counterfactuals(slice: AuditJoinSlice, scored: Mapping[tuple[Setting, str], 
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()
-    }
+    return {key: or_null(value) for key, value in values.items()}
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

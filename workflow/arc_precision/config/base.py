@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -90,15 +90,16 @@ def as_words(section: Section) -> tuple[str, ...]:
     values that swap places are two changes, and the reason that it prints is the lines that changed. A
     tuple, because Snakemake looks for wildcards in every element of a list, for each job anew.
     """
-    return tuple(sorted(_flatten("", section.model_dump(mode="json"))))
+    return tuple(sorted(f"{key}={json.dumps(value)}" for key, value in flat(section.model_dump(mode="json")).items()))
 
 
-def _flatten(prefix: str, values: dict[str, Any]) -> Iterator[str]:
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings as one, its keys dotted; an empty mapping is a value."""
+    found: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _flatten(f"{prefix}{key}.", value)
-        else:
-            yield f"{prefix}{key}={json.dumps(value)}"
+        inner = flat(value) if isinstance(value, Mapping) else {}
+        found |= {f"{key}.{name}": leaf for name, leaf in inner.items()} or {key: value}
+    return found
 
 
 def from_words(model: type[S], lines: Iterable[str]) -> S:

@@ -7,7 +7,8 @@ from tqdm import tqdm
 
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.contracts.tasks import task_of_row
-from arc_precision.sandbox import Limits, extract_program, run_each_once, run_programs
+from arc_precision.sandbox import run_programs
+from arc_precision.scoring.completions import judged, limits_of
 from arc_precision.scoring.rewards import grid_scores, reward, solved
 
 
@@ -23,16 +24,14 @@ def score_rows(
     Raises:
         SandboxFault: the sandbox itself failed.
     """
-    tasks = {row_id: task_of_row(row) for row_id, row in rows.items()}
-    programs = [extract_program(sample["completion"]) for sample in samples]
-    grids = [[pair.input for pair in tasks[sample["row_id"]].pairs] for sample in samples]
-    limits = Limits(sandbox.cpu_s, sandbox.wall_s, sandbox.memory_mb, sandbox.max_side)
-    run = partial(run_programs, limits=limits, workers=workers, min_level=sandbox.min_level)
-    verdicts = run_each_once(run, programs, grids)
-    for sample, program, (verdict, _) in zip(
-        samples, programs, tqdm(verdicts, total=len(samples), desc="score", unit="program"), strict=True
+    by_id = {row_id: task_of_row(row) for row_id, row in rows.items()}
+    tasks = [by_id[sample["row_id"]] for sample in samples]
+    run = partial(run_programs, limits=limits_of(sandbox), workers=workers, min_level=sandbox.min_level)
+    found = judged(run, [sample["completion"] for sample in samples], tasks)
+    for sample, task, (program, verdict, _) in zip(
+        samples, tasks, tqdm(found, total=len(samples), desc="score", unit="program"), strict=True
     ):
-        row, task = rows[sample["row_id"]], tasks[sample["row_id"]]
+        row = rows[sample["row_id"]]
         n_train, n_test = len(task.train), len(task.test)
         correct, pixels = [False] * (n_train + n_test), [0.0] * (n_train + n_test)
         if verdict.status == "ok":

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from arc_precision.config.base import flat
 from arc_precision.report.results import Run
-from arc_precision.report.runs import RunRecord, flatten
+from arc_precision.report.runs import RunRecord
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ def changes_after_the_fact(records: list[RunRecord], declared: dict[str, Any]) -
 
     A key that only one of the two declarations has says nothing and is passed over.
     """
-    now = flatten(declared)
+    now = flat(declared)
     found: dict[tuple[str, str], tuple[Any, list[Run]]] = {}
     for record in records:
-        for key, before in flatten(record.declared or {}).items():
+        for key, before in flat(record.declared or {}).items():
             if key in now and before != now[key]:
                 found.setdefault((key, str(before)), (before, []))[1].append(record.run)
     return [Change(key, before, now[key], tuple(runs)) for (key, _), (before, runs) in found.items()]

@@ -25,7 +25,7 @@ _COLUMNS = [name for name in SCORES.names if name not in ("exception_type", "exc
 class Scored:
     """One evaluated checkpoint."""
 
-    tasks: pd.DataFrame  # metrics per task: `evaluation.per_task` and `two_attempts`
+    tasks: pd.DataFrame  # metrics per task: `task_metrics.per_task` and `two_attempts`
     verdicts: pd.Series  # share of each verdict
 
     @property

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from arc_precision.config.base import flat
 from arc_precision.contracts.layout import Run
 from arc_precision.contracts.steps import STEP, TIMING, read_facts, read_run
 from arc_precision.report.results import Results
@@ -82,21 +83,10 @@ def _read_run(results: Results, run: Run, max_steps: int) -> RunRecord:
 
 def differences(arms: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Keys, dotted and sorted, whose values are not the same in every arm, with the value of each."""
-    flat = {arm: flatten(config) for arm, config in arms.items()}
+    by_arm = {arm: flat(config) for arm, config in arms.items()}
     found = {}
-    for key in sorted({key for config in flat.values() for key in config}):
-        values = {arm: config.get(key) for arm, config in flat.items()}
+    for key in sorted({key for config in by_arm.values() for key in config}):
+        values = {arm: config.get(key) for arm, config in by_arm.items()}
         if len({json.dumps(value, sort_keys=True) for value in values.values()}) > 1:
             found[key] = values
     return found
-
-
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, its keys dotted."""
-    flat = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

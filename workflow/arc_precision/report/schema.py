@@ -7,19 +7,17 @@ published schema, workflow/schemas/report.schema.json:
 """
 
 import json
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from arc_precision.contracts.numbers import or_null
 
 SCHEMA_VERSION = 1
 
 
 def _significant(value: Any) -> Any:
-    if value is None:
-        return None
-    value = float(value)
-    return float(f"{value:.6g}") if math.isfinite(value) else None
+    return None if value is None else or_null(float(f"{float(value):.6g}"))
 
 
 Number = Annotated[float | None, BeforeValidator(_significant)]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from arc_precision.config.base import flat
 from arc_precision.report.schema import Report
 
 TABLES = ("runs", "comparisons", "curves", "mismatch", "evaluation", "tasks", "collapse")
@@ -19,21 +20,14 @@ def write_tables(report: Report, folder: Path) -> None:
 def tables(report: Report) -> dict[str, list[dict]]:
     """Rows of every table, in long form where a row would otherwise have no fixed columns."""
     return {
-        "runs": [_flat(run.model_dump()) for run in report.runs],
-        "comparisons": [_flat(comparison.model_dump(exclude={"by_seed"})) for comparison in report.comparisons],
+        "runs": [flat(run.model_dump()) for run in report.runs],
+        "comparisons": [flat(comparison.model_dump(exclude={"by_seed"})) for comparison in report.comparisons],
         "curves": _curves(report),
         "mismatch": _mismatch(report),
         "evaluation": _evaluation(report),
         "tasks": _tasks(report),
         "collapse": [run.model_dump(exclude={"warnings", "alarms"}) for run in report.collapse.runs],
     }
-
-
-def _flat(row: dict) -> dict:
-    flat = {}
-    for key, value in row.items():
-        flat |= {f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {key: value}
-    return flat
 
 
 def _curves(report: Report) -> list[dict]:

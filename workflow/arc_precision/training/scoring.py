@@ -6,7 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from arc_precision.config.sandbox import SandboxConfig
-from arc_precision.sandbox import Limits, Sandbox, extract_program, run_each_once
+from arc_precision.sandbox import Sandbox
+from arc_precision.scoring.completions import judged, limits_of
 from arc_precision.scoring.rewards import reward, solved
 from arc_precision.tasks.grids import Task
 
@@ -22,8 +23,7 @@ class Scorer:
     def __init__(self, tasks: dict[str, Task], reward_name: str, sandbox: SandboxConfig, workers: int) -> None:
         self._tasks = tasks
         self._reward_name = reward_name
-        limits = Limits(sandbox.cpu_s, sandbox.wall_s, sandbox.memory_mb, sandbox.max_side)
-        self._sandbox = Sandbox(limits, workers=workers, min_level=sandbox.min_level)
+        self._sandbox = Sandbox(limits_of(sandbox), workers=workers, min_level=sandbox.min_level)
         self._thread = ThreadPoolExecutor(1)
         self.isolation_level = self._sandbox.level
         self.verdicts: Counter[str] = Counter()
@@ -60,11 +60,8 @@ class Scorer:
 
     def _score(self, row_ids: list[str], completions: list[str]) -> list[float]:
         tasks = [self._tasks[row_id] for row_id in row_ids]
-        programs = [extract_program(completion) for completion in completions]
-        grids = [[pair.input for pair in task.pairs] for task in tasks]
         rewards = []
-        verdicts = run_each_once(self._sandbox.run, programs, grids)
-        for (verdict, reused), task in zip(verdicts, tasks, strict=True):
+        for (_, verdict, reused), task in zip(judged(self._sandbox.run, completions, tasks), tasks, strict=True):
             rewards.append(reward(self._reward_name, verdict, task))
             self.verdicts[verdict.status] += 1
             self.n_solved += solved(verdict, task)

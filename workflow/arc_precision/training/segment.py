@@ -26,6 +26,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PrinterCallback, Traine
 
 from arc_precision.collapse.detection import detect, failed_step
 from arc_precision.config.training import TrainSlice
+from arc_precision.contracts.numbers import or_null
 from arc_precision.contracts.parquet import count_rows, read_rows
 from arc_precision.contracts.steps import SCHEMA_VERSION, STEP, read_facts
 from arc_precision.contracts.tasks import TASKS, task_of_row
@@ -61,6 +62,23 @@ class SegmentFiles:
     steps: Path
     timing: Path
     facts: Path
+
+    @classmethod
+    def of_run(cls, folder: Path, start: int, stop: int, train: Path, model: Path) -> "SegmentFiles":
+        """Those of the segment from step `start` (0: the first) to `stop`, in the folder of its run.
+
+        They are those of `contracts.layout`, which is not imported: a new path of the report would retrain.
+        """
+        return cls(
+            train=train,
+            model=model,
+            previous=folder / f"checkpoint-{start}" if start else None,
+            previous_facts=folder / f"facts-{start}.json" if start else None,
+            checkpoint=folder / f"checkpoint-{stop}",
+            steps=folder / f"steps-{stop}.jsonl",
+            timing=folder / f"timing-{stop}.jsonl",
+            facts=folder / f"facts-{stop}.json",
+        )
 
 
 def run_segment(
@@ -337,7 +355,7 @@ class StepLog(TrainerCallback):
             **lora_b_facts(trainer.model),
             **{f"mismatch/{name}": value for name, value in step_mismatch(measured["mismatch"]).items()},
         }
-        row = {key: _finite(value) for key, value in row.items()}
+        row = {key: or_null(value) for key, value in row.items()}
         self.rows.append(row)
         if self._main:
             print(json.dumps(row), file=self._steps, flush=True)
@@ -424,7 +442,3 @@ def _read_steps(unpacked: Path | None, files: SegmentFiles, start: int) -> list[
 
 def _mean(values: list) -> float | None:
     return float(np.mean(values)) if values else None
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

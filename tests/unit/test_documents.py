@@ -1,0 +1,14 @@
+"""Files that documents and commands name are there."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+NAMED = re.compile(r"\b(?:workflow|tests|benchmarks|experiments|envs)/[\w./-]+\.(?:py|smk|yaml|md|txt)\b")
+
+
+def test_every_file_that_is_named_exists():
+    texts = [ROOT / "Makefile", *ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("experiments/*.yaml")]
+    named = {(path.name, name) for path in texts for name in NAMED.findall(path.read_text())}
+    assert len(named) > 20
+    assert not [pair for pair in named if not (ROOT / pair[1]).exists() and pair[1] != "experiments/NAME.yaml"]
