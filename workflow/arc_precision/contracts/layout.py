@@ -157,6 +157,11 @@ def benchmark(rule: str, output: Pattern | None = None) -> Pattern:
     return Pattern(f"benchmarks/{_beside(rule, output)}.tsv")
 
 
+def kind_of(rule: str) -> str:
+    """What a rule does, by its name: those of jobs over several seeds have the arm and the seeds after it."""
+    return rule.partition(".")[0]
+
+
 def benchmarked_rule(path: str) -> str | None:
     """The rule whose times lie in `path`; None where it is another kind of file."""
     match = re.fullmatch(r"benchmarks/([^/.]+)(/.*)?\.tsv", path)

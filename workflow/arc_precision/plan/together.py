@@ -30,7 +30,7 @@ class SeedsJob(NamedTuple):
         return f"{self.arm}, seeds {', '.join(map(str, self.seeds))}" if self.seeds else self.arm
 
     def rule(self, kind: str) -> str:
-        """Name of the rule that does `kind` of work for these seeds."""
+        """Name of the rule that does `kind` of work for these seeds (`layout.kind_of`)."""
         return ".".join([kind, self.arm, *(["-".join(map(str, self.seeds))] if self.seeds else [])])
 
     def paths(self, pattern: layout.Pattern, **values: object) -> list[str]:
@@ -39,16 +39,11 @@ class SeedsJob(NamedTuple):
         return [pattern.of_run(run, **values) for run in runs]
 
 
-def kind(rule: str) -> str:
-    """What a rule does, by its name: rules of jobs over several seeds have the arm and the seeds after it."""
-    return rule.partition(".")[0]
-
-
 def with_rules(given: Mapping[str, Any], rules: Iterable[str]) -> dict[str, Any]:
     """What is `given` by rule: where it is given for a kind, in place of that for every one of its rules."""
-    kinds = {kind(rule) for rule in rules}
+    kinds = {layout.kind_of(rule) for rule in rules}
     others = {rule: value for rule, value in given.items() if rule not in kinds}
-    return {rule: given[kind(rule)] for rule in rules if kind(rule) in given} | others
+    return {rule: given[layout.kind_of(rule)] for rule in rules if layout.kind_of(rule) in given} | others
 
 
 BASE_JOB = SeedsJob(layout.BASE, (), (0,))

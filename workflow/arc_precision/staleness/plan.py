@@ -29,7 +29,7 @@ from snakemake.settings.types import (
 from arc_precision.config.base import lay_over
 from arc_precision.config.experiment import ExperimentConfig, load_experiment
 from arc_precision.config.yaml_file import read_config
-from arc_precision.plan.together import kind
+from arc_precision.contracts.layout import kind_of
 
 MAX_CHECKSUM_FILE_SIZE = 100_000_000  # as in profiles/default
 
@@ -92,7 +92,7 @@ def _jobs(root: Path, configfiles: Sequence[Path], config: Mapping[str, Any] | N
             stale = set(dag.needrun_jobs())
             return [
                 PlannedJob(
-                    kind(job.rule.name),
+                    kind_of(job.rule.name),
                     dict(job.wildcards),
                     tuple(map(str, job.output)),
                     job in stale,
