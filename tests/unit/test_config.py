@@ -59,7 +59,7 @@ FAULTS = {
     ),
     "unknown arm": ({"run_arms": ["fp16"]}, "run_arms: 'fp16' is not defined under arms; write one of"),
     "no arms": ({"run_arms": []}, "run_arms: the list is empty; write at least one value, such as [float16, bfloat16]"),
-    "no seeds": ({"seeds": []}, "seeds: the list is empty; write at least one value, such as [0]"),
+    "no seeds": ({"seeds": []}, "seeds: the list is empty; write at least one value, such as [0, 1, 2]"),
     "a seed twice": ({"seeds": [1, 1]}, "seeds: 1 and 1 name something twice"),
     "unknown set": ({"evaluate_on": ["arc"]}, "evaluate_on: 'arc' is not defined under evaluation_sets; write one of"),
     "unknown source": ({"data": {"train_on": ["barc"]}}, "data.train_on: 'barc' is not defined under sources"),
@@ -118,10 +118,10 @@ FAULTS = {
     "text for a list": ({"run_arms": "float16"}, "run_arms: 'float16' is not possible; write a list: [float16]"),
     "a number for a list": ({"seeds": 0}, "seeds: 0 is not possible; write a list: [0]"),
     "null for a section": ({"data": None}, "data: null is not possible; write keys with their values below it"),
-    "null for a list": ({"seeds": None}, "seeds: null is not possible; write a list, such as [0]"),
+    "null for a list": ({"seeds": None}, "seeds: null is not possible; write a list, such as [0, 1, 2]"),
     "a number for text": ({"experiment": 2026}, "experiment: 2026 is not possible; write text, in quotes: '2026'"),
     "no for a name": ({"run_arms": [False]}, "run_arms: false is not possible; write text, in quotes: 'false' (YAML"),
-    "yes for a number": ({"seeds": [True]}, "seeds: 'true' is not possible; write a whole number, such as [0]"),
+    "yes for a number": ({"seeds": [True]}, "seeds: 'true' is not possible; write a whole number, such as [0, 1, 2]"),
     "text for a number": (
         {"training": {"learning_rate": "0,1"}},
         "'0,1' is not possible; write a number, such as 0.001",
@@ -163,8 +163,8 @@ FAULTS = {
         "evaluation.every: 40 is above max_steps 20, so nothing would be evaluated; write 20",
     ),
     "primary set": (
-        {"report": {"primary_set": "generated-held-out"}},
-        "report.primary_set: 'generated-held-out' is not in evaluate_on; write arc-agi-1-training or arc-agi-1-eval",
+        {"report": {"primary_set": "arc-agi-1-training"}},
+        "report.primary_set: 'arc-agi-1-training' is not in evaluate_on; write generated-held-out or arc-agi-1-eval",
     ),
     "primary metric": ({"report": {"primary_metric": "accuracy"}}, "report.primary_metric: 'accuracy' is not measured"),
     "k above the samples": (
