@@ -10,6 +10,7 @@ rule train:
         state=f"<results>/{layout.STATE}",
         steps=f"<results>/{layout.STEPS}",
         timing=f"<results>/{layout.TIMING}",
+        completions=f"<results>/{layout.COMPLETIONS}",
         facts=f"<results>/{layout.FACTS}",
     log:
         f"<results>/{layout.log('train', layout.STEPS)}",

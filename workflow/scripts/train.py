@@ -1,7 +1,8 @@
 """Train one segment of a run: from the checkpoint before it to the next.
 
 Reads the training rows, the base model and the previous checkpoint; writes the checkpoint folder, one JSON row per
-optimizer step, its times, and the facts in effect. Not covered: where segments begin and end, which the rule decides.
+optimizer step, its times, some of its completions, and the facts in effect. Not covered: where segments begin and end,
+which the rule decides.
 """
 
 import argparse
@@ -43,6 +44,7 @@ def main() -> None:
             checkpoint=run_dir / f"checkpoint-{args.stop}",
             steps=run_dir / f"steps-{args.stop}.jsonl",
             timing=run_dir / f"timing-{args.stop}.jsonl",
+            completions=run_dir / f"completions-{args.stop}.jsonl",
             facts=run_dir / f"facts-{args.stop}.json",
         )
         for run_dir in args.run_dirs

@@ -3,11 +3,19 @@
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.rewards import reward, solved
 from arc_precision.sandbox import Limits, Sandbox, extract_program, run_each_once
 from arc_precision.tasks.grids import Task
+
+
+class Scored(NamedTuple):
+    """What a completion got."""
+
+    reward: float
+    verdict: str
 
 
 class Scorer:
@@ -30,8 +38,8 @@ class Scorer:
         self.n_reused = 0
         self.rewards: list[float] = []
 
-    def start(self, row_ids: list[str], completions: list[str]) -> Callable[[], list[float]]:
-        """Start running a batch; the returned function waits for its rewards.
+    def start(self, row_ids: list[str], completions: list[str]) -> Callable[[], list[Scored]]:
+        """Start running a batch; the returned function waits for what its completions got.
 
         Raises (when waiting):
             SandboxFault: the sandbox itself failed, again and again. That is never a reward of 0.
@@ -50,16 +58,16 @@ class Scorer:
         self._thread.shutdown()
         self._sandbox.__exit__(None, None, None)
 
-    def _score(self, row_ids: list[str], completions: list[str]) -> list[float]:
+    def _score(self, row_ids: list[str], completions: list[str]) -> list[Scored]:
         tasks = [self._tasks[row_id] for row_id in row_ids]
         programs = [extract_program(completion) for completion in completions]
         grids = [[pair.input for pair in task.pairs] for task in tasks]
-        rewards = []
+        scored = []
         verdicts = run_each_once(self._sandbox.run, programs, grids)
         for (verdict, reused), task in zip(verdicts, tasks, strict=True):
-            rewards.append(reward(self._reward_name, verdict, task))
+            scored.append(Scored(reward(self._reward_name, verdict, task), verdict.status))
             self.verdicts[verdict.status] += 1
             self.n_solved += solved(verdict, task)
             self.n_reused += reused
-        self.rewards += rewards
-        return rewards
+        self.rewards += [each.reward for each in scored]
+        return scored
