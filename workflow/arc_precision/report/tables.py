@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from arc_precision.report.schema import Report
+from arc_precision.report.schema import LevelChange, Report
 
-TABLES = ("runs", "comparisons", "curves", "mismatch", "evaluation", "tasks", "collapse")
+TABLES = ("runs", "comparisons", "ladder", "factors", "curves", "mismatch", "evaluation", "tasks", "collapse")
 
 
 def write_tables(report: Report, folder: Path) -> None:
@@ -21,6 +21,8 @@ def tables(report: Report) -> dict[str, list[dict]]:
     return {
         "runs": [_flat(run.model_dump()) for run in report.runs],
         "comparisons": [_flat(comparison.model_dump(exclude={"by_seed"})) for comparison in report.comparisons],
+        "ladder": [_flat(arm.model_dump()) for arm in report.ladder.arms] if report.ladder else [],
+        "factors": _factors(report),
         "curves": _curves(report),
         "mismatch": _mismatch(report),
         "evaluation": _evaluation(report),
@@ -34,6 +36,23 @@ def _flat(row: dict) -> dict:
     for key, value in row.items():
         flat |= {f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {key: value}
     return flat
+
+
+def _factors(report: Report) -> list[dict]:
+    def words(changes: list[LevelChange]) -> str:
+        return " with ".join(f"{change.factor}: {change.level} for {change.reference}" for change in changes)
+
+    return [
+        {"grid": grid.grid, "change": words(effect.changes), "outcome": report.settings.primary_metric}
+        | effect.difference.model_dump()
+        for grid in report.factors
+        for effect in grid.effects
+    ] + [
+        {"grid": grid.grid, "change": words([test.change]), "outcome": test.endpoint}
+        | test.model_dump(exclude={"change", "endpoint"})
+        for grid in report.factors
+        for test in grid.survival
+    ]
 
 
 def _curves(report: Report) -> list[dict]:
