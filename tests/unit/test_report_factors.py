@@ -133,7 +133,9 @@ def test_the_interval_of_an_interaction_is_twice_that_of_its_half():
     found = factors._contrast(values, weights, 2, ReportConfig())
     half = interval(ones, ReportConfig(), (-1.0, 1.0))
     assert found.value == 2
-    assert [found.value, found.low, found.high] == pytest.approx([2 * half.value, 2 * half.low, 2 * half.high])
+    assert [found.value, found.low, found.high] == pytest.approx(
+        [2 * half.value, 2 * half.low, 2 * half.high], rel=1e-5
+    )
 
 
 def test_survival_is_tested_within_the_other_factors(made):
@@ -141,7 +143,10 @@ def test_survival_is_tested_within_the_other_factors(made):
     assert len(tests) == 6
     slow = tests["slow", "collapsed"]
     assert slow.change == LevelChange(factor="rate", level="slow", reference="fast")
-    assert (slow.n_ended, slow.n_runs, slow.reference_n_ended, slow.reference_n_runs) == (0, 12, 4, 12)
+    collapsed = [run.arm for run in made.collapse.runs if run.onset_step]
+    assert len(collapsed) >= 4 and all("fast" in arm for arm in collapsed)
+    assert (slow.n_ended, slow.reference_n_ended) == (0, len(collapsed))
+    assert slow.n_runs == slow.reference_n_runs == 12
     assert slow.statistic < 0 and slow.p_smallest <= slow.p_value < 0.1
     assert tests["small", "collapsed"].p_value > 0.5
 
