@@ -183,6 +183,12 @@ def test_arms_without_a_grid_have_no_factors(tmp_path):
     assert build_report(make_results(tmp_path, plan), tmp_path).factors == []
 
 
+def test_one_factor_is_compared_elsewhere(tmp_path):
+    grids = {"grid": {"factors": {"precision": PRECISION}}}
+    plan = Plan(arms=tuple(PRECISION), grids=grids, n_tasks=5, max_steps=20, seeds=(0,), audits=False)
+    assert build_report(make_results(tmp_path, plan), tmp_path).factors == []
+
+
 def test_the_numbers_are_in_a_table(made):
     rows = pd.DataFrame(tables(made)["factors"])
     assert len(rows) == 12 and set(rows["outcome"]) == {"pass@1", "collapsed", "collapsed or failed"}
