@@ -64,7 +64,7 @@ await drawn();
 seen.arm.rowsAfter = await visibleRows(arm);
 
 // Single seeds, x axis
-const lines = () => page.evaluate(() => charts.get(document.querySelector("[data-figure=curve]")).chart.getOption().series.length);
+const lines = async () => (await series())[0].length;
 seen.linesWithSeeds = await lines();
 await page.getByRole("checkbox", { name: "single seeds" }).uncheck();
 seen.linesWithoutSeeds = await lines();

@@ -68,11 +68,11 @@ def _commands(experiment: str) -> list[Command]:
     return [
         Command(section="This page", command=f"{made}/report.html", table=None),
         Command(section="Runs", command=f"{made}/report.json", table="runs.csv"),
-        Command(section="Ladder", command=f"{made}/report.json", table="ladder.csv"),
-        Command(section="Factors", command=f"{made}/report.json", table="factors.csv"),
         Command(section="Curves", command=f"{made}/report.json", table="curves.csv"),
         Command(section="Mismatch", command=f"{made}/report.json", table="mismatch.csv"),
         Command(section="Evaluation", command=f"{made}/report.json", table="evaluation.csv"),
+        Command(section="Ladder", command=f"{made}/report.json", table="ladder.csv"),
+        Command(section="Factors", command=f"{made}/report.json", table="factors.csv"),
         Command(section="Tasks", command=f"{made}/report.json", table="tasks.csv"),
         Command(section="Collapse", command=f"{made}/report.json", table="collapse.csv"),
     ]
