@@ -8,7 +8,7 @@ import sys
 import pytest
 from test_config import DEFAULT, ROOT
 
-from arc_precision.config.base import from_settings, lay_over, settings
+from arc_precision.config.base import as_words, from_words, lay_over
 from arc_precision.config.experiment import ConfigError, load_experiment
 from arc_precision.config.report import ReportSlice
 
@@ -42,9 +42,9 @@ def test_a_grid_stands_beside_other_arms_and_single_arms_of_it_can_be_run():
 
 def test_the_report_knows_the_levels_of_the_arms_that_are_run():
     levels = {"bfloat16-fast": {"precision": "bfloat16", "rate": "fast"}}
-    cfg = loaded({"mine": GRID}, ["bfloat16-fast", "float16"], "float16").report_slice()
-    assert cfg.grids == {"mine": levels}
-    assert from_settings(ReportSlice, settings(cfg)) == cfg
+    slice = loaded({"mine": GRID}, ["bfloat16-fast", "float16"], "float16").report_slice()
+    assert slice.grids == {"mine": levels}
+    assert from_words(ReportSlice, as_words(slice)) == slice
     assert list(loaded({"mine": GRID}).report_slice().grids["mine"]) == list(NAMES)
     assert loaded({"mine": GRID}, ["float16"], "float16").report_slice().grids == {}
 

@@ -129,8 +129,8 @@ def test_with_one_seed_no_arm_is_said_to_differ(tmp_path):
 
 def test_without_an_evaluation_there_are_sizes_and_no_sentence_on_outcomes(tmp_path):
     plan = Plan(arms=("float32", "bfloat16", "float16"), n_tasks=5, max_steps=20, audits=False)
-    cfg = make_results(tmp_path, plan)
+    slice = make_results(tmp_path, plan)
     runs = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
-    ladder = build_report(cfg, tmp_path, runs).ladder
+    ladder = build_report(slice, tmp_path, runs).ladder
     assert ladder.sentences == ["No arm can be compared with the baseline yet."]
     assert all(row.score is None and row.spread.value for row in ladder.arms)

@@ -20,12 +20,12 @@ def main() -> None:
     args = parser.parse_args()
 
     experiment = experiment_of(Path.cwd(), args.configfile)
-    cfg = experiment.report_slice()
-    table = pd.DataFrame(index=pd.Index(cfg.run_arms, name="arm"))
-    for name, levels_of in cfg.grids.items():
+    slice = experiment.report_slice()
+    table = pd.DataFrame(index=pd.Index(slice.run_arms, name="arm"))
+    for name, levels_of in slice.grids.items():
         for factor in experiment.arm_grids[name].factors:
             table[f"{name}: {factor}"] = pd.Series({arm: levels[factor] for arm, levels in levels_of.items()})
-    for key, values in differences(cfg.arms).items():
+    for key, values in differences(slice.arms).items():
         table[key] = pd.Series(values, dtype=object)
     print(table.fillna("-").reset_index().to_string(index=False))
 

@@ -16,7 +16,7 @@ from arc_precision.config.report import ReportConfig, ReportSlice
 from arc_precision.contracts.layout import Evaluated
 from arc_precision.report.collapses import times
 from arc_precision.report.intervals import DIFFERENCE_OF_SHARES, UNBOUNDED, complete
-from arc_precision.report.outcomes import Outcome, compared_step, interval, matrix, seeds_of
+from arc_precision.report.outcomes import Scored, compared_step, interval, matrix, seeds_of
 from arc_precision.report.runs import differences
 from arc_precision.report.schema import CollapseRun, Effect, Endpoint, Factors, Interval, LevelChange, LevelSurvival
 from arc_precision.report.text import PLAIN_METRICS, enumeration
@@ -27,23 +27,25 @@ Weights = dict[str, float]  # by arm: its weight in a contrast
 
 
 def factors_section(
-    cfg: ReportSlice, outcomes: dict[Evaluated, Outcome], dtype: str | None, runs: list[CollapseRun]
+    slice: ReportSlice, outcomes: dict[Evaluated, Scored], dtype: str | None, runs: list[CollapseRun]
 ) -> list[Factors]:
     """One part per grid with two factors or more."""
-    grids = {name: {arm: levels[arm] for arm in cfg.run_arms if arm in levels} for name, levels in cfg.grids.items()}
+    grids = {
+        name: {arm: levels[arm] for arm in slice.run_arms if arm in levels} for name, levels in slice.grids.items()
+    }
     crossed = {name: levels for name, levels in grids.items() if len(next(iter(levels.values()))) > 1}
-    return [_factors(cfg, name, levels, outcomes, dtype, runs) for name, levels in crossed.items()]
+    return [_factors(slice, name, levels, outcomes, dtype, runs) for name, levels in crossed.items()]
 
 
 def _factors(
-    cfg: ReportSlice,
+    slice: ReportSlice,
     name: str,
     levels: Levels,
-    outcomes: dict[Evaluated, Outcome],
+    outcomes: dict[Evaluated, Scored],
     dtype: str | None,
     runs: list[CollapseRun],
 ) -> Factors:
-    arms, report = list(levels), cfg.report
+    arms, report = list(levels), slice.report
     of_factor = {
         factor: list(dict.fromkeys(levels[arm][factor] for arm in [*_if_in(report.baseline_arm, arms), *arms]))
         for factor in levels[arms[0]]
@@ -51,7 +53,7 @@ def _factors(
     whole = prod(map(len, of_factor.values())) == len(arms)
     step = compared_step(outcomes, arms, report.primary_set, dtype) if dtype else None
     seeds = _common_seeds(outcomes, arms, step, report.primary_set, dtype) if step is not None else []
-    effects = _effects(cfg, levels, of_factor, outcomes, seeds, step, dtype) if whole and seeds else []
+    effects = _effects(slice, levels, of_factor, outcomes, seeds, step, dtype) if whole and seeds else []
     return Factors(
         grid=name,
         levels=of_factor,
@@ -60,7 +62,7 @@ def _factors(
         n_seeds=len(seeds),
         effects=effects,
         survival=list(_survival(levels, of_factor, runs, report.seed)) if whole else [],
-        limits=_limits(cfg.arms, levels, of_factor, whole, len(seeds)),
+        limits=_limits(slice.arms, levels, of_factor, whole, len(seeds)),
     )
 
 
@@ -68,7 +70,7 @@ def _if_in(arm: str, arms: list[str]) -> list[str]:
     return [arm] if arm in arms else []
 
 
-def _common_seeds(outcomes: dict[Evaluated, Outcome], arms: list[str], step: int, name: str, dtype: str) -> list[int]:
+def _common_seeds(outcomes: dict[Evaluated, Scored], arms: list[str], step: int, name: str, dtype: str) -> list[int]:
     return sorted(set.intersection(*(set(seeds_of(outcomes, arm, step, name, dtype)) for arm in arms)))
 
 
@@ -101,15 +103,15 @@ def _weights(levels: Levels, changes: list[LevelChange]) -> Weights:
 
 
 def _effects(
-    cfg: ReportSlice,
+    slice: ReportSlice,
     levels: Levels,
     of_factor: dict[str, list[str]],
-    outcomes: dict[Evaluated, Outcome],
+    outcomes: dict[Evaluated, Scored],
     seeds: list[int],
     step: int,
     dtype: str,
 ) -> list[Effect]:
-    report, metric = cfg.report, cfg.report.primary_metric
+    report, metric = slice.report, slice.report.primary_metric
     values = {arm: matrix(outcomes, arm, seeds, step, report.primary_set, dtype, metric) for arm in levels}
     wanted = list(contrasts(levels, of_factor))
     together = report.model_copy(update={"confidence": 1 - (1 - report.confidence) / len(wanted)})
