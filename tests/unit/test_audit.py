@@ -441,10 +441,12 @@ def test_batches_are_full_but_the_last(completions):
 # --- experiments -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arm", yaml.safe_load((EXPERIMENTS / "sanity.yaml").read_text())["run_arms"])
+SANITY = yaml.safe_load((EXPERIMENTS / "sanity.yaml").read_text()) | {"device": "cpu"}
+
+
+@pytest.mark.parametrize("arm", experiment(**SANITY).run_arms)
 def test_algorithms_reach_trl_as_the_presets_say(arm, tmp_path):
-    changes = yaml.safe_load((EXPERIMENTS / "sanity.yaml").read_text()) | {"device": "cpu"}
-    slice = experiment(**changes).train_slice(arm)
+    slice = experiment(**SANITY).train_slice(arm)
     dtype, algorithm = arm.split("-", 1)
     assert slice.trainer_dtype == slice.sampler_dtype == dtype
     args = grpo_config(slice, 0, 1, str(tmp_path))

@@ -13,6 +13,7 @@ from arc_precision.mismatch.metrics import (
     by_probability_decile,
     effective_share,
     mismatch_metrics,
+    step_design_effect,
 )
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -313,3 +314,31 @@ def test_the_document_shows_the_current_dictionary():
         "docs/metrics.md is out of step: PYTHONPATH=workflow python -m arc_precision.mismatch.metrics docs/metrics.md"
     )
     assert all(f"| `{metric.key}` |" in document for metric in METRICS)
+
+
+def design_effect(errors):
+    """Of D (steps, sequences), from what a row of a step has."""
+    return step_design_effect(errors.mean(axis=1), errors.std(axis=1), np.full(len(errors), errors.shape[1]))
+
+
+@pytest.mark.parametrize(("shared", "expected"), [(0.0, 1.0), (0.1, 7.3), (0.5, 32.5), (0.9, 57.7)])
+def test_the_design_effect_of_steps_is_that_of_kish(shared, expected):
+    """Errors of a step's 64 sequences with correlation ρ: 1 + 63 ρ."""
+    rng = np.random.default_rng(0)
+    own, common = rng.normal(size=(20_000, 64)), rng.normal(size=(20_000, 1))
+    errors = np.sqrt(shared) * common + np.sqrt(1 - shared) * own
+    assert design_effect(errors) == pytest.approx(expected, rel=0.05)
+
+
+def test_what_goes_slowly_up_and_errors_of_any_size_are_no_common_error():
+    rng = np.random.default_rng(1)
+    errors = rng.normal(size=(5_000, 64)) * 3.0
+    assert design_effect(errors + np.linspace(0, 100, 5_000)[:, None]) == pytest.approx(1, rel=0.05)
+
+
+def test_the_design_effect_by_hand_and_where_there_is_none():
+    """Means 0, 2, 1; variances of the means 1/3, 1/3, 4/3: F = (4 + 1) / (2/3 + 5/3) = 15/7; F / (1 + (F - 1) / 4)."""
+    assert step_design_effect([0, 2, 1], [1, 1, 2], [4, 4, 4]) == pytest.approx(5 / 3)
+    assert step_design_effect([0, np.nan, 2, 1], [1, 1, 1, 2], [4, 4, 4, 4]) == pytest.approx(5 / 3)
+    assert step_design_effect([0, 9, 2, 1], [1, 0, 1, 2], [4, 1, 4, 4]) == pytest.approx(5 / 3)
+    assert np.isnan(step_design_effect([1], [1], [4])) and np.isnan(step_design_effect([1, 2], [0, 0], [4, 4]))

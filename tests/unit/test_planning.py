@@ -155,7 +155,8 @@ def test_the_report_reads_each_file_once_and_the_layout_knows_all():
     kinds = [kind for kind in vars(layout).values() if isinstance(kind, layout.Pattern)]
     assert len(set(files)) == len(files)
     assert all(any(kind.parse(path) for kind in kinds) for path in files)
-    assert sum(layout.STEPS.parse(path) is not None for path in files) == 4 * 4
+    for kind in (layout.STEPS, layout.TIMING, layout.COMPLETIONS, layout.FACTS):
+        assert sum(kind.parse(path) is not None for path in files) == 4 * 4
 
 
 def test_the_filter_decides_what_runs_train_on():

@@ -68,14 +68,56 @@ def report(tmp_path_factory) -> dict:
 
 
 @pytest.fixture(scope="module")
+def gridded(tmp_path_factory) -> dict:
+    """A grid whose arms are ladders too."""
+    root = tmp_path_factory.mktemp("results")
+    factors = {
+        "precision": {name: {"trainer_dtype": name, "sampler_dtype": name} for name in ("float16", "bfloat16")},
+        "noise": {f"n{noise}": {"sampling": {"weight_noise": noise / 10}} for noise in (0, 1, 2)},
+    }
+    plan = Plan(
+        arms=tuple(f"{p}-{n}" for p in factors["precision"] for n in factors["noise"]), n_tasks=10, max_steps=20,
+        grids={"grid": {"factors": factors}}, sets=("arc-agi-1-evaluation",), audits=False, own_dtype=False,
+    )  # fmt: skip
+    return json.loads(build_report(make_results(root, plan), root).model_dump_json())
+
+
+@pytest.fixture(scope="module")
 def page(report) -> Page:
     return Page(render(report, TEMPLATE))
 
 
+def test_ladder_and_factors_are_on_the_page_and_their_numbers_in_report_json(gridded):
+    page = Page(render(gridded, TEMPLATE))
+    check_numbers(gridded, page)
+    numbers = [arm["spread"]["low"] for arm in gridded["ladder"]["arms"]]
+    numbers += [effect["difference"]["high"] for grid in gridded["factors"] for effect in grid["effects"]]
+    assert len(numbers) == 6 + 5 and set(numbers) <= set(page.values)
+    sentences = gridded["ladder"]["sentences"] + gridded["factors"][0]["limits"]
+    assert set(sentences) <= set(page.texts) and len(sentences) > 2
+    plain = Page(render(gridded | {"ladder": None, "factors": []}, TEMPLATE))
+    assert not {"Ladder", "Factors"} & set(plain.texts) and {"Ladder", "Factors"} <= set(page.texts)
+
+
+def test_completions_that_were_trained_on_are_shown_around_a_collapse(report, page):
+    kept = {(run["arm"], run["seed"]): run for run in report["collapse"]["training"]}
+    collapsed = next(run for run in report["collapse"]["runs"] if run["onset_step"])
+    around = kept[collapsed["arm"], collapsed["seed"]]["completions"]
+    onset, seen = collapsed["onset_step"], collapsed["detected_step"]
+    assert [(c["when"], c["step"]) for c in around[::2]] == [("before", onset - 1), ("at", onset), ("after", seen)]
+    assert [(c["when"], c["step"]) for c in kept["float16", 0]["completions"]] == [("last", 60)] * 2
+    texts = [completion["text"] for run in kept.values() for completion in run["completions"]]
+    assert len(texts) == 6 + 2 * 4 and set(texts) <= set(page.texts)
+
+
 def test_every_number_is_in_report_json(report, page):
+    check_numbers(report, page)
+    assert len(page.values) > 200
+
+
+def check_numbers(report, page):
     found = list(leaves(report))
     numbers = {float(leaf) for leaf in found if isinstance(leaf, (int, float))}
-    assert len(page.values) > 200
     assert set(page.values) <= numbers
 
     written = {number for leaf in found for number in NUMBER.findall(str(leaf))}
@@ -99,6 +141,7 @@ def test_a_completion_cannot_leave_its_place(report):
     changed = json.loads(json.dumps(report))
     changed["tasks"]["cards"][0]["attempts"][0]["program"] = attack
     changed["collapse"]["completions"][0]["text"] = attack
+    changed["collapse"]["training"][0]["completions"][0]["text"] = attack
     changed["title"] = attack
     page = Page(render(changed, TEMPLATE))
     assert json.loads(page.scripts[0]) == changed

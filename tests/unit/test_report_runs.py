@@ -104,7 +104,7 @@ def test_a_collapsed_run_ends_at_its_onset_and_not_at_its_last_step():
 def test_the_level_of_the_report_reaches_the_survival_curves():
     runs = [ended("a", seed, 100, onset=30 if seed else None) for seed in range(4)]
     for level in (0.5, 0.95):
-        section = collapse_section(runs, ["a"], ReportConfig(confidence=level), CollapseConfig(), [])
+        section = collapse_section(runs, ["a"], ReportConfig(confidence=level), CollapseConfig(), [], [])
         steps, collapsed = np.array([100, 30, 30, 30]), np.array([False, True, True, True])
         expected = kaplan_meier(steps, collapsed, level).curve
         assert section.survival[0].low[1] == pytest.approx(expected["low"][1], rel=1e-5)

@@ -71,7 +71,7 @@ def collapse_part(
     ]  # fmt: skip
     return Collapse(
         first_possible_step=first_possible_step, rules={}, runs=[], signs=[], survival=[], log_rank=tests,
-        completions=[],
+        completions=[], training=[],
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from arc_precision.statistics import kaplan_meier, log_rank
+from arc_precision.statistics import kaplan_meier, log_rank, stratified_log_rank
 
 STEPS = np.array([100, 200, 200, 300, 400])
 COLLAPSED = np.array([True, True, False, True, False])
@@ -112,3 +112,63 @@ def test_log_rank_says_when_it_cannot_conclude():
     result = log_rank([5, 5], [False] * 2, [5, 5], [False] * 2)
     assert (result.statistic, result.p_value) == (None, None)
     assert result.reason.startswith("no run of either arm collapsed")
+
+
+def test_stratified_log_rank_by_hand():
+    """As `test_log_rank_by_hand`: observed less expected 7/6. Scores 3/4, 5/12, -1/12, -13/12: of their squares' sum 3.
+
+    The variance of the sum of two of four scores that add up to 0 is 2 * 2 / (4 * 3) times the sum of their squares.
+    """
+    yes = [True, True]
+    squares = (9**2 + 5**2 + 1**2 + 13**2) / 144
+    result = stratified_log_rank([([1, 2], yes, [3, 4], yes)])
+    assert result.statistic == pytest.approx((7 / 6) / np.sqrt(squares / 3))
+    assert result.p_value == result.p_smallest == pytest.approx(2 / 6)
+    twice = stratified_log_rank([([1, 2], yes, [3, 4], yes)] * 2)
+    assert twice.statistic == pytest.approx(np.sqrt(2) * result.statistic)
+    assert twice.p_value == pytest.approx(2 / 36)
+
+
+def test_one_stratum_gives_the_p_value_of_the_plain_test():
+    rng = np.random.default_rng(3)
+    for _ in range(5):
+        steps = rng.permutation(100)[:8]
+        stratum = steps[:4], np.ones(4), steps[4:], np.ones(4)
+        # The plain test divides by another variance, which does not change much.
+        assert stratified_log_rank([stratum]).p_value == pytest.approx(log_rank(*stratum).p_value, abs=0.1)
+
+
+def test_a_run_is_compared_with_those_of_its_stratum_alone():
+    """In each stratum group a is the earlier one; taken together they would be mixed, as the strata differ most."""
+    yes = [True, True, True]
+    strata = [([1, 2, 3], yes, [4, 5, 6], yes), ([101, 102, 103], yes, [104, 105, 106], yes)]
+    result = stratified_log_rank(strata)
+    assert result.statistic > 0 and result.p_value == pytest.approx(2 / 400)
+    assert log_rank([1, 2, 3, 101, 102, 103], yes * 2, [4, 5, 6, 104, 105, 106], yes * 2).p_value > 0.1
+
+
+def test_pairs_with_one_run_each_are_permuted_at_random_where_there_are_many():
+    strata = [([step], [True], [step + 50], [False]) for step in range(12)]
+    result = stratified_log_rank(strata)
+    assert result.p_value == pytest.approx(1 / 1000, abs=2e-3) and result.p_smallest <= result.p_value
+    mixed = [stratum if place % 2 else (*stratum[2:], *stratum[:2]) for place, stratum in enumerate(strata)]
+    assert stratified_log_rank(mixed).p_value > 0.5
+
+
+def test_under_equality_stratified_p_values_are_not_small_too_often():
+    rng = np.random.default_rng(1)
+    p_values = []
+    for seed in range(200):
+        strata = [
+            (rng.integers(1, 99, 3), rng.uniform(size=3) < 0.7, rng.integers(1, 99, 3), rng.uniform(size=3) < 0.7)
+            for _ in range(3)
+        ]
+        p_values.append(stratified_log_rank(strata, seed).p_value)
+    assert np.mean(np.array(p_values) <= 0.1) <= 0.15
+
+
+def test_stratified_log_rank_says_when_it_cannot_conclude():
+    assert stratified_log_rank([([1], [True], [2], [True])]).reason.startswith("fewer than four runs")
+    assert stratified_log_rank([]).p_value is None
+    assert stratified_log_rank([([5, 5], [False] * 2, [5, 5], [False] * 2)]).reason.startswith("nothing to compare")
+    assert stratified_log_rank([([5, 6], [True] * 2, [], [])]).p_value is None

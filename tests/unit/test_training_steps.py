@@ -18,11 +18,12 @@ from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.experiment import ExperimentConfig, load_experiment
 from arc_precision.config.training import TrainingConfig
 from arc_precision.contracts import layout
+from arc_precision.contracts.steps import COMPLETION, COMPLETIONS, STEP
 from arc_precision.contracts.steps import FACTS as KEPT_FACTS
-from arc_precision.contracts.steps import STEP
 from arc_precision.language.tokenizer import VOCABULARY_SIZE, save_tokenizer
 from arc_precision.sampling.engines import Completion
 from arc_precision.training.in_effect import check_in_effect
+from arc_precision.training.scoring import Scored
 from arc_precision.training.segment import SegmentFiles, StepLog, lora_config, pass_on, run_segment
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
@@ -66,7 +67,7 @@ class AnyScorer:
         rewards = self._rewards(len(self.calls), len(completions))
         self.calls.append(rewards)
         self._new = self._new + rewards
-        return lambda: rewards
+        return lambda: [Scored(reward, f"verdict {place}") for place, reward in enumerate(rewards)]
 
     def take(self):
         taken, self._new = self._new, []
@@ -117,7 +118,7 @@ def trained(model_folder, tmp_path, steps, config, rewards=varied, sampler=None,
         processing_class=AutoTokenizer.from_pretrained(model_folder),
         peft_config=lora_config(config),
     )
-    files = SimpleNamespace(steps=tmp_path / "steps.jsonl", timing=tmp_path / "timing.jsonl")
+    files = SimpleNamespace(**{kind: tmp_path / f"{kind}.jsonl" for kind in ("steps", "timing", "completions")})
     log = StepLog(config, trainer, scorer, files, 0, steps, list(before))
     logs, on_log = [], log.on_log
     log.on_log = lambda args, state, control, logs=None, **kw: (seen(logs), on_log(args, state, control, logs, **kw))[1]
@@ -130,7 +131,8 @@ def trained(model_folder, tmp_path, steps, config, rewards=varied, sampler=None,
     trainer.add_callback(log)
     trainer.train()
     rows = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
-    return SimpleNamespace(rows=rows, logs=logs, sampler=sampler, scorer=scorer, log=log, trainer=trainer)
+    kept = [json.loads(line) for line in files.completions.read_text().splitlines()]
+    return SimpleNamespace(rows=rows, kept=kept, logs=logs, sampler=sampler, scorer=scorer, log=log, trainer=trainer)
 
 
 def test_a_row_has_the_keys_of_the_contract_and_counts_of_its_step(model_folder, tmp_path):
@@ -142,6 +144,53 @@ def test_a_row_has_the_keys_of_the_contract_and_counts_of_its_step(model_folder,
         assert row["verdicts"] == {"ok": 2 * GENERATIONS} and row["valid_share"] == 1
         assert row["mismatch/sequence_count"] == 2 * GENERATIONS
         assert not row["skipped"] and not row["nonfinite"]
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {},
+        {"kept_completions": 5},
+        {"steps_per_generation": 2},
+        {"num_iterations": 2},
+        {"gradient_accumulation_steps": 2},
+    ],
+)
+def test_completions_are_kept_with_what_they_got(training, model_folder, tmp_path):
+    """Of each batch the first of every group, then the second; at the step whose loss sees them first."""
+    slice = slice_of(training=training)
+    run = trained(model_folder, tmp_path, 4, slice)
+    assert [row["step"] for row in run.kept] == [1, 2, 3, 4] and all(
+        row.keys() == COMPLETIONS.keys() for row in run.kept
+    )
+    n_kept, batches = training.get("kept_completions", 2), len(run.sampler.seeds)
+    kept = [each for row in run.kept for each in row["completions"]]
+    assert len(kept) == n_kept * batches and all(each.keys() == COMPLETION.keys() for each in kept)
+    if "num_iterations" in training:
+        assert [len(row["completions"]) for row in run.kept] == [2, 0, 2, 0]
+    size = len(run.sampler.seeds[0])
+    places = sorted(range(size), key=lambda place: (place % GENERATIONS, place))[:n_kept]
+    drawn = []
+    for seeds, rewards in zip(run.sampler.seeds, run.scorer.calls, strict=True):
+        for place in places:
+            completion = run.sampler._completion(np.random.default_rng(seeds[place]))
+            text = run.trainer.processing_class.decode(completion.token_ids, skip_special_tokens=True)
+            drawn.append((text, len(completion.token_ids), rewards[place], f"verdict {place}"))
+    assert sorted((c["text"], c["tokens"], c["reward"], c["verdict"]) for c in kept) == sorted(drawn)
+    for each in kept:
+        assert each["sampler_logp_mean"] == -3 and not each["truncated"]
+        # The trainer's log-probs of a random model lie near -ln of the vocabulary's size.
+        assert each["log_ratio"] == pytest.approx(each["tokens"] * (3 - math.log(VOCABULARY_SIZE)), abs=1)
+
+
+def test_log_ratios_of_kept_completions_are_those_that_are_measured(model_folder, tmp_path):
+    slice = slice_of(training={"kept_completions": 100})
+    run = trained(model_folder, tmp_path, 2, slice)
+    for row, kept in zip(run.rows, run.kept, strict=True):
+        ratios = [each["log_ratio"] for each in kept["completions"]]
+        assert len(ratios) == 2 * GENERATIONS
+        assert np.mean(ratios) == pytest.approx(row["mismatch/seq_log_ratio_mean"], abs=1e-9)
+        assert max(ratios) == pytest.approx(row["mismatch/seq_log_ratio_max"], abs=1e-9)
 
 
 @pytest.mark.parametrize("logprob", [-30.0, -0.01])
@@ -332,7 +381,7 @@ def test_a_run_that_has_stopped_keeps_its_checkpoint_and_state(status, how, tmp_
     else:
         run_segment(slice_of(), [0], 4, 8, [files], workers=1, memory=None, kept={}, reporting=[{}])
     assert {path.name: path.read_bytes() for path in files.checkpoint.iterdir()} == contents
-    assert files.steps.read_text() == files.timing.read_text() == ""
+    assert files.steps.read_text() == files.timing.read_text() == files.completions.read_text() == ""
     assert json.loads(files.facts.read_text()) == (before if how is pass_on else before | {"seeds_of_job": [0]})
 
 

@@ -218,6 +218,61 @@ function curve(key) {
   return { option, table };
 }
 
+// Ladder
+
+const wherever = (interval, end) => (interval && interval[end] !== null ? interval[end] : null);
+
+// An interval along x, one along y, or both, through a point.
+function cross(arm, name, x, y) {
+  return {
+    type: "custom",
+    name: `${name} intervals`,
+    silent: true,
+    z: 3,
+    data: [[x.value, y.value]],
+    renderItem: (params, api) => {
+      const style = { stroke: armColour(arm), lineWidth: 1.5, fill: "none" };
+      const line = (from, to) => ({ type: "line", style, shape: { x1: from[0], y1: from[1], x2: to[0], y2: to[1] } });
+      const children = [];
+      if (wherever(x, "low") > 0) children.push(line(api.coord([x.low, y.value]), api.coord([x.high, y.value])));
+      if (wherever(y, "low") !== null) children.push(line(api.coord([x.value, y.low]), api.coord([x.value, y.high])));
+      return { type: "group", children };
+    },
+  };
+}
+
+function ladder(key) {
+  const metric = settings.primary_metric, write = ofMetric(metric);
+  const words = { spread: "spread of D, nats", design_effect: "common error" };
+  const arms = report.ladder.arms.filter((arm) => shown(arm.arm) && arm[key].value > 0 && wherever(arm.score, "value") !== null);
+  const at = (name) => arms.find((arm) => arm.arm === name);
+  const series = report.ladder.orders.map((order) => ({
+    type: "line", name: order.by, silent: true, z: 1, symbol: "none", lineStyle: { color: colour("--soft"), width: 1, type: "dashed" },
+    data: order.arms.map(at).filter(Boolean).map((arm) => [arm[key].value, arm.score.value]),
+  }));
+  for (const arm of arms) {
+    const runs = report.ladder.runs.filter((run) => run.arm === arm.arm && run[key] > 0 && run.score !== null);
+    series.push(cross(arm.arm, arm.arm, arm[key], arm.score));
+    if (state.singleSeeds) series.push({ type: "scatter", name: `${arm.arm} seeds`, silent: true, z: 2, symbol: armSymbol(arm.arm), symbolSize: 5, itemStyle: { color: armColour(arm.arm), opacity: 0.5 }, data: runs.map((run) => [run[key], run.score]) });
+    series.push({ type: "scatter", name: arm.arm, z: 4, symbol: armSymbol(arm.arm), symbolSize: 12, itemStyle: { color: armColour(arm.arm) }, data: [[arm[key].value, arm.score.value]] });
+  }
+  const option = frame({
+    xAxis: { ...belowAxis, type: "log", name: words[key], axisLabel: { formatter: plain }, splitLine: { show: false } },
+    yAxis: { type: "value", scale: true, name: metric, nameTextStyle: { align: "left" }, axisLabel: { formatter: write } },
+    series,
+  });
+  option.tooltip.trigger = "item";
+  option.tooltip.formatter = (item) => {
+    const arm = at(item.seriesName);
+    return tooltipLines(arm.arm, [[arm.arm, `${words[key]}: ${intervalText(arm[key], plain)}`], [arm.arm, `${metric}: ${intervalText(arm.score, write)}`]]);
+  };
+  const table = () => ({
+    head: ["Arm", "Seed", "Spread of D, nats", "Mean |d|, nats", "ESS of sequences", "Common error", metric],
+    rows: report.ladder.runs.filter((run) => shown(run.arm)).map((run) => [run.arm, data(run.seed, String), data(run.spread), data(run.logp_diff_abs_mean), data(run.ess), data(run.design_effect), data(run.score, write)]),
+  });
+  return { option, table };
+}
+
 // Mismatch
 
 const auditedNow = () => report.mismatch.filter((row) => row.step === Number(byId("audit-step").value) && (shown(row.arm)));
@@ -420,6 +475,7 @@ function phases() {
 
 const KINDS = {
   "curve": (key) => curve(key),
+  "ladder": (key) => ladder(key),
   "causes": causes,
   "cause-sizes": causeSizes,
   "by-position": () => profile("by_position", "token"),
@@ -668,7 +724,7 @@ function start() {
   });
   setUpTasks();
 
-  byId("single-seeds").addEventListener("change", (event) => { state.singleSeeds = event.target.checked; drawAll(["curve"]); });
+  byId("single-seeds").addEventListener("change", (event) => { state.singleSeeds = event.target.checked; drawAll(["curve", "ladder"]); });
   byId("x-axis").addEventListener("change", (event) => { state.xAxis = event.target.value; drawAll(["curve"]); });
   byId("audit-step")?.addEventListener("change", () => { filterAudit(); drawAll(["causes", "cause-sizes", "by-position", "by-probability"]); });
   for (const id of ["evaluation-set", "evaluation-dtype", "evaluation-metric"]) {

@@ -15,6 +15,7 @@ for job in SEEDS_JOBS:
             state=of_seeds(job, layout.STATE),
             steps=of_seeds(job, layout.STEPS),
             timing=of_seeds(job, layout.TIMING),
+            completions=of_seeds(job, layout.COMPLETIONS),
             facts=of_seeds(job, layout.FACTS),
         log:
             of_seeds(job, layout.log("train", layout.STEPS))[0],

@@ -29,6 +29,7 @@ from arc_precision.config.data import (
     Source,
 )
 from arc_precision.config.evaluation import EvaluationConfig, SampleSlice, ScoreSlice
+from arc_precision.config.grid import ArmGrid, with_arms_of_grids
 from arc_precision.config.model import ModelConfig
 from arc_precision.config.pretrain import PretrainConfig
 from arc_precision.config.report import ReportConfig, ReportSlice
@@ -53,7 +54,11 @@ class ExperimentConfig(Section):
     max_steps: int = Field(
         20, gt=0, le=1_000_000, description="Optimizer steps of every run. Raising it adds segments, keeping the rest."
     )
-    run_arms: tuple[str, ...] = Field(("float16", "bfloat16"), min_length=1, description="Arms that are run, by name.")
+    run_arms: tuple[str, ...] = Field(
+        ("float16", "bfloat16"),
+        min_length=1,
+        description="Arms that are run, by name. A grid's name stands for all its arms.",
+    )
     seeds: tuple[Seed, ...] = Field(
         (0, 1, 2), min_length=1, description="One run per arm and seed. A seed sets order and sampling."
     )
@@ -65,6 +70,10 @@ class ExperimentConfig(Section):
     arms: dict[Name, ArmConfig] = Field(
         default_factory=lambda: {name: ArmConfig(**arm) for name, arm in DEFAULT_ARMS.items()},
         description="Treatments that can be selected in run_arms.",
+    )
+    arm_grids: dict[Name, ArmGrid] = Field(
+        default_factory=dict,
+        description="Treatments as combinations of factors, for run_arms too; `make arms` lists them (docs/arms.md).",
     )
     model: ModelConfig = Field(default_factory=ModelConfig, description="The base model.")
     sources: dict[Name, Source] = Field(
@@ -101,9 +110,27 @@ class ExperimentConfig(Section):
         "none", description="Library that writes live curves of training; changing it reruns nothing."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _grids_become_arms(cls, values: Any) -> Any:
+        """From here on there are plain arms. A grid that is not valid is left for its own section to refuse."""
+        if not isinstance(values, dict) or not isinstance(values.get("arm_grids"), dict):
+            return values
+        try:
+            grids = {name: ArmGrid.model_validate(grid) for name, grid in values["arm_grids"].items()}
+        except ValidationError:
+            return values
+        arms, run_arms = values.get("arms", DEFAULT_ARMS), values.get("run_arms")
+        if isinstance(arms, dict):
+            values = values | {"arms": with_arms_of_grids(arms, grids)}
+        if isinstance(run_arms, list | tuple):
+            named = [list(grids[name].levels()) if str(name) in grids else [name] for name in run_arms]
+            values = values | {"run_arms": [arm for arms in named for arm in arms]}
+        return values
+
     @model_validator(mode="after")
     def _selections(self):
-        _known("run_arms", self.run_arms, self.arms, "arms")
+        _known("run_arms", self.run_arms, [*self.arms, *self.arm_grids], "arms")
         _known("evaluate_on", self.evaluate_on, self.evaluation_sets, "evaluation_sets")
         _known("data.train_on", self.data.train_on, self.sources, "sources")
         for name, chosen in self.evaluation_sets.items():
@@ -339,7 +366,12 @@ class ExperimentConfig(Section):
             n_samples=self.evaluation.n_samples,
             max_steps=self.max_steps,
             arms={arm: self.train_slice(arm).model_dump(mode="json") for arm in self.run_arms},
+            grids={name: self._levels_of(grid) for name, grid in self.arm_grids.items() if self._levels_of(grid)},
         )
+
+    def _levels_of(self, grid: ArmGrid) -> dict[str, dict[str, str]]:
+        """The level of each factor, by arm that is run."""
+        return {arm: levels for arm, levels in grid.levels().items() if arm in self.run_arms}
 
 
 def load_experiment(config: dict[str, Any]) -> ExperimentConfig:

@@ -17,6 +17,12 @@ class ReportConfig(Section):
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of every interval.")
     bootstrap_samples: int = Field(2000, gt=0, description="Bootstrap resamples.")
     smoothing_steps: int = Field(5, gt=0, description="Steps that a curve's moving mean spans.")
+    mismatch_steps: int = Field(
+        50,
+        gt=0,
+        description="Steps, from the first, over which the ladder measures the mismatch. What it is later also depends "
+        "on what it did to the run.",
+    )
     seed: Seed = Field(0, description="Seed of the bootstrap.")
 
 
@@ -33,6 +39,7 @@ class ReportSlice(Section):
     n_samples: int
     max_steps: int
     arms: dict[str, Any]
+    grids: dict[str, dict[str, dict[str, str]]]  # by grid and arm that is run: the level of each factor
 
 
 def declared(slice: ReportSlice) -> dict[str, Any]:

@@ -134,6 +134,12 @@ class TrainingConfig(Section):
         description="torch.compile the trainer's decoder layers: a sixth less time in its passes at 8B, and fewer "
         "roundings than without. Needs shared_prompt and a C++ compiler.",
     )
+    kept_completions: int = Field(
+        2,
+        ge=0,
+        description="Completions per batch that are kept with text, reward, verdict and log-probs, to be shown around "
+        "a collapse; each of another prompt while there are any.",
+    )
     processes: int = Field(1, gt=0, description="Data-parallel processes of one run, one GPU each.")
     lora: LoraSettings = Field(default_factory=LoraSettings, description="The trained adapter.")
     loss_scale: LossScaleConfig = Field(default_factory=LossScaleConfig, description="float16's loss scale.")

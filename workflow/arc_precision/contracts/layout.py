@@ -105,6 +105,7 @@ ADAPTER_CONFIG = Pattern(f"{_RUN}/checkpoint-{{stop}}/adapter_config.json")
 STATE = Pattern(f"{_RUN}/checkpoint-{{stop}}/trainer_state.tar")
 STEPS = Pattern(f"{_RUN}/steps-{{stop}}.jsonl")
 TIMING = Pattern(f"{_RUN}/timing-{{stop}}.jsonl")
+COMPLETIONS = Pattern(f"{_RUN}/completions-{{stop}}.jsonl")
 FACTS = Pattern(f"{_RUN}/facts-{{stop}}.json")
 TOGETHER = "runs/together.json"  # the seeds of every training job, for jobs that plan while others make facts anew
 

@@ -1,4 +1,6 @@
-"""steps-<stop>.jsonl and timing-<stop>.jsonl: one row per optimizer step of the segment that ends at step `stop`.
+"""steps-<stop>.jsonl, timing-<stop>.jsonl and completions-<stop>.jsonl: one row per optimizer step of a segment.
+
+The segment is the one that ends at step `stop`.
 
 Every key of `STEP` is in every row, and so is every key of `arc_precision.mismatch.metrics.mismatch_metrics` with
 `mismatch/` before it. What was not computed is null; what is not finite is null and counted.
@@ -56,6 +58,23 @@ TIMING = {
     "peak_gpu_memory_mb": "Most GPU memory that PyTorch held so far; null on a CPU.",
 }
 
+COMPLETIONS = {
+    "schema_version": "Version of this contract.",
+    "step": "Optimizer step.",
+    "completions": "A few of those that the step's loss was the first to see, objects with the keys of `COMPLETION`.",
+}
+
+COMPLETION = {
+    "row_id": "Row of the task file.",
+    "text": "Its text, special tokens left out.",
+    "reward": "Its reward.",
+    "verdict": "What the sandbox said of its program.",
+    "tokens": "Its length, the end token included.",
+    "truncated": "Cut at max_completion_tokens.",
+    "sampler_logp_mean": "Mean over its tokens of the sampler's log-probability, in nats.",
+    "log_ratio": "D, its log-ratio of trainer to sampler over the tokens that count, in nats; null if none does.",
+}
+
 FACTS = {
     "schema_version": "Version of this contract.",
     "status": "running, or collapsed or failed: the run has stopped.",
@@ -85,9 +104,9 @@ def read_run(
     A segment has a row for each of its steps, up to the one at which the run stopped. One without facts has not ended.
 
     Args:
-        files: steps-<stop>.jsonl or timing-<stop>.jsonl of its segments, in order.
+        files: of its segments, in order, all of one kind.
         facts: facts-<stop>.json of those that have them.
-        keys: STEP or TIMING.
+        keys: STEP, TIMING or COMPLETIONS.
         running: whether jobs may be writing.
 
     Raises:

@@ -293,6 +293,27 @@ def effective_share(log_sum: ArrayLike, log_sum_sq: ArrayLike, count: ArrayLike)
     return np.minimum(np.exp(2 * np.asarray(log_sum) - log_sum_sq - np.log(count)), 1.0)
 
 
+def step_design_effect(mean: ArrayLike, std: ArrayLike, count: ArrayLike) -> float:
+    """How many times larger the variance of a step's mean D is than if its sequences erred independently (Kish 1965).
+
+    From mean and standard deviation of D (population) and the number of sequences, each (steps,), of steps in order. 1:
+    the errors of a step's sequences average out; as many as a step has sequences: all move together. With a correlation
+    ρ between the D of a step's B sequences it is 1 + (B - 1) ρ. What the mean does slowly, over many steps, is no error
+    that a step's sequences share: so the variance of the means is that of successive differences (von Neumann 1941).
+    Steps with a value that is not finite or with fewer than two sequences are left out. NaN with fewer than two steps,
+    or where D does not vary within them.
+    """
+    mean, std, count = (np.asarray(values, dtype=float) for values in (mean, std, count))
+    known = np.isfinite(mean) & np.isfinite(std) & (count > 1)
+    mean, count, within = mean[known], count[known], np.square(std[known]) * count[known] / (count[known] - 1)
+    of_mean = within / count
+    expected = (of_mean[1:] + of_mean[:-1]).sum()
+    if not expected > 0:
+        return float("nan")
+    ratio = np.square(np.diff(mean)).sum() / expected
+    return float(ratio / (1 + (ratio - 1) / count.mean()))
+
+
 def by_position(logp_trainer: Logps, logp_sampler: Logps, mask: Mask, bin_tokens: int = 64) -> pd.DataFrame:
     """The mismatch along the completion: one row per `bin_tokens` columns of the (batch, tokens) arrays.
 

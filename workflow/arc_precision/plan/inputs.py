@@ -48,7 +48,7 @@ def report_inputs(experiment: ExperimentConfig) -> list[str]:
         files += [layout.ROWS_MANIFEST.path(set=name), layout.ROWS.path(set=name)]
     for run in map(layout.run_of, runs(experiment)):
         for stop in segments(experiment, run.arm):
-            kinds = (layout.STEPS, layout.TIMING, layout.FACTS)
+            kinds = (layout.STEPS, layout.TIMING, layout.COMPLETIONS, layout.FACTS)
             files += [kind.path(arm=run.arm, seed=run.seed, stop=stop) for kind in kinds]
     primary = experiment.report.primary_set, experiment.evaluation.common_dtype
     for run, step, name, dtype in evaluated(experiment):

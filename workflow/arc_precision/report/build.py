@@ -15,6 +15,9 @@ from arc_precision.report.causes import audited_steps
 from arc_precision.report.changes import changes_after_the_fact
 from arc_precision.report.collapses import collapse_runs, collapse_section, excerpts
 from arc_precision.report.curves import curves
+from arc_precision.report.factors import factors_section
+from arc_precision.report.kept import kept_completions
+from arc_precision.report.ladder import ladder_section
 from arc_precision.report.notes import missing, warnings
 from arc_precision.report.origins import provenance
 from arc_precision.report.outcomes import (
@@ -71,7 +74,8 @@ def build_report(slice: ReportSlice, root: Path, files: list[Path] | None = None
     ]
     tables = evaluation(outcomes, slice.report, dtype, arms)
     texts = excerpts(results, collapsed, slice.report.primary_set, dtype)
-    collapse = collapse_section(collapsed, arms, slice.report, rules, texts)
+    training = kept_completions(results, collapsed)
+    collapse = collapse_section(collapsed, arms, slice.report, rules, texts, training)
     changes = changes_after_the_fact(list(records.values()), declared(slice))
     return Report(
         experiment=slice.experiment,
@@ -84,6 +88,10 @@ def build_report(slice: ReportSlice, root: Path, files: list[Path] | None = None
         runs=run_rows,
         comparisons=comparisons,
         differences=differing,
+        ladder=ladder_section(
+            configs, records, arm_rows, run_rows, comparisons, slice.report.mismatch_steps, slice.report.confidence
+        ),
+        factors=factors_section(slice, outcomes, dtype, collapsed),
         curves=curves({run: r.steps for run, r in records.items()}, arms, slice.report.smoothing_steps),
         mismatch=audited_steps(results, arms),
         evaluation=tables,

@@ -22,6 +22,7 @@ from arc_precision.report.schema import (
     CompletionExcerpt,
     EarlyWarning,
     Endpoint,
+    KeptOfRun,
     LogRankTest,
     Sign,
     Survival,
@@ -140,7 +141,7 @@ def survival(runs: list[CollapseRun], arm: str, endpoint: Endpoint, confidence: 
     A run that has not come to the end point is censored at its last step. So is a failed run where collapse alone is
     the end point: the second end point shows whether that hides something.
     """
-    steps, ended = _times(runs, arm, endpoint)
+    steps, ended = times(runs, arm, endpoint)
     curve = kaplan_meier(steps, ended, confidence).curve
     if curve is None:
         return None
@@ -159,7 +160,7 @@ def survival(runs: list[CollapseRun], arm: str, endpoint: Endpoint, confidence: 
 
 def log_rank_test(runs: list[CollapseRun], arm: str, baseline: str, endpoint: Endpoint, seed: int) -> LogRankTest:
     """Whether two arms come to an end point at different steps, by permutation."""
-    test = log_rank(*_times(runs, arm, endpoint), *_times(runs, baseline, endpoint), seed=seed)
+    test = log_rank(*times(runs, arm, endpoint), *times(runs, baseline, endpoint), seed=seed)
     return LogRankTest(
         arm=arm,
         baseline=baseline,
@@ -171,7 +172,7 @@ def log_rank_test(runs: list[CollapseRun], arm: str, baseline: str, endpoint: En
     )
 
 
-def _times(runs: list[CollapseRun], arm: str, endpoint: Endpoint) -> tuple[np.ndarray, np.ndarray]:
+def times(runs: list[CollapseRun], arm: str, endpoint: Endpoint) -> tuple[np.ndarray, np.ndarray]:
     """Last step of every run, and whether it came to the end point there: its onset, or else its failure."""
     ours = [run for run in runs if run.arm == arm]
     steps = [run.steps if run.onset_step is None else run.onset_step for run in ours]
@@ -211,6 +212,7 @@ def collapse_section(
     report: ReportConfig,
     rules: CollapseConfig,
     completions: list[CompletionExcerpt],
+    training: list[KeptOfRun],
 ) -> Collapse:
     """The section of the page."""
     endpoints = get_args(Endpoint)
@@ -228,4 +230,5 @@ def collapse_section(
             if arm != report.baseline_arm
         ],
         completions=completions,
+        training=training,
     )

@@ -71,6 +71,8 @@ def _commands(experiment: str) -> list[Command]:
         Command(section="Curves", command=f"{made}/report.json", table="curves.csv"),
         Command(section="Mismatch", command=f"{made}/report.json", table="mismatch.csv"),
         Command(section="Evaluation", command=f"{made}/report.json", table="evaluation.csv"),
+        Command(section="Ladder", command=f"{made}/report.json", table="ladder.csv"),
+        Command(section="Factors", command=f"{made}/report.json", table="factors.csv"),
         Command(section="Tasks", command=f"{made}/report.json", table="tasks.csv"),
         Command(section="Collapse", command=f"{made}/report.json", table="collapse.csv"),
     ]

@@ -35,6 +35,7 @@ class Results:
     steps: dict[Run, list[Path]] = field(default_factory=dict)
     timing: dict[Run, list[Path]] = field(default_factory=dict)
     facts: dict[Run, list[Path]] = field(default_factory=dict)
+    completions: dict[Run, list[Path]] = field(default_factory=dict)
     scores: dict[Evaluated, Path] = field(default_factory=dict)
     samples: dict[Evaluated, Path] = field(default_factory=dict)
     chains: dict[Checkpoint, Path] = field(default_factory=dict)
@@ -52,7 +53,12 @@ def find_results(root: Path, files: Iterable[Path] | None, selection: Selection)
         ValueError: a file is not under `root`.
     """
     found = Results(running=files is None)
-    segments = ((layout.STEPS, found.steps), (layout.TIMING, found.timing), (layout.FACTS, found.facts))
+    segments = (
+        (layout.STEPS, found.steps),
+        (layout.TIMING, found.timing),
+        (layout.FACTS, found.facts),
+        (layout.COMPLETIONS, found.completions),
+    )
     evaluated = ((layout.SCORES, found.scores), (layout.SAMPLES, found.samples))
     paths = [path for path in root.rglob("*") if _is_finished(path)] if files is None else files
     # Benchmarks are nobody's input: they say how long things took, and decide nothing.

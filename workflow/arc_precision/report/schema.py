@@ -149,6 +149,98 @@ class Difference(Part):
     precision: bool = Field(description="Whether the key is one of the two dtypes.")
 
 
+class LadderOrder(Part):
+    """Arms that differ in one thing that has an order, from the lowest rung to the highest."""
+
+    by: str = Field(description="What orders them, with its unit.")
+    arms: list[str]
+    rungs: list[Number]
+
+
+class LadderRun(Part):
+    """The mismatch of a run over the ladder's first steps, all sequences together, and its primary outcome."""
+
+    arm: str
+    seed: int
+    spread: Number = Field(description="Standard deviation of the sequence log-ratio D, in nats.")
+    logp_diff_abs_mean: Number = Field(description="Mean |d| per token, in nats.")
+    ess: Number = Field(description="Effective sample size of sequences, as a share.")
+    design_effect: Number = Field(
+        description="Variance of a step's mean D over that of sequences that err independently. 1: they do."
+    )
+    score: Number = Field(description="Primary outcome at the step compared.")
+
+
+class LadderArm(Part):
+    """The same over the seeds of an arm: geometric means, with Student's t of the logarithms."""
+
+    arm: str
+    n_seeds: int
+    spread: Interval
+    logp_diff_abs_mean: Interval
+    ess: Interval
+    design_effect: Interval
+    score: Interval | None = Field(description="Primary outcome at the step compared.")
+    difference: Interval | None = Field(description="From the baseline, as in `comparisons`.")
+    outcome: Outcome | None
+
+
+class Ladder(Part):
+    """Ordered arms on the axis of their measured mismatch."""
+
+    steps: int = Field(description="The mismatch is that of the steps up to this one.")
+    orders: list[LadderOrder]
+    arms: list[LadderArm]
+    runs: list[LadderRun]
+    sentences: list[str]
+
+
+class LevelChange(Part):
+    """A level of a factor in place of the reference."""
+
+    factor: str
+    level: str
+    reference: str
+
+
+class Effect(Part):
+    """A main effect (one change) or a two-factor interaction (two) on the primary outcome."""
+
+    changes: list[LevelChange]
+    difference: Interval = Field(
+        description="Mean difference over the other factors; of an interaction the difference of two such differences. "
+        "The interval holds for all effects of the grid together; over tasks alone with one seed."
+    )
+
+
+class LevelSurvival(Part):
+    """Log-rank test of a level against the reference, stratified by the other factors."""
+
+    change: LevelChange
+    endpoint: Endpoint
+    n_runs: int
+    n_ended: int = Field(description="Runs of the level that came to the end point.")
+    reference_n_runs: int
+    reference_n_ended: int
+    statistic: Number = Field(description="Positive where the level ends earlier.")
+    p_value: Number = Field(description="By permutation within strata; for this test alone.")
+    p_smallest: Number = Field(description="The smallest that the same steps give however they are dealt.")
+    reason: str | None = Field(description="Why there is none.")
+
+
+class Factors(Part):
+    """A grid of arms: what each factor does."""
+
+    grid: str
+    levels: dict[str, list[str]] = Field(description="Of each factor, the reference first.")
+    n_arms: int
+    step: int | None = Field(description="Step compared: the last that every evaluated run of the grid has.")
+    n_seeds: int
+    effects: list[Effect]
+    survival: list[LevelSurvival]
+    limits: list[str] = Field(description="What the design cannot tell.")
+
+
 class RunAxis(Part):
     """Where the points of a run's curves lie."""
 
@@ -443,6 +535,31 @@ class CompletionExcerpt(Part):
     cut: bool = Field(description="The text goes on.")
 
 
+class KeptCompletion(Part):
+    """A completion that was trained on."""
+
+    step: int
+    when: Literal["before", "at", "after", "last"] = Field(description="The onset of the collapse; last: of a run.")
+    row_id: str
+    reward: Number
+    verdict: str
+    tokens: int
+    truncated: bool
+    sampler_logp_mean: Number = Field(description="Mean log-probability of its tokens in the sampler, in nats.")
+    log_ratio: Number = Field(description="D, in nats; null where no token counts.")
+    text: str
+    cut: bool = Field(description="The text goes on.")
+
+
+class KeptOfRun(Part):
+    """Completions of a run's training steps: around its collapse, or of its last step that drew some."""
+
+    arm: str
+    seed: int
+    onset_step: int | None
+    completions: list[KeptCompletion]
+
+
 class Collapse(Part):
     """Collapse by the rules of the configuration."""
 
@@ -453,6 +570,7 @@ class Collapse(Part):
     survival: list[Survival]
     log_rank: list[LogRankTest]
     completions: list[CompletionExcerpt]
+    training: list[KeptOfRun]
 
 
 class RuleTime(Part):
@@ -518,6 +636,8 @@ class Report(Part):
     runs: list[RunRow]
     comparisons: list[Comparison]
     differences: list[Difference]
+    ladder: Ladder | None = Field(description="Null where no three arms are ordered.")
+    factors: list[Factors] = Field(description="Of every grid of arms with two factors or more.")
     curves: Curves
     mismatch: list[AuditedStep]
     evaluation: Evaluation

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from arc_precision.config.base import flat
-from arc_precision.report.schema import Report
+from arc_precision.report.schema import LevelChange, Report
 
-TABLES = ("runs", "comparisons", "curves", "mismatch", "evaluation", "tasks", "collapse")
+TABLES = ("runs", "comparisons", "ladder", "factors", "curves", "mismatch", "evaluation", "tasks", "collapse")
 
 
 def write_tables(report: Report, folder: Path) -> None:
@@ -22,12 +22,31 @@ def tables(report: Report) -> dict[str, list[dict]]:
     return {
         "runs": [flat(run.model_dump()) for run in report.runs],
         "comparisons": [flat(comparison.model_dump(exclude={"by_seed"})) for comparison in report.comparisons],
+        "ladder": [flat(arm.model_dump()) for arm in report.ladder.arms] if report.ladder else [],
+        "factors": _factors(report),
         "curves": _curves(report),
         "mismatch": _mismatch(report),
         "evaluation": _evaluation(report),
         "tasks": _tasks(report),
         "collapse": [run.model_dump(exclude={"warnings", "alarms"}) for run in report.collapse.runs],
     }
+
+
+def _factors(report: Report) -> list[dict]:
+    def words(changes: list[LevelChange]) -> str:
+        return " with ".join(f"{change.factor}: {change.level} for {change.reference}" for change in changes)
+
+    return [
+        {"grid": grid.grid, "change": words(effect.changes), "outcome": report.settings.primary_metric}
+        | effect.difference.model_dump()
+        for grid in report.factors
+        for effect in grid.effects
+    ] + [
+        {"grid": grid.grid, "change": words([test.change]), "outcome": test.endpoint}
+        | test.model_dump(exclude={"change", "endpoint"})
+        for grid in report.factors
+        for test in grid.survival
+    ]
 
 
 def _curves(report: Report) -> list[dict]:

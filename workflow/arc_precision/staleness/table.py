@@ -23,6 +23,13 @@ VALUES: dict[str, Any] = {
     "arms.float16.trainer_dtype": "float32",
     "arms.bfloat16.sampler_dtype": "float16",
     "arms.bfloat16.trainer_dtype": "float32",
+    # Arms that are not run.
+    "arm_grids": {
+        "more": {
+            "common": {"trainer_dtype": "float16", "sampler_dtype": "float16"},
+            "factors": {"algorithm": {"grpo": {}, "dr-grpo": {"training": {"loss_type": "dr_grpo"}}}},
+        }
+    },
     "data.train_on": ["generated"],
     "data.n_tasks": 100,
     "evaluation.every": 10,

@@ -4,12 +4,20 @@ import copy
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.sandbox import Sandbox
 from arc_precision.scoring.completions import judged, limits_of
 from arc_precision.scoring.rewards import reward, solved
 from arc_precision.tasks.grids import Task
+
+
+class Scored(NamedTuple):
+    """What a completion got."""
+
+    reward: float
+    verdict: str
 
 
 class Scorer:
@@ -39,7 +47,12 @@ class Scorer:
         return other
 
     def start(self, row_ids: list[str], completions: list[str]) -> Callable[[], list[float]]:
-        """Start running a batch; the returned function waits for its rewards.
+        """As `judge`; the returned function waits for the rewards alone."""
+        wait = self.judge(row_ids, completions)
+        return lambda: [each.reward for each in wait()]
+
+    def judge(self, row_ids: list[str], completions: list[str]) -> Callable[[], list[Scored]]:
+        """Start running a batch; the returned function waits for what its completions got.
 
         Raises (when waiting):
             SandboxFault: the sandbox itself failed, again and again. That is never a reward of 0.
@@ -58,13 +71,13 @@ class Scorer:
         self._thread.shutdown()
         self._sandbox.__exit__(None, None, None)
 
-    def _score(self, row_ids: list[str], completions: list[str]) -> list[float]:
+    def _score(self, row_ids: list[str], completions: list[str]) -> list[Scored]:
         tasks = [self._tasks[row_id] for row_id in row_ids]
-        rewards = []
+        scored = []
         for (_, verdict, reused), task in zip(judged(self._sandbox.run, completions, tasks), tasks, strict=True):
-            rewards.append(reward(self._reward_name, verdict, task))
+            scored.append(Scored(reward(self._reward_name, verdict, task), verdict.status))
             self.verdicts[verdict.status] += 1
             self.n_solved += solved(verdict, task)
             self.n_reused += reused
-        self.rewards += rewards
-        return rewards
+        self.rewards += [each.reward for each in scored]
+        return scored

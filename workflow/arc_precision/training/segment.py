@@ -35,7 +35,7 @@ from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.tasks.grids import Task
 from arc_precision.training.base_model import load_base
 from arc_precision.training.in_effect import check_in_effect, observe
-from arc_precision.training.scoring import Scorer
+from arc_precision.training.scoring import Scored, Scorer
 from arc_precision.training.together import Together, sharing_weights
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b_facts, step_mismatch
 
@@ -61,6 +61,7 @@ class SegmentFiles:
     checkpoint: Path
     steps: Path
     timing: Path
+    completions: Path
     facts: Path
 
     @classmethod
@@ -77,6 +78,7 @@ class SegmentFiles:
             checkpoint=folder / f"checkpoint-{stop}",
             steps=folder / f"steps-{stop}.jsonl",
             timing=folder / f"timing-{stop}.jsonl",
+            completions=folder / f"completions-{stop}.jsonl",
             facts=folder / f"facts-{stop}.json",
         )
 
@@ -174,10 +176,10 @@ class SegmentOfRun:
         self._scratch = Path(broadcast_object_list([self._own_scratch.name])[0])
         set_seed(seed)
 
-        def score(row_ids: list[str], completions: list[str]) -> Callable[[], list[float]]:
-            result = self._scorer.start(row_ids, completions)
+        def score(row_ids: list[str], completions: list[str]) -> Callable[[], list[Scored]]:
+            result = self._scorer.judge(row_ids, completions)
 
-            def wait() -> list[float]:
+            def wait() -> list[Scored]:
                 with together.turns.elsewhere(number):
                     return result()
 
@@ -240,6 +242,7 @@ def pass_on(files: SegmentFiles, before: dict[str, Any]) -> None:
         (files.checkpoint / name).write_bytes((files.previous / name).read_bytes())
     files.steps.write_text("")
     files.timing.write_text("")
+    files.completions.write_text("")
     files.facts.write_text(json.dumps(before, indent=1, sort_keys=True) + "\n")
 
 
@@ -305,6 +308,7 @@ class StepLog(TrainerCallback):
         self._main = trainer.accelerator.is_main_process
         self._steps = open(files.steps, "w") if self._main else None
         self._timing = open(files.timing, "w") if self._main else None
+        self._completions = open(files.completions, "w") if self._main else None
         self._bar = tqdm(initial=start, total=stop, desc="train", unit="step", disable=not self._main)
         self._scale = 0.0
         self.status = "running"
@@ -360,6 +364,9 @@ class StepLog(TrainerCallback):
         if self._main:
             print(json.dumps(row), file=self._steps, flush=True)
             print(json.dumps(self._times(state.global_step, seconds, measured)), file=self._timing, flush=True)
+            kept = [{key: or_null(value) for key, value in each.items()} for each in measured["kept"]]
+            kept = {"schema_version": SCHEMA_VERSION, "step": state.global_step, "completions": kept}
+            print(json.dumps(kept), file=self._completions, flush=True)
         self._bar.set_postfix(reward=f"{row['reward_mean']:.2f}" if row["reward_mean"] is not None else "-")
         self._bar.update(1)
         self._decide()

@@ -22,6 +22,7 @@ from arc_precision.mismatch.metrics import mismatch_metrics
 from arc_precision.sampling.engines import Sampler, completion_seed
 from arc_precision.sampling.handover import AdapterHandover, MergedHandover
 from arc_precision.training.half_products import Float32Products
+from arc_precision.training.scoring import Scored
 from arc_precision.training.shared_prompt import compile_layers, shared_prompt_logps, use_shared_prompt
 
 # float16 below this is subnormal: fewer significant bits than bfloat16 has.
@@ -38,7 +39,7 @@ class PrecisionTrainer(GRPOTrainer):
         seed: the run's seed: order of the prompts and sampling.
         sampler: draws the completions.
         score: starts running the programs of a batch, given row ids and completions' texts; returns a function that
-            waits for the rewards.
+            waits for what they got.
         clock_s: seconds by which phases are timed.
 
     After every optimizer step `measured` and `seconds` hold what was measured during it; `take()` returns and clears
@@ -50,7 +51,7 @@ class PrecisionTrainer(GRPOTrainer):
         slice: TrainSlice,
         seed: int,
         sampler: Sampler,
-        score: Callable[[list[str], list[str]], Callable[[], list[float]]],
+        score: Callable[[list[str], list[str]], Callable[[], list[Scored]]],
         clock_s: Callable[[], float] = time.perf_counter,
         **kwargs,
     ) -> None:
@@ -65,7 +66,8 @@ class PrecisionTrainer(GRPOTrainer):
         self._score = score
         self.clock_s = clock_s
         self._row_ids: list[str] = []
-        self._pending: Callable[[], list[float]] | None = None
+        self._pending: Callable[[], list[Scored]] | None = None
+        self._kept: dict[int, dict[str, Any]] = {}  # by their place in the batch, until the loss has seen them
         self._policy: torch.Tensor | None = None
         self.measured: dict[str, list] = defaultdict(list)
         self.seconds: dict[str, float] = defaultdict(float)
@@ -108,6 +110,7 @@ class PrecisionTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs):
         self._row_ids = [row["row_id"] for row in inputs]
         batch = super()._generate_and_score_completions(inputs)
+        batch["place"] = torch.arange(len(inputs))  # TRL shuffles a batch and splits it into passes
         if self.slice.training.correction == "sequence_geometric_mask":
             batch["importance_sampling_ratio"] = geometric_mask(
                 batch["old_per_token_logps"],
@@ -135,6 +138,18 @@ class PrecisionTrainer(GRPOTrainer):
         self.measured["prompt_tokens"] += [len(ids) for ids in prompt_ids]
         self.measured["truncated"] += [completion.truncated for completion in completions]
         self.measured["unique_token_share"] += [len(set(ids)) / len(ids) for ids in token_ids]
+        group, n_kept = self.slice.training.num_generations, self.slice.training.kept_completions
+        places = sorted(range(len(texts)), key=lambda place: (place % group, place))[:n_kept]
+        self._kept = {
+            place: {
+                "row_id": self._row_ids[place],
+                "text": texts[place],
+                "tokens": len(token_ids[place]),
+                "truncated": completions[place].truncated,
+                "sampler_logp_mean": float(np.mean(completions[place].logprobs)),
+            }
+            for place in places
+        }
         return {
             "prompt_ids": prompt_ids,
             "completion_ids": token_ids,
@@ -143,7 +158,10 @@ class PrecisionTrainer(GRPOTrainer):
 
     def _rewards(self, prompts, completions, **columns) -> list[float]:
         start = self.clock_s()
-        rewards = self._pending()
+        scored = self._pending()
+        rewards = [each.reward for each in scored]
+        for place, kept in self._kept.items():
+            kept.update(scored[place]._asdict())
         # A group may lie across processes.
         groups = np.reshape(gather_object(rewards), (-1, self.slice.training.num_generations))
         self.measured["equal_rewards"] += (np.ptp(groups, axis=1) == 0).tolist()
@@ -178,6 +196,11 @@ class PrecisionTrainer(GRPOTrainer):
         self.measured["loss"].append(loss.detach().float().item() * self.current_gradient_accumulation_steps)
         # TRL hides masked completions from the attention as well, so their log-probs are of another context.
         parts = [self._policy, inputs["sampling_per_token_logps"], inputs["completion_mask"]]
+        for row, place in enumerate(inputs["place"].tolist()):
+            if place in self._kept:
+                trainer, sampler, mask = (part[row].double() for part in parts)
+                log_ratio = ((trainer - sampler) * mask).sum().item() if mask.any() else None
+                self.measured["kept"].append(self._kept.pop(place) | {"log_ratio": log_ratio})
         padded = [self.accelerator.pad_across_processes(part.contiguous(), dim=1) for part in parts]
         gathered = [self.accelerator.gather(part).cpu().numpy() for part in padded]
         self.measured["mismatch"].append(gathered)
