@@ -50,6 +50,7 @@ try:
     }
     for name in experiment.used_sources:
         files_of_source(name)
+        sources.check_answered(name, SOURCES[name])
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
