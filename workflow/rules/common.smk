@@ -9,7 +9,6 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from arc_precision.config.base import settings
@@ -192,6 +191,12 @@ def samples_cfg(arm, name, dtype):
 def sample_cfg(wildcards):
     arm = checkpoints.arm_of(wildcards.run)
     return samples_cfg(arm, wildcards.set, wildcards.dtype)
+
+
+def submission_cfg(wildcards):
+    slice = experiment.submission_slice(wildcards.set)
+    source = digested(slice.source_name)
+    return settings(slice.model_copy(update={"source": source}))
 
 
 def audit_scored(wildcards):

@@ -5,7 +5,8 @@ rule sample:
         rows=f"<results>/{layout.ROWS}",
         adapter=adapter,
     output:
-        f"<results>/{layout.SAMPLES}",
+        samples=f"<results>/{layout.SAMPLES}",
+        cost=f"<results>/{layout.SAMPLING_COST}",
     log:
         f"<results>/{layout.log('sample', layout.SAMPLES)}",
     benchmark:
@@ -31,7 +32,7 @@ rule sample:
         '{resources.launcher} "$WORKFLOW/scripts/sample.py"'
         " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
         " --adapter {input.adapter} {resources.engine_memory}"
-        " --output {output} 2>&1 | tee {log}"
+        " --output {output.samples} --cost {output.cost} 2>&1 | tee {log}"
 
 
 rule score:
@@ -61,6 +62,35 @@ rule score:
     shell:
         'python "$WORKFLOW/scripts/score.py"'
         " --cfg {params.cfg:q} --rows {input.rows} --samples {input.samples} --workers {threads}"
+        " --output {output} 2>&1 | tee {log}"
+
+
+# A target in Kaggle's form: two attempts for each test input of a checkpoint's set.
+rule submission:
+    input:
+        f"<results>/{layout.SCORES}",
+    output:
+        f"<results>/{layout.SUBMISSION}",
+    log:
+        f"<results>/{layout.log('submission', layout.SUBMISSION)}",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=experiment.resources.score.mem_mb,
+        disk_mb=experiment.resources.score.disk_mb,
+        runtime=experiment.resources.score.runtime,
+        gpu=0,
+        paths=evaluation_set_paths,
+    params:
+        cfg=submission_cfg,
+        code=code("submission"),
+        pins=pins("submission"),
+    message:
+        "Writing the submission for {wildcards.set} from {wildcards.run} at step {wildcards.step} in {wildcards.dtype}"
+    shell:
+        'python "$WORKFLOW/scripts/submission.py"'
+        " --cfg {params.cfg:q} --paths {resources.paths:q} --scores {input}"
         " --output {output} 2>&1 | tee {log}"
 
 

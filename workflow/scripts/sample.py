@@ -1,14 +1,16 @@
 """Draw completions for every prompt of an evaluation set from one checkpoint, in one sampler dtype.
 
-Writes one row per completion with its tokens and log-probs. Not covered: verdicts (`score.py`).
+Writes one row per completion with its tokens and log-probs, and the time it took. Not covered: verdicts (`score.py`).
 """
 
 import argparse
+import time
 from pathlib import Path
 
 from arc_precision.cli import run
 from arc_precision.config.base import from_settings
 from arc_precision.config.evaluation import SampleSlice
+from arc_precision.contracts.costs import write_cost
 from arc_precision.contracts.parquet import read_rows, write_rows
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.tasks import TASKS
@@ -23,11 +25,12 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, required=True, help="task file")
     parser.add_argument("--adapter", type=Path, nargs="*", default=[], help="files of the adapter; none: base model")
     EngineMemory.add_arguments(parser)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
+    parser.add_argument("--cost", type=Path, required=True, help="JSON file to write")
     args = parser.parse_args()
 
     cfg = from_settings(SampleSlice, args.cfg)
-    rows = list(read_rows(args.rows, TASKS, columns=["row_id", "prompt"]))
+    rows = list(read_rows(args.rows, TASKS, columns=["row_id", "prompt", "prompt_tokens"]))
     sampler = make_sampler(
         cfg.sampling,
         str(args.model),
@@ -39,8 +42,9 @@ def main() -> None:
     )
     if args.adapter:
         sampler.load_adapter(args.adapter[0].parent)
-    batches = draw(sampler, args.model, rows, cfg.n_samples, cfg.seed)
-    write_rows(args.output, SAMPLES, batches)
+    began = time.monotonic()
+    write_rows(args.output, SAMPLES, draw(sampler, args.model, rows, cfg.n_samples, cfg.seed))
+    write_cost(args.cost, time.monotonic() - began, [row["prompt_tokens"] for row in rows], cfg.n_samples)
 
 
 run(main)

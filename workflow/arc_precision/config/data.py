@@ -148,6 +148,13 @@ class PerfectibleSlice(Section):
     sandbox: SandboxConfig
 
 
+class SubmissionSlice(Section):
+    """What decides which tasks a submission has."""
+
+    source_name: str
+    source: Source
+
+
 class EvaluationSetSlice(Section):
     """What decides the rows of one evaluation set."""
 

@@ -104,7 +104,9 @@ FACTS = Pattern(f"{_RUN}/facts-{{stop}}.json")
 
 _CHECKPOINT = "{run}/step-{step}"
 SAMPLES = Pattern(f"samples/{_CHECKPOINT}/{{set}}.{{dtype}}.parquet")
+SAMPLING_COST = Pattern(f"samples/{_CHECKPOINT}/{{set}}.{{dtype}}.json")
 SCORES = Pattern(f"scores/{_CHECKPOINT}/{{set}}.{{dtype}}.parquet")
+SUBMISSION = Pattern(f"submissions/{_CHECKPOINT}/{{set}}.{{dtype}}/submission.json")
 AUDITED = Pattern(f"audit/{_CHECKPOINT}/{{engine}}.parquet")
 AUDIT_DRAW = Pattern(f"audit/{_CHECKPOINT}/draw.parquet")
 AUDIT_TRAINER = Pattern(f"audit/{_CHECKPOINT}/trainer.{{dtype}}.parquet")
