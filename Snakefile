@@ -23,8 +23,8 @@ configfile: f"{BESIDE}config.yaml"
 include: "workflow/rules/common.smk"
 
 
-# With --sdm apptainer alone; docs/clusters.md says how envs/Containerfile becomes this file.
-container: f"{ROOT}/envs/arc-precision-{STACK}.sif"
+# With --sdm apptainer alone, in the working directory; docs/clusters.md says how envs/Containerfile becomes this file.
+container: f"envs/arc-precision-{STACK}.sif"
 
 
 include: "workflow/rules/data.smk"
