@@ -10,7 +10,8 @@ import pytest
 from arc_precision.contracts.costs import seconds_per_task, write_cost
 from arc_precision.contracts.scores import SCORES
 from arc_precision.contracts.whole import DamagedFile
-from arc_precision.evaluation.metrics import (
+from arc_precision.evaluation.submission import submission
+from arc_precision.evaluation.task_metrics import (
     choose_attempts,
     grid_key,
     grid_keys,
@@ -20,7 +21,6 @@ from arc_precision.evaluation.metrics import (
     two_attempts,
     verdict_mix,
 )
-from arc_precision.evaluation.submission import submission
 from arc_precision.tasks.grids import Pair, Task
 
 

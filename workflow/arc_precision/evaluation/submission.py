@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 import pyarrow as pa
 
-from arc_precision.evaluation.metrics import attempts, grid_keys, grid_of_key
+from arc_precision.evaluation.task_metrics import attempts, grid_keys, grid_of_key
 from arc_precision.tasks.grids import Task
 
 N_ATTEMPTS = 2

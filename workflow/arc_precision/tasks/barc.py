@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from arc_precision.tasks.files import is_gzip
 from arc_precision.tasks.grids import MAX_SIDE, Grid, Pair, Task, task_from_json
+from arc_precision.tasks.source_files import is_gzip
 
 READ_BYTES = 1 << 16
 CHUNK_BYTES = 1 << 20

@@ -12,10 +12,17 @@ import numpy as np
 from arc_precision.config.data import ArcJsonSource, ArckitSource, BarcSource, Division, GeneratedSource, Source
 from arc_precision.tasks.barc import read_chunks
 from arc_precision.tasks.division import divided
-from arc_precision.tasks.files import arc_json_files, barc_file, is_challenges, is_gzip, is_json_lines, solutions_of
-from arc_precision.tasks.files import source_files as source_files
 from arc_precision.tasks.grids import Pair, Task, task_from_json
 from arc_precision.tasks.json_lines import read_lines
+from arc_precision.tasks.source_files import (
+    arc_json_files,
+    barc_file,
+    is_challenges,
+    is_gzip,
+    is_json_lines,
+    solutions_of,
+)
+from arc_precision.tasks.source_files import source_files as source_files
 
 CHUNK_TASKS = 100
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from arc_precision.config.data import Source
 from arc_precision.staleness.dependencies import Hashes, digest
-from arc_precision.tasks.files import solutions_name, unanswered_file
+from arc_precision.tasks.source_files import solutions_name, unanswered_file
 
 
 def found(path: str, base: Path) -> Path:
