@@ -22,12 +22,12 @@ run: env  ## the default experiment: two CPU cores, minutes
 	$(SNAKEMAKE)
 	@echo "Report: results/tiny/report/report.html"
 
-condor: env  ## the controller as a job of the HTCondor access point, so that it outlives this shell
+condor: env $(VENV)/installed-htcondor  ## the controller as a job of the HTCondor access point, so that it outlives this shell
 	mkdir -p .snakemake
 	condor_submit condor/controller.sub options="$(CONFIGFILE)"
 
 env: $(VENV)/installed-cpu  ## the pinned CPU environment in .venv
-dev-env: $(VENV)/installed-dev
+dev-env: $(VENV)/installed-dev  ## the same and what tests and linters need
 
 # torch first and with its dependencies, then everything else exactly as pinned. PIP_FLAGS are the user's.
 $(VENV)/installed-cpu: envs/requirements-cpu.txt
@@ -49,16 +49,17 @@ watch: env  ## the table of every run, anew every five seconds
 	@watch -n 5 python workflow/tools/status.py $(CONFIGFILE)
 
 help:  ## the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-$(VENV)/installed-slurm: envs/requirements-slurm.txt $(VENV)/installed-cpu
+# The executors of --profile condor and --profile slurm.
+$(VENV)/installed-htcondor $(VENV)/installed-slurm: $(VENV)/installed-%: envs/requirements-%.txt $(VENV)/installed-cpu
 	$(BIN)/pip install -q --no-deps -r $<
 	touch $@
 
 test-slurm: dev-env $(VENV)/installed-slurm  ## a real Slurm of one machine, under 5 minutes (installs Debian's Slurm when it is missing)
 	pytest tests/slurm
 
-test-condor: dev-env  ## a real HTCondor pool on this machine, under 5 minutes
+test-condor: dev-env $(VENV)/installed-htcondor  ## a real HTCondor pool on this machine, under 5 minutes
 	pytest tests/condor -m "not slow"
 
 test-browser: dev-env  ## the report in a real browser, offline (installs Debian's chromium when it is missing)
@@ -66,14 +67,14 @@ test-browser: dev-env  ## the report in a real browser, offline (installs Debian
 	npm ci --silent --prefix tests/browser
 	pytest tests/browser
 
-test-slow: dev-env  ## kills, faults, 100,000 programs
+test-slow: dev-env $(VENV)/installed-htcondor  ## kills, faults, 100,000 programs
 	pytest tests/slow
 	pytest tests/condor -m slow
 
 lint: dev-env  ## Snakemake's linter, formatters, layers of the library, and generated files in step
 	ruff check .
 	ruff format --check .
-	snakefmt --check Snakefile workflow/rules
+	snakefmt --check Snakefile workflow/Snakefile workflow/rules
 	lint-imports --no-cache
 	$(SNAKEMAKE) --lint
 	python workflow/tools/write_config.py && git diff --exit-code config.yaml workflow/schemas

@@ -11,14 +11,22 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
+# This clone, also where workflow/Snakefile includes this file.
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
 # Of the working directory (snakemake --directory FOLDER) or else of this clone.
-BESIDE = "" if Path("config.yaml").exists() else f"{workflow.basedir}/"
+BESIDE = "" if Path("config.yaml").exists() else f"{ROOT}/"
 
 
 configfile: f"{BESIDE}config.yaml"
 
 
 include: "workflow/rules/common.smk"
+
+
+# With --sdm apptainer alone, in the working directory; docs/clusters.md says how envs/Containerfile becomes this file.
+container: f"envs/arc-precision-{STACK}.sif"
+
+
 include: "workflow/rules/data.smk"
 include: "workflow/rules/model.smk"
 include: "workflow/rules/train.smk"

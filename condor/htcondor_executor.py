@@ -32,9 +32,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import classad2
-import htcondor2
-import snakemake_executor_plugin_htcondor as plugin
+try:
+    import classad2
+    import htcondor2
+    import snakemake_executor_plugin_htcondor as plugin
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"{error.name} is not installed; run: pip install --no-deps -r envs/requirements-htcondor.txt"
+    ) from None
 from snakemake.executors import dryrun
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo

@@ -19,7 +19,12 @@ import subprocess
 import time
 from importlib.metadata import version
 
-import snakemake_executor_plugin_slurm as plugin
+try:
+    import snakemake_executor_plugin_slurm as plugin
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"{error.name} is not installed; run: pip install --no-deps -r envs/requirements-slurm.txt"
+    ) from None
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface

@@ -60,8 +60,8 @@ def test_no_error_and_no_request(seen):
 
 def test_every_plot_is_drawn(seen):
     assert {figure["kind"] for figure in seen["figures"]} == {
-        "curve", "causes", "cause-sizes", "by-position", "by-probability", "evaluation", "pass-at-k", "verdicts",
-        "heat-map", "survival", "phases", "ladder",
+        "curve", "causes", "cause-sizes", "by-position", "by-probability", "evaluation", "pass-at-k", "cost",
+        "verdicts", "heat-map", "survival", "phases", "ladder",
     }  # fmt: skip
     assert [figure for figure in seen["figures"] if figure["coloured"] < 50] == []
 

@@ -66,6 +66,17 @@ def candidates(folder: Path, sources: dict, **data: object) -> subprocess.Comple
     return snakemake(folder, "results/tiny/data/candidates.parquet", "--config", *settings)
 
 
+def test_tasks_without_answers_are_not_audited_or_evaluated_on(tmp_path):
+    (tmp_path / "x_challenges.json").write_text("{}")
+    kaggle = (
+        "sources={kaggle: {kind: arc_json, path: x_challenges.json}}",
+        "evaluation_sets={kaggle: {source: kaggle, held_out: true}}",
+    )
+    done = snakemake(tmp_path, "-n", "--config", *kaggle, "audit={set: kaggle}")
+    refused(done, "sources.kaggle: x_challenges.json has no x_solutions.json beside it, and tasks without answers")
+    assert "Job stats" not in done.stdout + done.stderr
+
+
 def test_a_truncated_barc_file_is_refused(tmp_path):
     task = {"train": [{"input": [[0]], "output": [[1]]}] * 2, "test": [{"input": [[0]], "output": [[1]]}]}
     whole = gzip.compress(json.dumps({f"barc_{i:06d}": task for i in range(50)}).encode())

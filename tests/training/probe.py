@@ -4,10 +4,12 @@
 
 SEEDS, such as `0` or `0,1,2`, train together, each in FOLDER/SEED. FAULT is `no_sync` (the sampler never sees an
 update), `reused_id` (every adapter comes under one id), `all_cut` (every completion is cut, and masked out for it) or
-`half_cut` (those of the second of two passes are masked out). Started as several processes, they share the batch.
+`half_cut` (those of the second of two passes are masked out). `watched` is no fault: TensorBoard's curves are written.
+Started as several processes, they share the batch. FOLDER/watchers.json: libraries of curves that were imported.
 """
 
 import itertools
+import json
 import os
 import sys
 from pathlib import Path
@@ -25,7 +27,9 @@ from arc_precision.tasks.generator import generate_task
 from arc_precision.training.scoring import Scored, Scorer
 from arc_precision.training.segment import SegmentFiles, run_segment
 from arc_precision.training.trainer import PrecisionTrainer
+from arc_precision.training.watching import reporting
 
+WATCHERS = ("tensorboard", "tensorboardX", "torch.utils.tensorboard", "trackio", "wandb")
 MODEL = Path(__file__).parents[2] / "resources" / "tiny-arc"
 
 
@@ -111,12 +115,14 @@ def main() -> None:
     if os.environ.get("RANK", "0") == "0":
         write_rows(rows, TASKS, [task_rows(12)])
     PartialState(cpu=True).wait_for_everyone()
+    watch = "tensorboard" if fault == ["watched"] else "none"
     for start in range(first, last, segment):
         files = [SegmentFiles.of_run(folder / str(seed), start, start + segment, rows, MODEL) for seed in seeds]
-        curves = [{"report_to": []}] * len(seeds)
+        curves = [reporting(watch, folder / "results/tiny/runs/float32" / f"seed-{seed}") for seed in seeds]
         run_segment(
             slice, seeds, start, start + segment, files, 1, EngineMemory(0.3), kept={"declared": {}}, reporting=curves
         )
+    (folder / "watchers.json").write_text(json.dumps([name for name in WATCHERS if name in sys.modules]))
 
 
 main()

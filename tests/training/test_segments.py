@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 PROBE = Path(__file__).parent / "probe.py"
 WORKFLOW = Path(__file__).parents[2] / "workflow"
@@ -72,12 +73,29 @@ def test_a_pass_without_tokens_does_not_pull_entropy_down(whole, tmp_path):
     assert row["entropy"] == pytest.approx(first_pass["entropy"], rel=1e-4)
 
 
-def test_two_segments_give_what_one_gives(whole, tmp_path):
-    probe(tmp_path, 0, 0, 2, 2)
-    cut = probe(tmp_path, 0, 2, 4, 2)
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory) -> Path:
+    """The same in two segments, watched."""
+    folder = tmp_path_factory.mktemp("cut")
+    probe(folder, 0, 0, 2, 2, "watched")
+    return probe(folder, 0, 2, 4, 2, "watched")
+
+
+def test_two_segments_give_what_one_gives(whole, cut):
     adapter = "checkpoint-4/adapter_model.safetensors"
     assert (cut / adapter).read_bytes() == (whole / adapter).read_bytes()
     assert rows(cut) == rows(whole)
+
+
+def test_curves_of_both_segments_are_read_back_from_event_files(cut):
+    events = EventAccumulator(str(cut.parent / "results/tiny/watch/tensorboard/float32-seed-0")).Reload()
+    for curve, key in (("train/reward", "reward_mean"), ("train/grad_norm", "grad_norm")):
+        read = {event.step: event.value for event in events.Scalars(curve)}
+        assert read == pytest.approx({row["step"]: row[key] for row in rows(cut)}, rel=1e-6)
+
+
+def test_nothing_that_writes_curves_is_imported_unless_asked_for(whole):
+    assert json.loads((whole.parent / "watchers.json").read_text()) == []
 
 
 def test_seeds_that_train_together_are_what_they_are_alone(whole, tmp_path):

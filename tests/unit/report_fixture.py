@@ -15,6 +15,7 @@ import numpy as np
 from arc_precision.config.base import as_words, from_words
 from arc_precision.config.experiment import load_experiment
 from arc_precision.config.report import ReportSlice, declared
+from arc_precision.contracts.costs import write_cost
 from arc_precision.contracts.parquet import write_rows
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.scores import SCORES
@@ -332,6 +333,7 @@ def _write_scores(root: Path, plan: Plan, arm: str, seed: int | None, step: int)
                     continue
                 rows = rows or list(_score_rows(plan, arm, seed, step, name, dtype))
                 write_rows(path, schema, [rows if kind == "scores" else [_sample_row(row) for row in rows]])
+            write_cost(root / "samples" / folder / f"{name}.{dtype}.json", 3.0, [100] * plan.n_tasks, plan.n_samples)
 
 
 def _score_rows(plan: Plan, arm: str, seed: int | None, step: int, name: str, dtype: str):

@@ -110,6 +110,21 @@ def test_scores_are_those_of_the_completions(tokenizer):
     assert not right["seen_in_training"]
 
 
+def test_without_answers_programs_run_and_only_train_grids_count(tokenizer):
+    row = task_row(1) | {"test": [{**pair, "output": None} for pair in task_row(1)["test"]]}
+    samples = [
+        {"row_id": "row-1", "sample": number, "completion": text, "token_ids": [1], "truncated": False}
+        for number, text in enumerate((f"```python\n{FLIP}```", f"```python\n{FAULTY}```"))
+    ]
+    sandbox = SandboxConfig(min_level="none")
+    ran, faulty = score_rows({"row-1": row}, samples, "arc-v2-no-pixel-score", sandbox, workers=1)
+    assert ran["outputs"] == [[[1], [1]], [[2], [1]]] and faulty["outputs"] is None
+    assert (ran["train_correct"], ran["train_total"], ran["train_pixels"]) == (1, 1, 1.0)
+    for scored in (ran, faulty):
+        assert (scored["test_correct"], scored["test_total"]) == (0, 0)
+        assert scored["test_pixels"] is scored["solved"] is scored["reward"] is None
+
+
 @pytest.mark.parametrize(
     ("n_tasks", "kept", "tried"), [(None, [1, 2, 5, 6], 8), (2, [1, 2], 4), (3, [1, 2, 5], 8), (4, [1, 2, 5, 6], 8)]
 )

@@ -1,4 +1,5 @@
 import itertools
+import json
 from math import comb
 
 import numpy as np
@@ -6,7 +7,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from arc_precision.contracts.costs import seconds_per_task, write_cost
 from arc_precision.contracts.scores import SCORES
+from arc_precision.contracts.whole import DamagedFile
+from arc_precision.evaluation.submission import submission
 from arc_precision.evaluation.task_metrics import (
     choose_attempts,
     grid_key,
@@ -17,6 +21,7 @@ from arc_precision.evaluation.task_metrics import (
     two_attempts,
     verdict_mix,
 )
+from arc_precision.tasks.grids import Pair, Task
 
 
 def scores(*rows: dict) -> pd.DataFrame:
@@ -118,6 +123,42 @@ def test_two_attempts_score_each_test_grid():
     keys = grid_keys(pa.array(list(frame["outputs"]), type=SCORES.field("outputs").type))
     answers = {"t": [grid_key(right), grid_key([[4]])], "u": [grid_key(right)]}
     assert two_attempts(frame, keys, answers).to_dict() == {"t": 0.5, "u": 0.0}
+
+
+def test_a_submission_hands_in_what_two_attempts_scores():
+    first, second, third = [[1, 2], [3, 4], [5, 6]], [[2]], [[3] * 30]
+    frame = scores(
+        {"train_correct": 0, "test_total": 0, "outputs": [first, first, third, second]},
+        {"train_correct": 2, "test_total": 0, "outputs": [first, first, first, second]},
+        {"train_correct": 0, "test_total": 0, "outputs": [first, first, second, second]},
+        {"train_correct": 0, "test_total": 0, "outputs": [first, first, second, second]},
+        {"verdict": "exception"},
+        {"task_id": "u", "verdict": "exception"},
+    )
+    outputs = pa.array(list(frame["outputs"]), type=SCORES.field("outputs").type)
+    unanswered = [Pair(np.zeros((1, 1), np.int8), None)]
+    tasks = [Task("w", (), tuple(unanswered)), Task("t", (), tuple(unanswered * 2)), Task("u", (), tuple(unanswered))]
+    nothing = {"attempt_1": [[0, 0], [0, 0]], "attempt_2": [[0, 0], [0, 0]]}
+    assert submission(tasks, frame, outputs) == {
+        "w": [nothing],  # was not sampled
+        "t": [{"attempt_1": first, "attempt_2": second}, {"attempt_1": second, "attempt_2": [[0, 0], [0, 0]]}],
+        "u": [nothing],
+    }
+
+
+def test_tokens_of_a_task_are_those_of_all_its_completions():
+    frame = scores({"completion_tokens": 5}, {"completion_tokens": 7}, {"task_id": "u", "completion_tokens": 1})
+    assert per_task(frame)["tokens_per_task"].to_dict() == {"t": 12.0, "u": 1.0}
+
+
+def test_the_cost_of_sampling_is_written_and_read(tmp_path):
+    write_cost(tmp_path / "set.float16.json", 12.0, [100, 50, 30], n_samples=4)
+    written = json.loads((tmp_path / "set.float16.json").read_text())
+    assert (written["completions"], written["prompt_tokens"], written["tasks"]) == (12, 720, 3)
+    assert seconds_per_task(tmp_path / "set.float16.json") == 4.0
+    (tmp_path / "set.float16.json").write_text("{")
+    with pytest.raises(DamagedFile):
+        seconds_per_task(tmp_path / "set.float16.json")
 
 
 def test_verdict_mix():

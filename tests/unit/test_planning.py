@@ -209,6 +209,15 @@ def test_a_source_that_moves_is_the_same(tmp_path):
     assert digests[0] == digests[1] and digests[0].path != source.path
 
 
+def test_tasks_without_answers_are_not_trained_or_evaluated_on(tmp_path):
+    (tmp_path / "x_challenges.json").touch()
+    source = ArcJsonSource(kind="arc_json", path=str(tmp_path))
+    with pytest.raises(ValueError, match="sources.mine: .*x_challenges.json has no x_solutions.json beside it.* audit"):
+        source_paths.check_answered("mine", source)
+    (tmp_path / "x_solutions.json").touch()
+    source_paths.check_answered("mine", source)
+
+
 # Every import that a plan makes, where packages other than Snakemake's and pydantic's are refused.
 PROBE = """
 import sys

@@ -66,6 +66,12 @@ def test_scores_are_those_of_the_files(win):
     assert np.mean(heat.rates[column]) == pytest.approx(row.metrics["pass@1"].value, abs=1e-5)
 
 
+def test_cost_stands_beside_the_score(win):
+    for row in win.evaluation.rows:
+        assert row.metrics["tokens_per_task"].value == pytest.approx(sum(20 + s for s in range(row.n_samples)))
+        assert row.seconds_per_task == pytest.approx(3.0 / row.n_tasks, rel=1e-5)
+
+
 def test_arms_are_compared_in_the_dtype_they_share(win):
     assert win.settings.common_dtype == "float32"
     assert {row.dtype for row in win.evaluation.rows if row.arm == "float16"} == {"float32", "float16"}

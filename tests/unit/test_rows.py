@@ -349,3 +349,24 @@ def _run_script(folder, slice, source):
     command += ["--output", folder / "rows.parquet", "--manifest", folder / "rows.json"]
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}
     return subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True)
+
+
+def test_tasks_without_answers_become_rows_that_nothing_is_known_of(tmp_path):
+    tasks = _some_tasks(4)
+    content = {task.task_id: task_json(task) for task in tasks}
+    answers = {name: [pair.pop("output") for pair in task["test"]] for name, task in content.items()}
+    (tmp_path / "x_challenges.json").write_text(json.dumps(content))
+    source = ArcJsonSource(kind="arc_json", path=str(tmp_path / "x_challenges.json"))
+    for held_out in (True, False):
+        _evaluation(source, pa.array([canonical_key(tasks[0])]), tmp_path / "rows.parquet", held_out=held_out)
+        rows = list(read_rows(tmp_path / "rows.parquet", TASKS))
+        assert [row["task_id"] for row in rows] == [task.task_id for task in tasks]
+        assert {(row["canonical"], row["seen_in_training"]) for row in rows} == {(None, None)}
+        for row, task in zip(rows, tasks, strict=True):
+            found = task_of_row(row)
+            assert not found.answered and [pair.output for pair in found.test] == [None]
+            assert [pair.input.tolist() for pair in found.pairs] == [pair.input.tolist() for pair in task.pairs]
+            assert [pair.output.tolist() for pair in found.train] == [pair.output.tolist() for pair in task.train]
+    (tmp_path / "x_solutions.json").write_text(json.dumps(answers))
+    manifest = _evaluation(source, pa.array([canonical_key(tasks[0])]), tmp_path / "rows.parquet", held_out=True)
+    assert manifest["sources"]["theirs"]["tasks_in_training"] == 1

@@ -7,8 +7,8 @@ import pytest
 from synthetic import random_task, task_json, write_barc_file
 
 from arc_precision.config.data import ArcJsonSource, ArckitSource, BarcSource, GeneratedSource
-from arc_precision.tasks import barc
-from arc_precision.tasks.source_files import source_files
+from arc_precision.tasks import barc, json_lines
+from arc_precision.tasks.source_files import source_files, unanswered_file
 from arc_precision.tasks.sources import load_source, source_chunks
 
 TASK = {"train": [{"input": [[1, 2]], "output": [[2, 1]]}], "test": [{"input": [[3, 4]], "output": [[4, 3]]}]}
@@ -16,12 +16,12 @@ OTHER = {"train": [{"input": [[5]], "output": [[6]]}], "test": [{"input": [[7]],
 CHALLENGE = {"train": TASK["train"], "test": [{"input": [[3, 4]]}]}
 
 
-def _arc(path):
-    return ArcJsonSource(kind="arc_json", path=str(path))
+def _arc(path, **division):
+    return ArcJsonSource(kind="arc_json", path=str(path), division=division)
 
 
-def _barc(path):
-    return BarcSource(kind="barc", path=str(path))
+def _barc(path, **division):
+    return BarcSource(kind="barc", path=str(path), division=division)
 
 
 def _as_json(tasks):
@@ -84,7 +84,6 @@ def test_faults_of_arc_json_are_one_sentence(tmp_path):
         return str(error.value)
 
     challenges = _write(tmp_path / "my_challenges.json", {"x": CHALLENGE})
-    assert "my_challenges.json: its solutions are missing; put my_solutions.json beside it" in message(challenges)
     _write(tmp_path / "my_solutions.json", {"x": []})
     assert "my_solutions.json: task x: 0 solutions for 1 test inputs" in message(challenges)
     _write(tmp_path / "my_solutions.json", {"x": 7})
@@ -94,7 +93,7 @@ def test_faults_of_arc_json_are_one_sentence(tmp_path):
     assert "task.json: task x: test pair 1: no output grid" in message(_write(tmp_path / "task.json", {"x": CHALLENGE}))
     wide = {"train": [{"input": [[0] * 31], "output": [[0]]}], "test": TASK["test"]}
     assert "wide.json: task wide: train pair 1: input: 1 rows of 31" in message(_write(tmp_path / "wide.json", wide))
-    assert "list.json: a JSON list" in message(_write(tmp_path / "list.json", [TASK]))
+    assert "list.json: a JSON list of other things than pairs" in message(_write(tmp_path / "list.json", [TASK]))
     (tmp_path / "cut.json").write_text('{"train": [')
     assert "cut.json: not JSON" in message(tmp_path / "cut.json")
     assert "nowhere.json: no such file" in message(tmp_path / "nowhere.json")
@@ -120,7 +119,9 @@ def _fault(source):
         ("5", "5 is no task"),
         (json.dumps({" ": TASK}), '" " is no name of a task; give each task a name'),
         (json.dumps({"\ud800": TASK}), r'"\ud800" is no name of a task'),
-        ('[{"input": [[1]], "output": [[1]]}]', "divide re-arc's lists of pairs into train and test"),
+        ('[{"input": [[1]], "output": [[1]]}]', "mine.json: 1 pairs; a task with test pairs 1 needs at least 2"),
+        ('[{"input": [[1]], "output": [[1]]}, {"input": [[1, 10]], "output": [[1]]}]', "mine.json: pair 2: input: the"),
+        ('[{"input": [[1]], "output": [[1]]}, {"input": [[1]]}]', "mine.json: pair 2: no output grid"),
     ],
 )
 def test_what_is_no_object_of_tasks_is_refused(tmp_path, text, sentence):
@@ -159,10 +160,13 @@ def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path):
 def test_a_gzip_file_and_a_plain_one_are_told_apart(tmp_path):
     (tmp_path / "packed.json").write_bytes(gzip.compress(json.dumps({"x": TASK}).encode()))
     assert "a gzip file; unpack it, or write kind: barc" in _fault(_arc(tmp_path / "packed.json"))
-    lines = json.dumps({"source": "", "examples": [[[[1]], [[2]]]]}) + "\n"
-    for name, text in (("plain.json.gz", json.dumps({"x": TASK})), ("rows.jsonl", 2 * lines), ("empty.gz", "")):
+    assert _as_json(load_source(_barc(_write(tmp_path / "plain.json", {"x": TASK, "y": OTHER})))) == {
+        "x": TASK,
+        "y": OTHER,
+    }
+    for name, text in (("list.json", json.dumps([TASK])), ("words.json.gz", "no tasks"), ("empty.jsonl", "")):
         (tmp_path / name).write_text(text)
-        with pytest.raises(ValueError, match=f"{name}: not a gzip file; .* write kind: arc_json"):
+        with pytest.raises(ValueError, match=f"{name}: neither a gzip file nor a JSON object; .* named \\*.jsonl"):
             source_files(_barc(tmp_path / name))  # before any job
 
 
@@ -173,7 +177,114 @@ def test_one_name_in_two_files_is_refused(tmp_path):
         list(load_source(_arc(tmp_path)))
 
 
-# ------------------------------------------------------------------------------------------------ BARC
+def test_challenges_without_solutions_have_tasks_without_answers(tmp_path):
+    challenges = _write(tmp_path / "arc-agi_test_challenges.json", {"x": CHALLENGE})
+    for path in (challenges, tmp_path):
+        (task,) = load_source(_arc(path))
+        assert not task.answered and [pair.output for pair in task.test] == [None]
+        assert task.test[0].input.tolist() == [[3, 4]] and task.train[0].output.tolist() == [[2, 1]]
+        assert source_files(_arc(path)) == [challenges] == [unanswered_file(_arc(path))]
+    _write(tmp_path / "arc-agi_test_solutions.json", {"x": [[[4, 3]]]})
+    assert unanswered_file(_arc(tmp_path)) is None
+    assert _as_json(load_source(_arc(tmp_path))) == {"x": TASK}
+
+
+def test_folders_of_folders_as_conceptarc_has_them(tmp_path):
+    for concept, task in (("Above", TASK), ("Below", OTHER)):
+        (tmp_path / concept).mkdir()
+        _write(tmp_path / concept / f"{concept}1.json", task)
+    assert _as_json(load_source(_arc(tmp_path))) == {"Above1": TASK, "Below1": OTHER}
+    assert source_files(_arc(tmp_path)) == [tmp_path / "Above" / "Above1.json", tmp_path / "Below" / "Below1.json"]
+    _write(tmp_path / "Below" / "Above1.json", OTHER)
+    assert "Below/Above1.json: task Above1 is also in" in _fault(_arc(tmp_path))
+
+
+# ------------------------------------------------------------------------------------------------ lists of pairs
+
+
+def _pairs(n_pairs):
+    """Pairs as RE-ARC's files hold them, each telling its place."""
+    return [{"input": [[i // 10, i % 10]], "output": [[i % 10, i // 10]]} for i in range(n_pairs)]
+
+
+def _places(task):
+    return [10 * pair.input[0, 0] + pair.input[0, 1] for pair in task.pairs]
+
+
+def test_lists_of_pairs_as_rearc_has_them_are_divided_by_seed(tmp_path):
+    for name in ("00d62c1b", "3af2c5a8"):
+        _write(tmp_path / f"{name}.json", _pairs(60))
+
+    def tasks(**division):
+        return {task.task_id: task for task in load_source(_arc(tmp_path, **division))}
+
+    one, more = tasks(), tasks(train=3, tasks=4)
+    assert list(one) == ["00d62c1b-0", "3af2c5a8-0"] and len(more) == 8
+    assert [len(part) for task in one.values() for part in (task.train, task.test)] == [3, 1, 3, 1]
+    assert _places(one["00d62c1b-0"]) == _places(more["00d62c1b-0"])  # more tasks leave those that were
+    places = [place for name, task in more.items() if name.startswith("00d62c1b") for place in _places(task)]
+    assert len(set(places)) == 16 and places != sorted(places)
+    assert _places(one["00d62c1b-0"]) != _places(one["3af2c5a8-0"])
+    assert _places(tasks(seed=1)["00d62c1b-0"]) != _places(one["00d62c1b-0"])
+    assert [len(task.test) for task in tasks(test=2, train=5).values()] == [2, 2]
+    assert all(pair.output.tolist() == [pair.input[0, ::-1].tolist()] for pair in one["00d62c1b-0"].pairs)
+
+
+@pytest.mark.parametrize(("n_pairs", "lengths"), [(2, [1]), (5, [3]), (6, [3, 1]), (8, [3, 3])])
+def test_short_lists_give_fewer_pairs_and_tasks(tmp_path, n_pairs, lengths):
+    path = _write(tmp_path / "short.json", _pairs(n_pairs))
+    tasks = list(load_source(_arc(path, tasks=9)))
+    assert [len(task.train) for task in tasks] == lengths and {len(task.test) for task in tasks} == {1}
+
+
+# ------------------------------------------------------------------------------------------------ BARC's JSON Lines
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_json_lines(tmp_path, monkeypatch, name, end):
+    monkeypatch.setattr(json_lines, "CHUNK_BYTES", 300)
+    monkeypatch.setattr(barc, "READ_BYTES", 50)
+    examples = [[pair["input"], pair["output"]] for pair in _pairs(4)]
+    lines = [{"source": "def f(): ...", "examples": examples}, TASK, OTHER, {"seeds": [], "examples": examples}]
+    text = "\n\n".join(map(json.dumps, lines)) + end
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    source = _barc(tmp_path / name)
+    assert len(list(source_chunks(source))) > 1 and source_files(source) == [tmp_path / name]
+    tasks = list(load_source(source))
+    assert [task.task_id for task in tasks] == ["line-1-0", "line-3", "line-5", "line-7-0"]
+    assert [task_json(task) for task in tasks[1:3]] == [TASK, OTHER]
+    assert sorted(_places(tasks[0])) == sorted(_places(tasks[3])) == [0, 1, 2, 3]
+    assert [len(task.train) for task in load_source(_barc(tmp_path / name, train=1, tasks=2))] == [1] * 6
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ('{"examples": [[[[1]], [[2]]]]', "rows.jsonl: line 2: not JSON"),
+        ('{"examples": [[[[1]], [[2]]]]}', "rows.jsonl: line 2: 1 pairs; a task with test pairs 1 needs at least 2"),
+        ('{"examples": [[[[1]], [[2]]], [[[1]]]]}', "rows.jsonl: line 2: pair 2: no input grid"),
+        ('{"source": "x"}', "rows.jsonl: line 2: neither train and test pairs nor a list of examples"),
+        ('{"train": []}', "rows.jsonl: task line-2: no train pairs"),
+    ],
+)
+def test_faults_of_json_lines_name_the_line(tmp_path, line, sentence):
+    (tmp_path / "rows.jsonl").write_text(f"{json.dumps(TASK)}\n{line}\n")
+    assert sentence in _fault(_barc(tmp_path / "rows.jsonl"))
+
+
+def test_json_lines_that_are_cut_or_come_under_another_name(tmp_path):
+    whole = gzip.compress("".join(f"{json.dumps(TASK)}\n" for _ in range(3000)).encode(), compresslevel=0)
+    (tmp_path / "rows.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    assert "rows.jsonl.gz: breaks off after" in _fault(_barc(tmp_path / "rows.jsonl.gz"))
+    line = json.dumps({"source": "", "examples": []})
+    (tmp_path / "rows.json").write_text(f"{line}\n{line}\n")
+    assert "rows.json: breaks off after 0 tasks (a text where a task belongs; JSON Lines" in _fault(
+        _barc(tmp_path / "rows.json")
+    )
+
+
+# ------------------------------------------------------------------------------------------------ BARC's object
 
 
 @pytest.fixture
@@ -290,7 +401,7 @@ def test_truncated_gzip_says_after_how_many_tasks(barc_file, small_chunks, kept)
     whole = barc_file.read_bytes()
     cut = barc_file.with_name("cut.json.gz")
     cut.write_bytes(whole[: int(kept * len(whole))])
-    text = barc._unzipped(cut)
+    text = barc.unzipped(cut)
     found = b""
     with pytest.raises(ValueError, match="ends too early"):
         for block in text:
@@ -324,13 +435,6 @@ def test_what_is_not_a_whole_object_of_tasks_is_refused(barc_file, small_chunks,
     text = gzip.open(barc_file, "rt").read()
     with pytest.raises(ValueError, match=message):
         list(load_source(_rewritten(barc_file, change(text))))
-
-
-def test_file_that_is_not_gzip_is_refused(tmp_path):
-    path = tmp_path / "plain.json.gz"
-    path.write_text(json.dumps({"x": TASK}))
-    with pytest.raises(ValueError, match="plain.json.gz: not a gzip file; .* write kind: arc_json"):
-        list(load_source(_barc(path)))
 
 
 def test_task_larger_than_a_chunk(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import Trainer, TrainingArguments
 
 from arc_precision.training import watching
@@ -31,12 +32,11 @@ def test_segments_of_a_run_share_one_folder(monkeypatch):
 
 
 def test_curves_of_tensorboard_are_read_back(tmp_path, monkeypatch):
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "")
     arguments = reporting("tensorboard", tmp_path / "results/tiny/runs/float16/seed-0")
     model = torch.nn.Linear(1, 1)
     model.forward = lambda x: {"loss": (model.weight * x).square().mean()}
     args = TrainingArguments(str(tmp_path), max_steps=2, logging_steps=1, use_cpu=True, save_strategy="no", **arguments)
     Trainer(model, args, train_dataset=[{"x": torch.ones(1)}] * 8).train()
-    events = accumulator.EventAccumulator(str(tmp_path / "results/tiny/watch/tensorboard/float16-seed-0")).Reload()
+    events = EventAccumulator(str(tmp_path / "results/tiny/watch/tensorboard/float16-seed-0")).Reload()
     assert [event.step for event in events.Scalars("train/loss")] == [1, 2]

@@ -9,7 +9,7 @@ const SYMBOLS = ["circle", "rect", "triangle", "diamond", "roundRect", "pin", "a
 const VERDICT_COLOURS = ["#009e73", "#0072b2", "#d55e00", "#cc79a7", "#e69f00", "#56b4e9", "#999999", "#f0e442"];
 const GRID_COLOURS = ["#000000", "#1e93ff", "#f93c31", "#4fcc30", "#ffdc00", "#999999", "#e53aa3", "#ff851b", "#87d8f1", "#921231"];
 const GRID_NAMES = ["black", "blue", "red", "green", "yellow", "grey", "magenta", "orange", "light blue", "maroon"];
-const PLAIN_METRICS = ["reward", "completion_tokens"];
+const PLAIN_METRICS = ["reward", "completion_tokens", "tokens_per_task"];
 
 const state = { hidden: new Set(), singleSeeds: true, xAxis: "step" };
 const byId = (id) => document.getElementById(id);
@@ -376,6 +376,32 @@ function evaluationByStep() {
   return { option, table };
 }
 
+// One line for each arm, through its evaluated steps in their order.
+function scoreAgainstCost() {
+  const metric = settings.primary_metric, write = ofMetric(metric);
+  const rows = evaluationNow().filter((row) => row.metrics[metric] && row.metrics.tokens_per_task);
+  const tokens = (row) => row.metrics.tokens_per_task.value;
+  const series = unique(rows.map((row) => row.arm)).map((arm) => ({
+    ...meanLine(arm, arm, rows.filter((row) => row.arm === arm).map((row) => [tokens(row), row.metrics[metric].value])), symbolSize: 7,
+  }));
+  const option = frame({
+    xAxis: { ...belowAxis, type: "value", scale: true, name: "tokens per task" },
+    yAxis: { type: "value", scale: true, name: metric, nameTextStyle: { align: "left" }, axisLabel: { formatter: write } },
+    series,
+  });
+  option.tooltip.trigger = "item";
+  option.tooltip.formatter = (item) => {
+    const row = rows.filter((candidate) => candidate.arm === item.seriesName)[item.dataIndex];
+    const seconds = row.seconds_per_task === null ? "" : `, ${plain(row.seconds_per_task)} s`;
+    return tooltipLines(`step ${row.step}`, [[row.arm, `${row.arm}: ${intervalText(row.metrics[metric], write)}, ${plain(tokens(row))} tokens${seconds}`]]);
+  };
+  const table = () => ({
+    head: ["Arm", "Step", metric, "Tokens per task", "Seconds per task"],
+    rows: rows.map((row) => [row.arm, data(row.step, String), data(row.metrics[metric].value, write), data(tokens(row)), data(row.seconds_per_task)]),
+  });
+  return { option, table };
+}
+
 const intervalText = (interval, write) => interval.value === null ? "–" : write(interval.value) + (interval.low === null ? "" : ` (${write(interval.low)} to ${write(interval.high)})`);
 
 function passAtK() {
@@ -482,6 +508,7 @@ const KINDS = {
   "by-probability": () => profile("by_probability", "probability"),
   "evaluation": evaluationByStep,
   "pass-at-k": passAtK,
+  "cost": scoreAgainstCost,
   "verdicts": verdicts,
   "heat-map": heatMap,
   "survival": (key) => survival(key),
@@ -728,7 +755,7 @@ function start() {
   byId("x-axis").addEventListener("change", (event) => { state.xAxis = event.target.value; drawAll(["curve"]); });
   byId("audit-step")?.addEventListener("change", () => { filterAudit(); drawAll(["causes", "cause-sizes", "by-position", "by-probability"]); });
   for (const id of ["evaluation-set", "evaluation-dtype", "evaluation-metric"]) {
-    byId(id)?.addEventListener("change", () => { filterEvaluation(); drawAll(["evaluation", "pass-at-k", "verdicts", "heat-map"]); });
+    byId(id)?.addEventListener("change", () => { filterEvaluation(); drawAll(["evaluation", "pass-at-k", "cost", "verdicts", "heat-map"]); });
   }
   byId("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   const system = matchMedia("(prefers-color-scheme: dark)");

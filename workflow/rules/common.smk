@@ -9,7 +9,6 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from arc_precision.config.base import as_words
@@ -50,6 +49,7 @@ try:
     }
     for name in experiment.used_sources:
         files_of_source(name)
+        source_paths.check_answered(name, SOURCES[name])
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
@@ -200,6 +200,12 @@ def samples_slice(arm, name, dtype):
 def sample_slice(job):
     arm = job.arm if job.seeds else None
     return lambda wildcards: samples_slice(arm, wildcards.set, wildcards.dtype)
+
+
+def submission_slice(wildcards):
+    slice = experiment.submission_slice(wildcards.set)
+    source = digested(slice.source_name)
+    return as_words(slice.model_copy(update={"source": source}))
 
 
 def audit_scored(wildcards):

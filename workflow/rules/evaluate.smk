@@ -9,7 +9,8 @@ for job in [together.BASE_JOB, *SEEDS_JOBS]:
             rows=f"<results>/{layout.ROWS}",
             adapters=adapters(job),
         output:
-            of_seeds(job, layout.SAMPLES),
+            samples=of_seeds(job, layout.SAMPLES),
+            cost=of_seeds(job, layout.SAMPLING_COST),
         log:
             of_seeds(job, layout.log("sample", layout.SAMPLES))[0],
         benchmark:
@@ -37,7 +38,7 @@ for job in [together.BASE_JOB, *SEEDS_JOBS]:
             '{resources.launcher} "$WORKFLOW/scripts/sample.py"'
             " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"
             " --adapters {input.adapters} {resources.engine_memory}"
-            " --outputs {output} 2>&1 | tee {log}"
+            " --outputs {output.samples} --costs {output.cost} 2>&1 | tee {log}"
 
 
 rule score:
@@ -67,6 +68,35 @@ rule score:
     shell:
         'python "$WORKFLOW/scripts/score.py"'
         " --slice {params.slice:q} --rows {input.rows} --samples {input.samples} --workers {threads}"
+        " --output {output} 2>&1 | tee {log}"
+
+
+# A target in Kaggle's form: two attempts for each test input of a checkpoint's set.
+rule submission:
+    input:
+        f"<results>/{layout.SCORES}",
+    output:
+        f"<results>/{layout.SUBMISSION}",
+    log:
+        f"<results>/{layout.log('submission', layout.SUBMISSION)}",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=experiment.resources.score.mem_mb,
+        disk_mb=experiment.resources.score.disk_mb,
+        runtime=experiment.resources.score.runtime,
+        gpu=0,
+        paths=evaluation_set_paths,
+    params:
+        slice=submission_slice,
+        code=code("submission"),
+        pins=pins("submission"),
+    message:
+        "Writing the submission for {wildcards.set} from {wildcards.run} at step {wildcards.step} in {wildcards.dtype}"
+    shell:
+        'python "$WORKFLOW/scripts/submission.py"'
+        " --slice {params.slice:q} --paths {resources.paths:q} --scores {input}"
         " --output {output} 2>&1 | tee {log}"
 
 

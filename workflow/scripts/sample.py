@@ -1,14 +1,16 @@
 """Draw completions for every prompt of an evaluation set from one checkpoint, in one sampler dtype.
 
-Writes one row per completion with its tokens and log-probs. Not covered: verdicts (`score.py`).
+Writes one row per completion with its tokens and log-probs, and the time it took. Not covered: verdicts (`score.py`).
 """
 
 import argparse
+import time
 from pathlib import Path
 
 from arc_precision.cli import folders, run
 from arc_precision.config.base import from_words
 from arc_precision.config.evaluation import SampleSlice
+from arc_precision.contracts.costs import write_cost
 from arc_precision.contracts.parquet import read_rows, write_rows
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.tasks import TASKS
@@ -23,11 +25,12 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, required=True, help="task file")
     parser.add_argument("--adapters", type=Path, nargs="*", default=[], help="files of adapters; none: base model")
     EngineMemory.add_arguments(parser)
-    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="of each adapter")
+    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="Parquet file of each adapter")
+    parser.add_argument("--costs", type=Path, nargs="+", required=True, help="JSON file of each adapter")
     args = parser.parse_args()
 
     slice = from_words(SampleSlice, args.slice)
-    rows = list(read_rows(args.rows, TASKS, columns=["row_id", "prompt"]))
+    rows = list(read_rows(args.rows, TASKS, columns=["row_id", "prompt", "prompt_tokens"]))
     sampler = make_sampler(
         slice.sampling,
         str(args.model),
@@ -37,10 +40,13 @@ def main() -> None:
         EngineMemory.of(args),
         lora_r=slice.lora_r,
     )
-    for folder, output in zip(folders(args.adapters) or [None], args.outputs, strict=True):
+    adapters = folders(args.adapters) or [None]
+    for folder, output, cost in zip(adapters, args.outputs, args.costs, strict=True):
         if folder:
             sampler.load_adapter(folder)
+        began = time.monotonic()
         write_rows(output, SAMPLES, draw(sampler, args.model, rows, slice.n_samples, slice.seed))
+        write_cost(cost, time.monotonic() - began, [row["prompt_tokens"] for row in rows], slice.n_samples)
 
 
 run(main)

@@ -16,21 +16,35 @@ class ArckitSource(Section):
     split: Literal["training", "evaluation"] = Field(description="Which half of it.")
 
 
+class Division(Section):
+    """How a list of pairs, which are neither train nor test pairs, becomes tasks."""
+
+    train: int = Field(3, gt=0, description="Train pairs of a task; fewer where the list has no more.")
+    test: int = Field(1, gt=0, description="Test pairs of a task.")
+    tasks: int = Field(1, gt=0, description="Tasks made of a list, no pair in two of them; fewer of a short list.")
+    seed: Seed = Field(0, description="Seed of the draw of pairs.")
+
+
 class ArcJsonSource(Section):
     """A user's own tasks in ARC's JSON."""
 
-    kind: Literal["arc_json"] = Field(description="Tasks in ARC's JSON format.")
+    kind: Literal["arc_json"] = Field(description="Tasks in ARC's JSON format, ConceptARC's, RE-ARC's or Kaggle's.")
     path: str = Field(
-        description="A folder of task files, one file of tasks by name, or a `*_challenges.json` whose "
-        "`*_solutions.json` lies beside it."
+        description="A file, or a folder of files or of folders of files: a task, tasks by name, a list of pairs, or a "
+        "`*_challenges.json`, with its `*_solutions.json` beside it unless it is for sampling only."
     )
+    division: Division = Field(default_factory=Division, description="Files that hold a list of pairs, as RE-ARC's do.")
 
 
 class BarcSource(Section):
     """BARC's synthetic tasks."""
 
-    kind: Literal["barc"] = Field(description="BARC's `dataset_100k.json.gz` format.")
-    path: str = Field(description="The gzip file.")
+    kind: Literal["barc"] = Field(description="Tasks in BARC's formats; a big file is read as a stream.")
+    path: str = Field(
+        description="One JSON object of tasks by name (`dataset_100k.json.gz`), or JSON Lines in a file named "
+        "`*.jsonl` or `*.jsonl.gz`; plain or gzip."
+    )
+    division: Division = Field(default_factory=Division, description="Lines that hold a list of `examples`.")
 
 
 class GeneratedSource(Section):
@@ -132,6 +146,13 @@ class PerfectibleSlice(Section):
     perfectible: PerfectibleConfig
     max_completion_tokens: int
     sandbox: SandboxConfig
+
+
+class SubmissionSlice(Section):
+    """What decides which tasks a submission has."""
+
+    source_name: str
+    source: Source
 
 
 class EvaluationSetSlice(Section):

@@ -27,6 +27,7 @@ from arc_precision.config.data import (
     PerfectibleConfig,
     PerfectibleSlice,
     Source,
+    SubmissionSlice,
 )
 from arc_precision.config.evaluation import EvaluationConfig, SampleSlice, ScoreSlice
 from arc_precision.config.grid import ArmGrid, with_arms_of_grids
@@ -298,6 +299,11 @@ class ExperimentConfig(Section):
     def score_slice(self) -> ScoreSlice:
         """For `score`."""
         return ScoreSlice(reward=self.training.reward, sandbox=self.sandbox)
+
+    def submission_slice(self, name: str) -> SubmissionSlice:
+        """For `submission`."""
+        source = self.evaluation_sets[name].source
+        return SubmissionSlice(source_name=source, source=self.sources[source])
 
     def audit_draw_slice(self, arm: str) -> AuditDrawSlice:
         """For `audit_draw`."""

@@ -111,7 +111,9 @@ TOGETHER = "runs/together.json"  # the seeds of every training job, for jobs tha
 
 _CHECKPOINT = "{run}/step-{step}"
 SAMPLES = Pattern(f"samples/{_CHECKPOINT}/{{set}}.{{dtype}}.parquet")
+SAMPLING_COST = Pattern(f"samples/{_CHECKPOINT}/{{set}}.{{dtype}}.json")
 SCORES = Pattern(f"scores/{_CHECKPOINT}/{{set}}.{{dtype}}.parquet")
+SUBMISSION = Pattern(f"submissions/{_CHECKPOINT}/{{set}}.{{dtype}}/submission.json")
 AUDITED = Pattern(f"audit/{_CHECKPOINT}/{{engine}}.parquet")
 AUDIT_DRAW = Pattern(f"audit/{_CHECKPOINT}/draw.parquet")
 AUDIT_TRAINER = Pattern(f"audit/{_CHECKPOINT}/trainer.{{dtype}}.parquet")

@@ -14,6 +14,7 @@ METRICS: dict[str, str] = {
     "valid_share": "Share of completions whose program ran and gave valid grids.",
     "truncated_share": "Share of completions cut at the limit.",
     "completion_tokens": "Mean length of a completion, in tokens.",
+    "tokens_per_task": "Tokens of all completions of a task together, prompts not counted.",
     "reward": "Mean reward that training would give.",
 }
 

@@ -15,7 +15,7 @@ from arc_precision.scoring.rewards import grid_scores, reward, solved
 def score_rows(
     rows: dict[str, dict], samples: list[dict], reward_name: str, sandbox: SandboxConfig, workers: int
 ) -> Iterator[dict]:
-    """A score row per sample row, in order (`contracts.scores`).
+    """A score row per sample row, in order (`contracts.scores`). Test pairs without answers are run, but not counted.
 
     Args:
         rows: task rows by row id.
@@ -32,10 +32,11 @@ def score_rows(
         samples, tasks, tqdm(found, total=len(samples), desc="score", unit="program"), strict=True
     ):
         row = rows[sample["row_id"]]
-        n_train, n_test = len(task.train), len(task.test)
-        correct, pixels = [False] * (n_train + n_test), [0.0] * (n_train + n_test)
+        answers = [pair.output for pair in (task.pairs if task.answered else task.train)]
+        n_train, n_test = len(task.train), len(answers) - len(task.train)
+        correct, pixels = [False] * len(answers), [0.0] * len(answers)
         if verdict.status == "ok":
-            correct, pixels = grid_scores(verdict.outputs, [pair.output for pair in task.pairs])
+            correct, pixels = grid_scores(verdict.outputs[: len(answers)], answers)
         yield {
             "row_id": sample["row_id"],
             "task_id": row["task_id"],
@@ -50,9 +51,9 @@ def score_rows(
             "test_correct": int(sum(correct[n_train:])),
             "test_total": n_test,
             "train_pixels": float(sum(pixels[:n_train]) / n_train),
-            "test_pixels": float(sum(pixels[n_train:]) / n_test),
-            "solved": solved(verdict, task),
-            "reward": reward(reward_name, verdict, task),
+            "test_pixels": float(sum(pixels[n_train:]) / n_test) if task.answered else None,
+            "solved": solved(verdict, task) if task.answered else None,
+            "reward": reward(reward_name, verdict, task) if task.answered else None,
             "completion_tokens": len(sample["token_ids"]),
             "truncated": sample["truncated"],
             "seen_in_training": row["seen_in_training"],

@@ -60,6 +60,7 @@ def per_task(scores: pd.DataFrame) -> pd.DataFrame:
     return tasks.assign(
         n=n,
         solved=n_solved,
+        tokens_per_task=groups["completion_tokens"].sum().reindex(tasks.index),
         solved_any=(n_solved > 0).astype(float).where(n > 0),
         **passes,
         sandbox_errors=(~counted).groupby(scores["task_id"]).sum(),
@@ -126,6 +127,21 @@ def two_attempts(scores: pd.DataFrame, keys: list[list[bytes] | None], answers: 
     `scores` as for `per_task`, `keys` its output grids in the same order (`grid_keys`), `answers` the keys of every
     task's test outputs. Index: task_id, sorted. A task without any valid grid scores 0.
     """
+    chosen = attempts(scores, keys, {task_id: len(grids) for task_id, grids in answers.items()})
+    result = {
+        task_id: sum(answer in tried for answer, tried in zip(answers[task_id], grids, strict=True)) / len(grids)
+        for task_id, grids in chosen.items()
+    }
+    return pd.Series(result, name="two_attempts")
+
+
+def attempts(
+    scores: pd.DataFrame, keys: list[list[bytes] | None], n_tests: dict[str, int]
+) -> dict[str, list[list[bytes]]]:
+    """Per task, sorted, and test input, keys of the grids that are handed in: two, or fewer where there are no more.
+
+    `scores` and `keys` as for `two_attempts`, `n_tests` the number of test inputs of every task.
+    """
     valid = [row for row, grids in enumerate(keys) if grids is not None]
     n_train = scores["train_total"].to_numpy()
     share = scores["train_correct"].to_numpy() / n_train
@@ -134,20 +150,25 @@ def two_attempts(scores: pd.DataFrame, keys: list[list[bytes] | None], answers: 
     by_task: dict[str, list[int]] = {task_id: [] for task_id in sorted(set(task_ids))}
     for row in valid:
         by_task[task_ids[row]].append(row)
-    result = {}
-    for task_id, rows in by_task.items():
-        right = 0
-        for test, answer in enumerate(answers[task_id]):
-            grids = [keys[row][n_train[row] + test] for row in rows]
-            right += answer in choose_attempts(grids, share[rows], length[rows])
-        result[task_id] = right / len(answers[task_id])
-    return pd.Series(result, name="two_attempts")
+    return {
+        task_id: [
+            choose_attempts([keys[row][n_train[row] + test] for row in rows], share[rows], length[rows])
+            for test in range(n_tests[task_id])
+        ]
+        for task_id, rows in by_task.items()
+    }
 
 
 def grid_key(grid: Iterable[Iterable[int]]) -> bytes:
     """The key of `grid_keys` for one grid given as rows of colours."""
     array = np.asarray(grid, dtype=np.int8)
     return f"{array.shape[0]}:".encode() + array.tobytes()
+
+
+def grid_of_key(key: bytes) -> list[list[int]]:
+    """The grid, as rows of colours, of a key of `grid_keys`."""
+    height, _, cells = key.partition(b":")
+    return np.frombuffer(cells, dtype=np.int8).reshape(int(height), -1).tolist()
 
 
 def verdict_mix(scores: pd.DataFrame) -> pd.Series:

@@ -52,7 +52,8 @@ def report_inputs(experiment: ExperimentConfig) -> list[str]:
             files += [kind.path(arm=run.arm, seed=run.seed, stop=stop) for kind in kinds]
     primary = experiment.report.primary_set, experiment.evaluation.common_dtype
     for run, step, name, dtype in evaluated(experiment):
-        files.append(layout.SCORES.path(run=run, step=step, set=name, dtype=dtype))
+        kinds = (layout.SCORES, layout.SAMPLING_COST)
+        files += [kind.path(run=run, step=step, set=name, dtype=dtype) for kind in kinds]
         if (name, dtype) == primary:  # completions around a collapse are shown from here
             files.append(layout.SAMPLES.path(run=run, step=step, set=name, dtype=dtype))
     return files + [layout.AUDIT_CHAIN.path(run=run, step=step) for run, step in audited(experiment)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from arc_precision.config.data import Source
 from arc_precision.staleness.dependencies import Hashes, digest
+from arc_precision.tasks.source_files import solutions_name, unanswered_file
 
 
 def found(path: str, base: Path) -> Path:
@@ -16,6 +17,20 @@ def found(path: str, base: Path) -> Path:
 def located(source: Source, base: Path) -> Source:
     """A source with the path of its files as `found` has it."""
     return source.model_copy(update={"path": str(found(source.path, base))}) if hasattr(source, "path") else source
+
+
+def check_answered(name: str, source: Source) -> None:
+    """Refuse a source that is trained, evaluated or audited on and has tasks without answers.
+
+    Raises:
+        ValueError: a file of challenges lies there without its solutions.
+    """
+    if file := unanswered_file(source):
+        raise ValueError(
+            f"sources.{name}: {file} has no {solutions_name(file)} beside it, and tasks without answers can be sampled "
+            "but not scored; put it there, or remove the source from data.train_on, and its sets from evaluate_on and "
+            "audit.set"
+        )
 
 
 def digested(source: Source, files: list[Path], hashes: Hashes) -> Source:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from arc_precision.config.report import ReportConfig
+from arc_precision.contracts.costs import seconds_per_task
 from arc_precision.contracts.layout import BASE, Checkpoint, Evaluated
 from arc_precision.contracts.metric_names import METRICS
 from arc_precision.contracts.parquet import read_rows, read_table
@@ -27,6 +28,7 @@ class Scored:
 
     tasks: pd.DataFrame  # metrics per task: `task_metrics.per_task` and `two_attempts`
     verdicts: pd.Series  # share of each verdict
+    seconds_per_task: float | None  # of generation; None while that is not known
 
     @property
     def metrics(self) -> list[str]:
@@ -39,7 +41,10 @@ def read_outcomes(results: Results) -> dict[Evaluated, Scored]:
     answers = {
         name: _answers(path) for name, path in results.tasks.items() if any(e.set == name for e in results.scores)
     }
-    return {evaluated: _outcome(path, answers[evaluated.set]) for evaluated, path in results.scores.items()}
+    return {
+        evaluated: _outcome(path, results.costs.get(evaluated), answers[evaluated.set])
+        for evaluated, path in results.scores.items()
+    }
 
 
 def _answers(path: Path) -> dict[str, list[bytes]]:
@@ -47,12 +52,12 @@ def _answers(path: Path) -> dict[str, list[bytes]]:
     return {row["task_id"]: [grid_key(pair["output"]) for pair in row["test"]] for row in rows}
 
 
-def _outcome(path: Path, answers: dict[str, list[bytes]]) -> Scored:
+def _outcome(path: Path, cost: Path | None, answers: dict[str, list[bytes]]) -> Scored:
     table = read_table(path, SCORES, _COLUMNS)
     scores = table.drop_columns(["outputs"]).to_pandas()
     tasks = per_task(scores)
     tasks["two_attempts"] = two_attempts(scores, grid_keys(table["outputs"].combine_chunks()), answers)
-    return Scored(tasks, verdict_mix(scores))
+    return Scored(tasks, verdict_mix(scores), seconds_per_task(cost) if cost else None)
 
 
 def common_dtype(outcomes: dict[Evaluated, Scored], arms: list[str]) -> str | None:
@@ -150,6 +155,7 @@ def _row(outcomes, report: ReportConfig, name: str, dtype: str, arm: str, step: 
     def change(frame: pd.DataFrame, metric: str) -> Interval:
         return interval(frame, report, UNBOUNDED if metric in PLAIN_METRICS else DIFFERENCE_OF_SHARES)
 
+    seconds = [outcome.seconds_per_task for outcome in here if outcome.seconds_per_task is not None]
     baseline_seeds = seeds_of(outcomes, report.baseline_arm, step, name, dtype)
     paired = [seed for seed in seeds if seed in baseline_seeds] if arm not in (report.baseline_arm, BASE) else []
     base = Evaluated(Checkpoint(BASE, None, 0), name, dtype)
@@ -173,6 +179,7 @@ def _row(outcomes, report: ReportConfig, name: str, dtype: str, arm: str, step: 
         n_samples=int(here[0].tasks["n"].max()),
         seen_share=here[0].tasks["seen_in_training"].astype(float).mean(),
         sandbox_errors=int(sum(outcome.tasks["sandbox_errors"].sum() for outcome in here)),
+        seconds_per_task=sum(seconds) / len(seconds) if seconds else None,
         metrics={m: score_interval(values(arm, seeds, m), report, m) for m in metrics},
         differences=differences,
         gains=gains,

@@ -38,6 +38,7 @@ class Results:
     completions: dict[Run, list[Path]] = field(default_factory=dict)
     scores: dict[Evaluated, Path] = field(default_factory=dict)
     samples: dict[Evaluated, Path] = field(default_factory=dict)
+    costs: dict[Evaluated, Path] = field(default_factory=dict)
     chains: dict[Checkpoint, Path] = field(default_factory=dict)
     tasks: dict[str, Path] = field(default_factory=dict)
     manifests: dict[str, Path] = field(default_factory=dict)
@@ -59,7 +60,7 @@ def find_results(root: Path, files: Iterable[Path] | None, selection: Selection)
         (layout.FACTS, found.facts),
         (layout.COMPLETIONS, found.completions),
     )
-    evaluated = ((layout.SCORES, found.scores), (layout.SAMPLES, found.samples))
+    evaluated = ((layout.SCORES, found.scores), (layout.SAMPLES, found.samples), (layout.SAMPLING_COST, found.costs))
     paths = [path for path in root.rglob("*") if _is_finished(path)] if files is None else files
     # Benchmarks are nobody's input: they say how long things took, and decide nothing.
     benchmarks = (root / "benchmarks").rglob("*.tsv")

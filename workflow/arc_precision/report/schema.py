@@ -357,6 +357,9 @@ class EvaluationRow(Part):
     n_samples: int
     seen_share: Number = Field(description="Share of tasks that are in the training data.")
     sandbox_errors: int
+    seconds_per_task: Number = Field(
+        description="Seconds of the sampling jobs divided by tasks, mean over seeds; the engine's start is not counted."
+    )
     metrics: dict[str, Interval]
     differences: dict[str, Interval] = Field(description="From the baseline arm, paired by task and seed.")
     gains: dict[str, Interval] = Field(description="From the base model, paired by task.")

@@ -1,4 +1,4 @@
-"""BARC's `dataset_100k.json.gz`: one gzipped JSON object of tasks by name, read as a stream.
+"""BARC's `dataset_100k.json.gz`, gzip or not: one JSON object of tasks by name, read as a stream.
 
 The file is freed of blanks and cut between tasks into chunks of text, and a chunk is parsed by whoever works on it.
 Files written as BARC's are (keys in the order train, test; input, output) are parsed ten times faster than by a general
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from arc_precision.tasks.grids import MAX_SIDE, Grid, Pair, Task, task_from_json
+from arc_precision.tasks.source_files import is_gzip
 
 READ_BYTES = 1 << 16
 CHUNK_BYTES = 1 << 20
@@ -24,6 +25,7 @@ MAX_TASK_BYTES = 64 << 20
 
 _BETWEEN_TASKS = re.compile(rb'\}\s*,\s*(?=")')  # between pairs stands }, { and between train and test stands ], "
 _BLANKS = b" \t\r\n"
+_TEXT_FIRST = re.compile(rb'\{\s*"[^"]*"\s*:\s*"')  # so begin BARC's JSON Lines
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def read_chunks(path: Path) -> Iterator[BarcChunk]:
     """The file in chunks of at least `CHUNK_BYTES` of text without blanks, except the last.
 
     Raises:
-        ValueError: the file is truncated, is not gzip, or is not an object of tasks.
+        ValueError: the file is truncated, or is not an object of tasks.
     """
     number = 0
     buffer = b""
@@ -99,13 +101,15 @@ def read_chunks(path: Path) -> Iterator[BarcChunk]:
 def _object_text(path: Path) -> Iterator[bytes]:
     """What stands after the file's first brace, in blocks."""
     start = b""
-    for block in _unzipped(path):
+    for block in unzipped(path):
         if start.startswith(b"{"):
             yield block
             continue
         start = (start + block).lstrip(_BLANKS)
         if start and not start.startswith(b"{"):
             raise ValueError("no JSON object of tasks by name")
+        if _TEXT_FIRST.match(start):
+            raise ValueError("a text where a task belongs; JSON Lines are read from a file named *.jsonl or *.jsonl.gz")
         yield start[1:]
 
 
@@ -132,8 +136,13 @@ def _without_blanks(blocks: Iterator[bytes]) -> Iterator[bytes]:
     yield escape
 
 
-def _unzipped(path: Path) -> Iterator[bytes]:
-    """A gzip file's content in blocks; all of it that there is, before an error says that it was not whole."""
+def unzipped(path: Path) -> Iterator[bytes]:
+    """A file's content in blocks, unzipped if it is gzip; all that there is, before an error says it was not whole."""
+    if not is_gzip(path):
+        with open(path, "rb") as file:
+            while block := file.read(READ_BYTES):
+                yield block
+        return
     stream = zlib.decompressobj(wbits=31)  # gzip
     with open(path, "rb") as file:
         while block := file.read(READ_BYTES):

@@ -18,7 +18,8 @@ class Pair:
     """One example: an input grid and the output grid that belongs to it."""
 
     input: Grid
-    output: Grid
+    output: Grid | None
+    """None: a test pair whose answer is not known."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Task:
     def pairs(self) -> tuple[Pair, ...]:
         """All pairs, train first."""
         return self.train + self.test
+
+    @property
+    def answered(self) -> bool:
+        """Whether the outputs of all test pairs are known."""
+        return all(pair.output is not None for pair in self.test)
 
 
 _COLORS = bytes(range(N_COLORS))
@@ -62,13 +68,14 @@ def grid_from_json(rows: Any) -> Grid:
     return np.frombuffer(cells, dtype=np.int8).reshape(height, width)
 
 
-def task_from_json(task_id: str, data: Any, origin: str) -> Task:
+def task_from_json(task_id: str, data: Any, origin: str, answered: bool = True) -> Task:
     """A task from ARC's JSON: `{"train": [{"input": rows, "output": rows}, ...], "test": [...]}`.
 
     Args:
         task_id: Its name.
         data: The parsed JSON.
         origin: The file it stands in, for the message of an error.
+        answered: Whether test pairs have outputs.
 
     Raises:
         ValueError: file, task, place in it, and what is wrong there.
@@ -82,10 +89,19 @@ def task_from_json(task_id: str, data: Any, origin: str) -> Task:
         if not isinstance(pairs, list) or not pairs:
             raise ValueError(f"{place}: no {part} pairs; a task needs at least one")
         lists[part] = tuple(
-            Pair(*(_grid_of(pair, side, f"{place}: {part} pair {i}") for side in ("input", "output")))
+            pair_from_json(pair, f"{place}: {part} pair {i}", answered or part == "train")
             for i, pair in enumerate(pairs, start=1)
         )
     return Task(task_id, lists["train"], lists["test"])
+
+
+def pair_from_json(pair: Any, place: str, answered: bool = True) -> Pair:
+    """A pair from `{"input": rows, "output": rows}`; without an output unless it is `answered`.
+
+    Raises:
+        ValueError: the place, and what is wrong there.
+    """
+    return Pair(_grid_of(pair, "input", place), _grid_of(pair, "output", place) if answered else None)
 
 
 def _surrogate(text: str) -> bool:

