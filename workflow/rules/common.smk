@@ -90,7 +90,9 @@ pathvars:
 wildcard_constraints:
     **{
         name: layout.WILDCARDS[name]
-        for name in ("arm", "seed", "run", "step", "stop", "set", "dtype", "adapter")
+        for name in (
+            *("arm", "seed", "run", "step", "stop", "set", "dtype", "head", "adapter"),
+        )
     },
 
 
@@ -203,12 +205,14 @@ def audit_draw_cfg(wildcards):
 
 def audit_trainer_cfg(wildcards):
     arm = checkpoints.arm_of(wildcards.run)
-    return settings(experiment.audit_trainer_slice(arm, wildcards.dtype))
+    return settings(experiment.audit_trainer_slice(arm, wildcards.dtype, wildcards.head))
 
 
 def audit_sampler_cfg(wildcards):
     arm = checkpoints.arm_of(wildcards.run)
-    slice = experiment.audit_sampler_slice(arm, wildcards.dtype, wildcards.adapter)
+    slice = experiment.audit_sampler_slice(
+        arm, wildcards.dtype, wildcards.head, wildcards.adapter
+    )
     return settings(slice)
 
 

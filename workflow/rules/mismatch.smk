@@ -61,7 +61,7 @@ rule audit_trainer:
         code=code("audit_trainer"),
         pins=pins("audit_trainer"),
     message:
-        "Auditing {wildcards.run} at step {wildcards.step}: trainer in {wildcards.dtype}"
+        "Auditing {wildcards.run} at step {wildcards.step}: trainer in {wildcards.dtype}, head {wildcards.head}"
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/audit_trainer.py"'
         " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
@@ -97,7 +97,7 @@ rule audit_sampler:
         code=code("audit_sampler"),
         pins=pins("audit_sampler"),
     message:
-        "Auditing {wildcards.run} at step {wildcards.step}: sampler in {wildcards.dtype}, adapter {wildcards.adapter}"
+        "Auditing {wildcards.run} at step {wildcards.step}: sampler in {wildcards.dtype}, head {wildcards.head}, {wildcards.adapter}"
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/audit_sampler.py"'
         " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from arc_precision.audit.completions import Audited, read_prompts, scored_rows
 from arc_precision.audit.engines import make_engine, prefill_logprobs
 from arc_precision.cli import run
-from arc_precision.config.audit import AuditDrawSlice
+from arc_precision.config.audit import AuditDrawSlice, NumberFormat
 from arc_precision.config.base import from_settings
 from arc_precision.contracts.audit import AUDIT, batch_variant, setting_name
 from arc_precision.contracts.parquet import write_rows
@@ -52,8 +52,9 @@ def main() -> None:
         for (row_id, sample), completion in zip(keys, drawn, strict=True)
     ]
     adapter = "merged" if cfg.merged else "applied"
-    prefill = setting_name("sampler", cfg.dtype, adapter)
-    decode = setting_name("sampler", cfg.dtype, adapter, "decode")
+    form = NumberFormat.of(cfg.dtype, cfg.sampling.head_dtype)
+    storage = "float8" if cfg.sampling.in_float8 else "plain"
+    prefill, decode = (setting_name("sampler", *form, adapter, phase, storage) for phase in ("prefill", "decode"))
     batches = [scored_rows(completions, decode, "", [completion.logprobs for completion in drawn])]
     for size, variant in zip(cfg.batch_sizes, ("", batch_variant(cfg.batch_sizes[1])), strict=True):
         logprobs = prefill_logprobs(sampler, completions, size)

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from arc_precision.audit.completions import read_completions, scored_rows
 from arc_precision.audit.engines import make_engine, prefill_logprobs
 from arc_precision.cli import run
-from arc_precision.config.audit import AuditSamplerSlice
+from arc_precision.config.audit import AuditSamplerSlice, NumberFormat
 from arc_precision.config.base import from_settings
 from arc_precision.contracts.audit import AUDIT, setting_name
 from arc_precision.contracts.parquet import write_rows
@@ -43,7 +43,7 @@ def main() -> None:
         EngineMemory.of(args),
     )
     logprobs = prefill_logprobs(sampler, completions, cfg.batch_size)
-    setting = setting_name("sampler", cfg.dtype, cfg.adapter)
+    setting = setting_name("sampler", *NumberFormat.of(cfg.dtype, cfg.sampling.head_dtype), cfg.adapter)
     write_rows(args.output, AUDIT, [scored_rows(completions, setting, "", logprobs)])
 
 

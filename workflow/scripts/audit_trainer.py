@@ -1,4 +1,4 @@
-"""Score the audited completions with the trainer's forward pass in one dtype.
+"""Score the audited completions with the trainer's forward pass in one dtype, its LM head in that or in float32.
 
 Writes its log-probs at two batch sizes, and what truncation and penalties of the sampler would make of its logits.
 Not covered: gradients, dropout.
@@ -32,7 +32,7 @@ def main() -> None:
 
     completions = read_completions(args.drawn, args.rows, AutoTokenizer.from_pretrained(args.model))
     policy = Policy(cfg, args.model, args.adapter[0].parent)
-    setting = setting_name("trainer", cfg.dtype)
+    setting = setting_name("trainer", cfg.dtype, cfg.head)
     batches = []
     for size, variant in zip(cfg.batch_sizes, ("", batch_variant(cfg.batch_sizes[1])), strict=True):
         batches.append(scored_rows(completions, setting, variant, policy.logprobs(completions, size)))

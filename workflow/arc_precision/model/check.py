@@ -3,11 +3,11 @@
 Only planning uses this, so it changes no result. What needs transformers is checked by the first job (`loading.py`).
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arc_precision.config.audit import audit_engines
 from arc_precision.model.files import read_config, tensor_shapes
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def check_model(experiment: "ExperimentConfig", weights: list[Path], requirement
     for arm in experiment.run_arms:
         _check_adapter(experiment, arm, layers)
         _check_optimizer(experiment, arm, requirements)
+        _check_head(experiment, arm, requirements)
         _check_attention(experiment, arm, config)
     _check_dtypes(experiment, config)
     _check_context(experiment, config)
@@ -126,6 +127,21 @@ def _check_optimizer(experiment: "ExperimentConfig", arm: str, requirements: Pat
         )
 
 
+def _check_head(experiment: "ExperimentConfig", arm: str, requirements: Path) -> None:
+    audited = experiment.audit.head and experiment.audit.every <= experiment.max_steps
+    if experiment.sampling_of(arm).head_dtype == "model" and not audited:
+        return
+    version = re.search(r"^vllm(?:-cpu)?==((\d+)\.(\d+)\S*)", requirements.read_text(), re.MULTILINE)
+    if (int(version[2]), int(version[3])) >= (0, 26):
+        return
+    key, instead = "sampling.head_dtype: float32", "head_dtype: model"
+    if audited:
+        key, instead = "audit.head: true", "head: false"
+    raise ValueError(
+        f"{key} needs vLLM 0.26, and the environment of device: {experiment.device} has {version[1]}; write {instead}"
+    )
+
+
 def _check_attention(experiment: "ExperimentConfig", arm: str, config: dict[str, Any]) -> None:
     if not experiment.training_of(arm).shared_prompt:
         return
@@ -160,10 +176,9 @@ def _in_float16(experiment: "ExperimentConfig") -> Iterator[tuple[str, str]]:
     for arm in experiment.run_arms:
         if experiment.sampling_of(arm).engine != "vllm":
             continue
-        dtypes = experiment.arms[arm].trainer_dtype, experiment.arms[arm].sampler_dtype
-        if dtypes[1] == "float16":
+        if experiment.arms[arm].sampler_dtype == "float16":
             yield f"arms.{arm}.sampler_dtype", "bfloat16, or leave the arm out of run_arms"
-        engines = audit_engines(*dtypes, merged=experiment.training_of(arm).sync == "merge")
+        engines = experiment.audit_engines(arm)
         if experiment.audit.every <= experiment.max_steps and any("sampler.float16" in name for name in engines):
             yield (
                 f"arms.{arm}.trainer_dtype",

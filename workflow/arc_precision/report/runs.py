@@ -10,7 +10,10 @@ from arc_precision.contracts.layout import Run
 from arc_precision.contracts.steps import STEP, TIMING, read_facts, read_run
 from arc_precision.report.results import Results
 
-PRECISION_KEYS = ("trainer_dtype", "sampler_dtype")
+PRECISION_KEYS = (
+    *("trainer_dtype", "sampler_dtype", "training.head_dtype", "sampling.head_dtype"),
+    *("sampling.quantization", "sampling.kv_cache_dtype"),
+)
 
 
 @dataclass

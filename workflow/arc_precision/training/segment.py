@@ -32,6 +32,7 @@ from arc_precision.contracts.tasks import TASKS, task_of_row
 from arc_precision.contracts.whole import DamagedFile, read_steps
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.tasks.grids import Task
+from arc_precision.training.determinism import use_deterministic_algorithms
 from arc_precision.training.facts import check_in_effect, observe
 from arc_precision.training.policy import load_base
 from arc_precision.training.scoring import Scorer
@@ -101,6 +102,8 @@ def run_segment(
     if not going:
         return
 
+    if config.training.deterministic:
+        use_deterministic_algorithms()
     # The process group of a data-parallel run, before vLLM would make one of its own.
     processes = PartialState(cpu=config.device == "cpu")
     model = going[0][1].model
