@@ -132,4 +132,5 @@ def segment_files(rows: Path, folder: Path, start: int, stop: int) -> SegmentFil
     )
 
 
-main()
+if __name__ == "__main__":
+    main()

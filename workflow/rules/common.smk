@@ -205,7 +205,9 @@ def audit_draw_cfg(wildcards):
 
 def audit_trainer_cfg(wildcards):
     arm = checkpoints.arm_of(wildcards.run)
-    return settings(experiment.audit_trainer_slice(arm, wildcards.dtype, wildcards.head))
+    return settings(
+        experiment.audit_trainer_slice(arm, wildcards.dtype, wildcards.head)
+    )
 
 
 def audit_sampler_cfg(wildcards):

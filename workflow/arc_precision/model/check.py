@@ -134,7 +134,7 @@ def _check_head(experiment: "ExperimentConfig", arm: str, requirements: Path) ->
     version = re.search(r"^vllm(?:-cpu)?==((\d+)\.(\d+)\S*)", requirements.read_text(), re.MULTILINE)
     if (int(version[2]), int(version[3])) >= (0, 26):
         return
-    key, instead = "sampling.head_dtype: float32", "head_dtype: model"
+    key, instead = f"sampling.head_dtype: float32 of arm {arm}", "head_dtype: model"
     if audited:
         key, instead = "audit.head: true", "head: false"
     raise ValueError(

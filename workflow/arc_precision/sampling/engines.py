@@ -102,6 +102,37 @@ def make_sampler(
     return TransformersSampler(sampling, model_path, dtype, device)
 
 
+def engine_environment(sampling: SamplingConfig, lora_r: int) -> dict[str, str]:
+    """Variables by which vLLM is told what has no argument, whatever the shell has set.
+
+    The engine runs in process: no second copy of the environment, and it ends with the job. But batch-invariant
+    kernels replace PyTorch's in the whole process, the trainer's too. So an engine that has them and takes adapters has
+    a process of its own, which imports vLLM anew. Merged weights could not be handed over to it.
+    """
+    apart = sampling.batch_invariant and lora_r > 0
+    return {
+        "VLLM_BATCH_INVARIANT": str(int(sampling.batch_invariant)),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": str(int(apart)),
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_ALLOW_INSECURE_SERIALIZATION": str(int(apart)),  # for `engine_facts`, which goes there as a function
+    }
+
+
+def check_gpu(sampling: SamplingConfig, capability: tuple[int, int]) -> None:
+    """Raise ValueError where a GPU of this compute capability cannot do what is asked for."""
+    needed = {
+        "batch_invariant: true": (sampling.batch_invariant, (8, 0), "false"),
+        "quantization: fp8": (sampling.quantization == "fp8", (8, 9), "none"),
+        "kv_cache_dtype: fp8": (sampling.kv_cache_dtype == "fp8", (8, 9), "auto"),
+    }
+    for setting, (asked, least, instead) in needed.items():
+        if asked and capability < least:
+            raise ValueError(
+                f"sampling.{setting} needs a GPU of compute capability {least[0]}.{least[1]} or more, and this one has "
+                f"{capability[0]}.{capability[1]}; write {instead}"
+            )
+
+
 def format_arguments(sampling: SamplingConfig) -> dict[str, Any]:
     """vLLM's arguments for number formats beside its dtype."""
     arguments = {"kv_cache_dtype": sampling.kv_cache_dtype}
@@ -170,14 +201,9 @@ class VllmSampler:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are about choices made here on purpose
-        # In process: no second copy of the environment, and the engine ends with the job. But batch-invariant kernels
-        # replace PyTorch's in the whole process, the trainer's too, so an engine with them has a process of its own.
-        apart = sampling.batch_invariant and lora_r > 0
-        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(apart))
-        os.environ["VLLM_BATCH_INVARIANT"] = str(int(sampling.batch_invariant))
-        if apart:
-            os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # vLLM reads some variables as it is imported
-            os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"  # functions that look at the model
+        os.environ |= engine_environment(sampling, lora_r)
+        if device == "cuda":
+            check_gpu(sampling, torch.cuda.get_device_capability())
         if device == "cpu":
             os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; the default wants most of the machine
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # two jobs would share one core
@@ -217,20 +243,21 @@ class VllmSampler:
         if torch.distributed.is_initialized():
             # Data-parallel training: an engine per process, inside the process group that is there.
             hardware["distributed_executor_backend"] = "external_launcher"
-        self.llm = LLM(
-            model=model_path,
-            dtype=dtype,
-            max_model_len=max_model_tokens,
-            enforce_eager=sampling.decoding == "eager" or device == "cpu",
-            compilation_config=GRAPHS_ALONE if sampling.decoding == "graphs" else {},
-            enable_prefix_caching=sampling.prefix_caching,
-            logprobs_mode="processed_logprobs",  # those of the distribution that was sampled from
-            seed=0,  # every request carries its own
-            disable_log_stats=True,
-            use_tqdm_on_load=False,
-            **extras,
-            **hardware,
-        )
+        with any_algorithm():
+            self.llm = LLM(
+                model=model_path,
+                dtype=dtype,
+                max_model_len=max_model_tokens,
+                enforce_eager=sampling.decoding == "eager" or device == "cpu",
+                compilation_config=GRAPHS_ALONE if sampling.decoding == "graphs" else {},
+                enable_prefix_caching=sampling.prefix_caching,
+                logprobs_mode="processed_logprobs",  # those of the distribution that was sampled from
+                seed=0,  # every request carries its own
+                disable_log_stats=True,
+                use_tqdm_on_load=False,
+                **extras,
+                **hardware,
+            )
         self.dtype: torch.dtype = self.llm.llm_engine.model_config.dtype
         if self.dtype != getattr(torch, dtype):
             raise RuntimeError(f"asked vLLM for {dtype}, but the engine runs in {self.dtype}")
