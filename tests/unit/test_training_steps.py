@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PrinterCa
 from arc_precision.config.base import lay_over
 from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.experiment import ExperimentConfig, load_experiment
+from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.training import TrainingConfig
 from arc_precision.contracts.steps import FACTS as KEPT_FACTS
 from arc_precision.contracts.steps import STEP
@@ -278,6 +279,18 @@ def test_evaluation_draws_from_all_tokens_whatever_training_draws_from():
         assert (sampling.top_k, sampling.repetition_penalty) == (0, 1.0)
         assert (sampling.top_p, sampling.temperature) == (config.evaluation.top_p, config.evaluation.temperature)
     assert config.train_slice("float32").sampling.top_k == 7
+
+
+def test_evaluation_samples_in_the_dtype_it_names_and_nothing_else():
+    formats = {"head_dtype": "float32", "quantization": "fp8", "kv_cache_dtype": "fp8", "batch_invariant": True}
+    changes = {"device": "cuda", "sampling": formats, "evaluation": {"common_dtype": "float16"}}
+    config = load_experiment(lay_over(ExperimentConfig().model_dump(mode="json"), changes))
+    sampling = config.sample_slice("float16", next(iter(config.evaluation_sets)), "float16").sampling
+    assert {key: getattr(sampling, key) for key in formats} == {
+        key: SamplingConfig.model_fields[key].default for key in formats
+    }
+    assert config.audit_draw_slice("float16").sampling.quantization == "fp8"
+    assert config.audit_sampler_slice("float16", "bfloat16", "model", "applied").sampling.in_float8 is False
 
 
 PRECISION = {
