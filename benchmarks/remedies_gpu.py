@@ -148,11 +148,11 @@ def audited(jobs: Jobs, config: ExperimentConfig, remedy: str, model: Path, rows
     """Causes and counterfactuals of a run's last checkpoint."""
     checkpoint = folder / f"checkpoint-{config.max_steps}"
     common = ["--model", model, "--rows", rows]
-    common += ["--adapter", checkpoint / "adapter_model.safetensors", checkpoint / "adapter_config.json"]
+    common += ["--adapters", checkpoint / "adapter_model.safetensors", checkpoint / "adapter_config.json"]
     drawn, chain = folder / "draw.parquet", folder / "chain.json"
     name = f"{remedy}: draw"
     if not jobs.run(
-        name, "audit_draw", config.audit_draw_slice("remedy"), *common, *jobs.engine_memory, "--output", drawn
+        name, "audit_draw", config.audit_draw_slice("remedy"), *common, *jobs.engine_memory, "--outputs", drawn
     ):
         return None
 
@@ -161,7 +161,7 @@ def audited(jobs: Jobs, config: ExperimentConfig, remedy: str, model: Path, rows
         slice_of = config.audit_trainer_slice if kind == "trainer" else config.audit_sampler_slice
         memory = [] if kind == "trainer" else jobs.engine_memory
         output = folder / f"{engine}.parquet"
-        arguments = [*common, "--drawn", drawn, *memory, "--output", output]
+        arguments = [*common, "--drawn", drawn, *memory, "--outputs", output]
         return jobs.run(f"{remedy}: {engine}", f"audit_{kind}", slice_of("remedy", *parts), *arguments)
 
     engines = config.audit_engines("remedy")
