@@ -10,8 +10,9 @@ from arc_precision.contracts.layout import Run
 from arc_precision.contracts.steps import STEP, TIMING, read_facts, read_run
 from arc_precision.report.results import Results
 
+DTYPE_KEYS = ("trainer_dtype", "sampler_dtype")
 PRECISION_KEYS = (
-    *("trainer_dtype", "sampler_dtype", "training.head_dtype", "sampling.head_dtype"),
+    *(*DTYPE_KEYS, "training.head_dtype", "sampling.head_dtype"),
     *("sampling.quantization", "sampling.kv_cache_dtype"),
 )
 
