@@ -104,7 +104,7 @@ def audit(tmp_path_factory) -> Audit:
 def chain(audit) -> dict:
     joined = audit.folder / "chain.json"
     files = [audit.folder / "draw.parquet", audit.trainer("float32"), audit.sampler("float32", "merged")]
-    job("audit_join", audit.config.audit_join_slice("float32"), "--outputs", joined, "--", *files)
+    job("audit_join", audit.config.audit_join_slice("float32"), "--output", joined, "--", *files)
     return json.loads(joined.read_text())
 
 
