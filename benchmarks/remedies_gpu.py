@@ -22,12 +22,12 @@ from pathlib import Path
 import torch
 from origin import origin
 
-from arc_precision.config.base import Section, settings
+from arc_precision.config.base import Section, as_words
 from arc_precision.config.experiment import ConfigError, ExperimentConfig, load_experiment
 from arc_precision.contracts.parquet import write_rows
 from arc_precision.contracts.tasks import TASKS
+from arc_precision.language.tokenizer import count_prompt_tokens, render_prompt
 from arc_precision.tasks.generator import generate_task
-from arc_precision.tasks.tokenizer import count_prompt_tokens, render_prompt
 
 SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
 N_TASKS, PROMPT_TOKENS, SEED = 64, 384, 0
@@ -83,7 +83,7 @@ class Jobs:
         if start_s > self._ends_s:
             self.left_out[name] = "the time was up"
             return False
-        command = [sys.executable, SCRIPTS / f"{script}.py", "--cfg", *settings(config), *arguments]
+        command = [sys.executable, SCRIPTS / f"{script}.py", "--slice", *as_words(config), *arguments]
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(SCRIPTS.parent), os.environ.get("PYTHONPATH", "")]),

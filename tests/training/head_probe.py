@@ -39,7 +39,7 @@ def main() -> None:
         "evaluation": {"every": 1},
         "audit": {"every": 2},
     }
-    config = load_experiment(lay_over(ExperimentConfig().model_dump(mode="json"), changes)).train_slice("bfloat16")
+    slice = load_experiment(lay_over(ExperimentConfig().model_dump(mode="json"), changes)).train_slice("bfloat16")
     rows = folder / "rows.parquet"
     write_rows(rows, TASKS, [task_rows(4)])
     Scorer.start = reward_by_length
@@ -56,7 +56,7 @@ def main() -> None:
 
     segment.make_sampler, PrecisionTrainer._compute_loss = keep_sampler, keep_inputs
     files = [segment_files(rows, folder, 0, 1)]
-    segment.run_segment(config, [0], 0, 1, files, 1, EngineMemory(0.3), {"declared": {}}, [{"report_to": []}])
+    segment.run_segment(slice, [0], 0, 1, files, 1, EngineMemory(0.3), {"declared": {}}, [{"report_to": []}])
 
     seen = []
 

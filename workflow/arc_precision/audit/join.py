@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from arc_precision.config.audit import AuditJoinSlice, Processing
-from arc_precision.contracts.audit import AUDIT, CHAIN_SCHEMA_VERSION, batch_variant
+from arc_precision.contracts.audit_files import AUDIT, CHAIN_SCHEMA_VERSION, batch_variant
 from arc_precision.contracts.parquet import read_rows
 from arc_precision.mismatch.chain import (
     GRID_NATS,
@@ -25,8 +25,8 @@ from arc_precision.mismatch.chain import (
 from arc_precision.mismatch.metrics import Logps, Mask, by_position, by_probability_decile, mismatch_metrics
 
 
-def chain(config: AuditJoinSlice, files: Iterable[Path]) -> dict[str, Any]:
-    """The contents of `chain.json`, as `contracts.audit` describes them, from the audit's Parquet files.
+def chain(slice: AuditJoinSlice, files: Iterable[Path]) -> dict[str, Any]:
+    """The contents of `chain.json`, as `contracts.audit_files` describes them, from the audit's Parquet files.
 
     Raises:
         ValueError: the files do not hold the same completions, or lack a setting that the chain needs.
@@ -34,7 +34,7 @@ def chain(config: AuditJoinSlice, files: Iterable[Path]) -> dict[str, Any]:
     """
     scored, mask = read_scored(files)
     plain = {setting: logps for (setting, variant), logps in scored.items() if not variant}
-    start, causes = _causes(config)
+    start, causes = _causes(slice)
     table = cause_table(plain, start, causes, mask)
     orders = available_orders(plain, start, causes)
     for order in orders:
@@ -42,18 +42,18 @@ def chain(config: AuditJoinSlice, files: Iterable[Path]) -> dict[str, Any]:
     trainer, sampler = plain[start], plain[settings_along(start, causes)[-1]]
     return {
         "schema_version": CHAIN_SCHEMA_VERSION,
-        "trainer_dtype": config.trainer_dtype,
-        "sampler_dtype": config.sampler_dtype,
-        "trainer_head": config.trainer_head,
-        "sampler_head": config.sampler_head,
-        "float8": config.float8,
-        "merged": config.merged,
-        "sampling": config.in_effect.model_dump(),
+        "trainer_dtype": slice.trainer_dtype,
+        "sampler_dtype": slice.sampler_dtype,
+        "trainer_head": slice.trainer_head,
+        "sampler_head": slice.sampler_head,
+        "float8": slice.float8,
+        "merged": slice.merged,
+        "sampling": slice.in_effect.model_dump(),
         "metrics": _numbers(mismatch_metrics(trainer, sampler, mask)),
         "causes": _records(table.rename_axis("cause").reset_index()),
         "orders": [[cause.name for cause in order] for order in orders],
-        "counterfactuals": _records(counterfactuals(config, scored, mask).rename_axis("name").reset_index()),
-        "noise_floor": _numbers(mismatch_metrics(trainer, scored[start, batch_variant(config.other_batch_size)], mask)),
+        "counterfactuals": _records(counterfactuals(slice, scored, mask).rename_axis("name").reset_index()),
+        "noise_floor": _numbers(mismatch_metrics(trainer, scored[start, batch_variant(slice.other_batch_size)], mask)),
         "by_position": _records(by_position(trainer, sampler, mask)),
         "by_probability_decile": _records(by_probability_decile(trainer, sampler, mask)),
     }
@@ -98,47 +98,47 @@ def check_sum(scored: Mapping[Setting, Logps], start: Setting, order: tuple[Caus
         raise ArithmeticError(f"the chain {names} sums to {total[token]} at token {token}, where d is {d[token]}")
 
 
-def counterfactuals(config: AuditJoinSlice, scored: Mapping[tuple[Setting, str], Logps], mask: Mask) -> pd.DataFrame:
+def counterfactuals(slice: AuditJoinSlice, scored: Mapping[tuple[Setting, str], Logps], mask: Mask) -> pd.DataFrame:
     """The rows of `counterfactual_table`, and whether each was in effect.
 
     They are held against d as it is without any processing of logits. Where the arm's sampler does process them, its
     log-probs are freed of that by what the processing adds in float32.
     """
-    start, causes = _causes(config)
+    start, causes = _causes(slice)
     drawn = settings_along(start, causes)[-1]
     prefill = drawn._replace(phase="prefill")
     exact = Setting("trainer", "float32", "float32", "plain", "applied", "prefill")
     unprocessed = scored[exact, Processing().name]
     alternatives = {
-        batch_variant(config.other_batch_size): (
+        batch_variant(slice.other_batch_size): (
             scored[prefill, ""],
-            scored[prefill, batch_variant(config.other_batch_size)],
+            scored[prefill, batch_variant(slice.other_batch_size)],
         )
     }
-    if not (config.merged or config.float8):
+    if not (slice.merged or slice.float8):
         alternatives["merged adapter"] = scored[prefill, ""], scored[prefill._replace(adapter="merged"), ""]
     if any(cause.name.endswith("_head") for cause in causes):
         # Both sides change, so the trainer's change is written to the sampler: d is their difference.
-        rounded = Setting("sampler", config.sampler_dtype, config.sampler_head, "plain", "applied", "prefill")
+        rounded = Setting("sampler", slice.sampler_dtype, slice.sampler_head, "plain", "applied", "prefill")
         trainer, sampler = (scored[side._replace(head="float32"), ""] for side in (start, rounded))
         alternatives["float32 heads"] = scored[rounded, ""] + trainer - scored[start, ""], sampler
-    for processing in config.processings:
+    for processing in slice.processings:
         alternatives[processing.name] = unprocessed, scored[exact, processing.name]
     sampler = scored[drawn, ""]
-    if config.in_effect != Processing():
+    if slice.in_effect != Processing():
         # A token at the very edge of what float32 keeps may have been drawn in another dtype.
-        kept = np.isfinite(scored[exact, config.in_effect.name])
+        kept = np.isfinite(scored[exact, slice.in_effect.name])
         mask = mask & kept
-        sampler = np.where(kept, sampler + unprocessed - scored[exact, config.in_effect.name], 0.0)
+        sampler = np.where(kept, sampler + unprocessed - scored[exact, slice.in_effect.name], 0.0)
     table = counterfactual_table(scored[start, ""], sampler, alternatives, mask)
-    table.insert(0, "in_effect", [name == config.in_effect.name for name in table.index])
+    table.insert(0, "in_effect", [name == slice.in_effect.name for name in table.index])
     return table
 
 
-def _causes(config: AuditJoinSlice) -> tuple[Setting, tuple[Cause, ...]]:
-    heads = config.trainer_head, config.sampler_head
+def _causes(slice: AuditJoinSlice) -> tuple[Setting, tuple[Cause, ...]]:
+    heads = slice.trainer_head, slice.sampler_head
     return observed_causes(
-        config.trainer_dtype, config.sampler_dtype, config.merged, heads, config.head_apart, config.float8
+        slice.trainer_dtype, slice.sampler_dtype, slice.merged, heads, slice.head_apart, slice.float8
     )
 
 

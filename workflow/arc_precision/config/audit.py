@@ -68,7 +68,7 @@ EXACT = NumberFormat("float32", "float32")
 
 
 class AuditDrawSlice(Section):
-    """What decides the audited completions and the log-probs of the engine that drew them."""
+    """What decides the audited completions and the log-probs of the sampler that drew them."""
 
     device: str
     dtype: Dtype
@@ -94,7 +94,7 @@ class AuditTrainerSlice(Section):
 
 
 class AuditSamplerSlice(Section):
-    """What decides the log-probs of one sampler engine that drew nothing."""
+    """What decides the log-probs of one sampler that drew nothing."""
 
     device: str
     dtype: Dtype

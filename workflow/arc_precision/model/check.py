@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arc_precision.model.files import read_config, tensor_shapes
+from arc_precision.model.folder import read_config, tensor_shapes
 
 if TYPE_CHECKING:
     from arc_precision.config.experiment import ExperimentConfig
