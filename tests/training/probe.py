@@ -125,4 +125,5 @@ def main() -> None:
     (folder / "watchers.json").write_text(json.dumps([name for name in WATCHERS if name in sys.modules]))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ import torch
 from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
+from arc_precision.config.audit import NumberFormat
 from arc_precision.config.base import Section, as_words, lay_over
 from arc_precision.config.experiment import ExperimentConfig, load_experiment
 from arc_precision.contracts.audit_files import AUDIT
@@ -73,11 +74,14 @@ class Audit:
         job(script, slice, "--model", MODEL, "--rows", rows, *drawn, "--adapters", *adapter, "--outputs", output)
         return output
 
-    def trainer(self, dtype: str) -> Path:
-        return self.score(f"trainer.{dtype}", self.config.audit_trainer_slice("float32", dtype))
+    def trainer(self, dtype: str, head: str = "model") -> Path:
+        form = NumberFormat.of(dtype, head)
+        return self.score(f"trainer.{dtype}.{form.head}", self.config.audit_trainer_slice("float32", *form))
 
-    def sampler(self, dtype: str, adapter: str) -> Path:
-        return self.score(f"sampler.{dtype}.{adapter}", self.config.audit_sampler_slice("float32", dtype, adapter))
+    def sampler(self, dtype: str, adapter: str, head: str = "model") -> Path:
+        form = NumberFormat.of(dtype, head)
+        slice = self.config.audit_sampler_slice("float32", *form, adapter)
+        return self.score(f"sampler.{dtype}.{form.head}.{adapter}", slice)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +104,7 @@ def audit(tmp_path_factory) -> Audit:
 def chain(audit) -> dict:
     joined = audit.folder / "chain.json"
     files = [audit.folder / "draw.parquet", audit.trainer("float32"), audit.sampler("float32", "merged")]
-    job("audit_join", audit.config.audit_join_slice("float32"), "--outputs", joined, "--", *files)
+    job("audit_join", audit.config.audit_join_slice("float32"), "--output", joined, "--", *files)
     return json.loads(joined.read_text())
 
 
@@ -139,3 +143,14 @@ def test_bfloat16_disagrees_five_to_ten_times_as_much_as_float16(audit):
         means[dtype] = np.abs(d).mean()
     assert means["float16"] > 1e-5
     assert 5 < means["bfloat16"] / means["float16"] < 10
+
+
+def test_without_the_rounding_of_both_heads_bfloat16_disagrees_less(audit):
+    def scored(head: str) -> tuple[np.ndarray, np.ndarray]:
+        return logprobs(audit.trainer("bfloat16", head)), logprobs(audit.sampler("bfloat16", "applied", head))
+
+    rounded, exact = scored("model"), scored("float32")
+    for side in (0, 1):
+        assert np.abs(rounded[side] - exact[side]).mean() > 1e-4
+    assert np.abs(exact[0] - exact[1]).mean() < np.abs(rounded[0] - rounded[1]).mean()
+    assert np.abs(exact[0] - rounded[1]).mean() > np.abs(exact[0] - exact[1]).mean()

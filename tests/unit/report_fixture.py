@@ -409,9 +409,12 @@ def _write_chain(root: Path, arm: str, seed: int, step: int) -> None:
     _write_json(
         root / "audit" / arm / f"seed-{seed}" / f"step-{step}" / "chain.json",
         {
-            "schema_version": 1,
+            "schema_version": 2,
             "trainer_dtype": _dtype(arm),
             "sampler_dtype": _dtype(arm),
+            "trainer_head": "model",
+            "sampler_head": "model",
+            "float8": False,
             "merged": False,
             "sampling": {"repetition_penalty": 1.0, "top_k": 0, "top_p": 1.0},
             "causes": _records(cause_table(scored, start, causes, mask).rename_axis("cause").reset_index()),

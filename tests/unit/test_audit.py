@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from arc_precision.audit import join
 from arc_precision.audit.audited import Audited, batches, read_completions, read_prompts, scored_rows
 from arc_precision.audit.sampler_side import audit_sampler, load_checkpoint, prefill_logprobs
 from arc_precision.audit.trainer_side import Policy
-from arc_precision.config.audit import AuditJoinSlice, AuditTrainerSlice, Processing, audit_engines
+from arc_precision.config.audit import AuditJoinSlice, AuditTrainerSlice, NumberFormat, Processing, audit_engines
 from arc_precision.config.base import as_words, from_words, lay_over
 from arc_precision.config.experiment import ConfigError, ExperimentConfig, load_experiment
 from arc_precision.config.sampling import SamplingConfig
@@ -86,19 +87,20 @@ def completions() -> list[Audited]:
     ]
 
 
-def trainer_slice(dtype: str, shared_prompt: bool) -> AuditTrainerSlice:
+def trainer_slice(dtype: str, shared_prompt: bool, head: str = "model") -> AuditTrainerSlice:
     changes = {"training": {"shared_prompt": shared_prompt}, "audit": {"batch_sizes": [4, 3]}}
-    return experiment(**changes).audit_trainer_slice("float32", dtype)
+    return experiment(**changes).audit_trainer_slice("float32", *NumberFormat.of(dtype, head))
 
 
 # --- the trainer's side ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shared_prompt", [True, False], ids=["shared prompt", "padded"])
+@pytest.mark.parametrize("head", ["model", "float32"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_audit_scores_what_the_loss_scores(dtype, shared_prompt, model, adapter, completions, tmp_path):
+def test_the_audit_scores_what_the_loss_scores(dtype, head, shared_prompt, model, adapter, completions, tmp_path):
     """To the last bit, against the trainer itself in training mode."""
-    slice = experiment(training={"shared_prompt": shared_prompt}).train_slice(dtype)
+    slice = experiment(training={"shared_prompt": shared_prompt, "head_dtype": head}).train_slice(dtype)
     trainer = PrecisionTrainer(
         slice,
         0,
@@ -116,7 +118,7 @@ def test_the_audit_scores_what_the_loss_scores(dtype, shared_prompt, model, adap
     assert not [name for name in missing if "lora" in name]
     trainer.model.train()
 
-    policy = Policy(trainer_slice(dtype, shared_prompt), model, adapter)
+    policy = Policy(trainer_slice(dtype, shared_prompt, head), model, adapter)
     ids, mask = policy._padded(completions)
     n = max(len(c.token_ids) for c in completions)
     expected, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, n, compute_entropy=True)
@@ -203,24 +205,33 @@ def write_float32_audit(config, model, adapter, sampler, completions, drawn, fol
     """Every engine setting of a float32 arm, as the rules would write them, both samplers being one."""
     prefill = prefill_logprobs(sampler, completions, 4)
     draw = [
-        scored_rows(completions, setting_name("sampler", "float32", phase="decode"), "", [c.logprobs for c in drawn])
+        scored_rows(
+            completions, setting_name("sampler", "float32", "float32", phase="decode"), "", [c.logprobs for c in drawn]
+        )
     ]
     for variant in ("", batch_variant(3)):
-        draw.append(scored_rows(completions, setting_name("sampler", "float32"), variant, prefill))
-    merged = [scored_rows(completions, setting_name("sampler", "float32", "merged"), "", prefill)]
-    policy, setting = Policy(trainer_slice("float32", True), model, adapter), setting_name("trainer", "float32")
+        draw.append(scored_rows(completions, setting_name("sampler", "float32", "float32"), variant, prefill))
+    merged = [scored_rows(completions, setting_name("sampler", "float32", "float32", "merged"), "", prefill)]
+    policy, setting = (
+        Policy(trainer_slice("float32", True), model, adapter),
+        setting_name("trainer", "float32", "float32"),
+    )
     trainer = [
         scored_rows(completions, setting, variant, policy.logprobs(completions, size))
         for size, variant in ((4, ""), (3, batch_variant(3)))
     ]
-    for processing in config.audit_trainer_slice("float32", "float32").processings:
+    for processing in config.audit_trainer_slice("float32", "float32", "float32").processings:
         logprobs = [
             processed_logprobs(logits, c.token_ids, c.prompt_ids, **processing.model_dump())
             for c, logits in zip(completions, policy.logits(completions), strict=True)
         ]
         trainer.append(scored_rows(completions, setting, processing.name, logprobs))
     paths = []
-    for name, groups in (("draw", draw), ("sampler.float32.merged", merged), ("trainer.float32", trainer)):
+    for name, groups in (
+        ("draw", draw),
+        ("sampler.float32.float32.merged", merged),
+        ("trainer.float32.float32", trainer),
+    ):
         paths.append(folder / f"{name}.parquet")
         write_rows(paths[-1], AUDIT, groups)
     return paths
@@ -232,27 +243,29 @@ def write_float32_audit(config, model, adapter, sampler, completions, drawn, fol
 class Scored:
     """Files of a synthetic audit in which one cause is planted; everything else agrees to 1e-7."""
 
-    def __init__(self, folder: Path, planted: str, trainer_dtype="float16", sampler_dtype="float16", merged=False):
+    def __init__(self, folder: Path, planted: str, merged=False, head_apart=False, float8=False):
         rng = np.random.default_rng(4)
         self.config = AuditJoinSlice(
-            trainer_dtype=trainer_dtype, sampler_dtype=sampler_dtype, merged=merged, other_batch_size=3,
+            trainer_dtype="float16", sampler_dtype="float16", trainer_head="model", sampler_head="model",
+            head_apart=head_apart, float8=float8, merged=merged, other_batch_size=3,
             processings=(Processing(top_p=0.95),), in_effect=Processing(),
         )  # fmt: skip
         self.completions = [Audited(f"t{i}", 0, [1], rng.integers(0, 9, 5 + i).tolist()) for i in range(12)]
         n = sum(len(c.token_ids) for c in self.completions)
         true = -rng.exponential(0.7, n)
-        start, causes = observed_causes(trainer_dtype, sampler_dtype, merged)
+        start, causes = observed_causes("float16", "float16", merged, head_apart=head_apart, float8=float8)
         self.planted = rng.normal(0, 0.01, n)
         before = [cause.name for cause in causes].index(planted) + 1
-        exact = setting_name("trainer", "float32"), setting_name("sampler", sampler_dtype)
+        exact = setting_name("trainer", "float32", "float32"), setting_name("sampler", "float16", "model")
         self.rows: dict[str, list] = {}
         for i, setting in enumerate(settings_along(start, causes)):
             self.add("/".join(setting), "", true + (self.planted if i < before else 0) + rng.normal(0, 1e-7, n))
         self.add("/".join(start), batch_variant(3), true + self.planted + rng.normal(0, 1e-7, n))
-        for name in (*(s for s in exact if s not in self.rows), setting_name("sampler", sampler_dtype, "merged")):
+        for name in (*(s for s in exact if s not in self.rows), setting_name("sampler", "float16", "model", "merged")):
             self.add(name, "", true)
         adapter = "merged" if merged else "applied"
-        self.add(setting_name("sampler", sampler_dtype, adapter), batch_variant(3), true)
+        drawn = setting_name("sampler", "float16", "model", adapter, storage="float8" if float8 else "plain")
+        self.add(drawn, batch_variant(3), true)
         self.add(exact[0], "none", true)
         self.add(exact[0], "top_p 0.95", true + 0.03)
         self.paths = []
@@ -268,11 +281,15 @@ class Scored:
 
 
 @pytest.mark.parametrize(
-    ("planted", "merged"),
-    [("trainer_rounding", False), ("engine", False), ("sampler_rounding", False), ("decode", False), ("merge", True)],
+    ("planted", "how"),
+    [
+        *(("trainer_rounding", {}), ("engine", {}), ("sampler_rounding", {}), ("decode", {})),
+        *(("merge", {"merged": True}), ("float8", {"float8": True})),
+        *((name, {"head_apart": True}) for name in ("trainer_head", "trainer_rounding", "engine", "sampler_head")),
+    ],
 )
-def test_a_planted_cause_comes_out_of_the_files(planted, merged, tmp_path):
-    scored = Scored(tmp_path, planted, merged=merged)
+def test_a_planted_cause_comes_out_of_the_files(planted, how, tmp_path):
+    scored = Scored(tmp_path, planted, **how)
     chain = join.chain(scored.config, scored.paths)
     causes = {row["cause"]: row for row in chain["causes"]}
     assert causes[planted]["share"] >= 0.9
@@ -280,7 +297,12 @@ def test_a_planted_cause_comes_out_of_the_files(planted, merged, tmp_path):
     assert sum(row["mean"] for name, row in causes.items() if name != "total") == pytest.approx(
         causes["total"]["mean"], abs=1e-15
     )
-    assert ("merged adapter" in {row["name"] for row in chain["counterfactuals"]}) is not merged
+    rows = {row["name"]: row for row in chain["counterfactuals"]}
+    assert ("merged adapter" in rows) is not (how.get("merged", False) or how.get("float8", False))
+    assert ("float32 heads" in rows) is how.get("head_apart", False)
+    if planted.endswith("_head"):
+        # Without the rounding that was planted d is 0 in float32's noise.
+        assert rows["float32 heads"]["shift_mean"] == pytest.approx(-causes["total"]["mean"], abs=1e-6)
     assert chain["noise_floor"]["logp_diff_abs_mean"] < 1e-6
     assert chain["metrics"].keys() == {metric.key for metric in METRICS} == chain["noise_floor"].keys()
     assert sum(row["token_count"] for row in chain["by_position"]) == causes["total"]["token_count"]
@@ -295,28 +317,32 @@ def test_one_dtype_gives_the_orders_with_the_engine_first_and_last(tmp_path):
     assert ["trainer_rounding", "sampler_rounding", "engine", "decode"] in orders
 
 
+@pytest.mark.parametrize(
+    "heads", [("model", "model"), ("model", "float32"), ("float32", "model"), ("float32", "float32")]
+)
 @pytest.mark.parametrize(("trainer", "sampler"), [(a, b) for a in DTYPES for b in DTYPES])
-def test_where_both_sides_round_there_is_an_order_with_the_engine_first_and_last(trainer, sampler):
+def test_where_both_sides_round_the_engine_comes_at_any_place(trainer, sampler, heads):
     """From the names of the scored files alone."""
-    for merged in (False, True):
-        drawn = f"sampler.{sampler}.{'merged' if merged else 'applied'}"
-        names = audit_engines(trainer, sampler, merged)
-        assert drawn not in names and len(set(names)) == len(names)
-        parts = [name.split(".") for name in (*names, drawn)]
-        settings_of = {(p[0], p[1], p[2] if len(p) > 2 else "applied") for p in parts}
-        start, causes = observed_causes(trainer, sampler, merged)
-        by_name = {cause.name: cause for cause in causes}
-        tail = [by_name[name] for name in ("merge", "decode") if name in by_name]
-        heads = [("trainer_rounding", "engine", "sampler_rounding")]
-        if "float32" not in (trainer, sampler):
-            heads += [("engine", *heads[0][::2]), (*heads[0][::2], "engine")]
-        scored = {Setting(*setting, "prefill"): None for setting in settings_of}
-        scored |= {setting._replace(phase="decode"): None for setting in scored}
-        orders = available_orders(scored, start, causes)
-        assert {tuple(cause.name for cause in order if cause not in tail) for order in orders} == set(heads)
-        for head in heads:
-            for setting in settings_along(start, [*(by_name[name] for name in head), *tail]):
-                assert setting[:3] in settings_of, (trainer, sampler, merged, head)
+    for merged, head_apart, float8 in product((False, True), repeat=3):
+        if float8 and (merged or sampler == "float32"):
+            continue
+        formats = NumberFormat.of(trainer, heads[0]), NumberFormat.of(sampler, heads[1])
+        names = audit_engines(*formats, merged, head_apart, float8)
+        assert len(set(names)) == len(names)
+        drawn = "sampler", *formats[1], "merged" if merged else "applied"
+        assert (".".join(drawn) in names) is float8
+        settings = [setting_name(*name.split(".")) for name in names]
+        settings += [setting_name(*drawn, phase, "float8" if float8 else "plain") for phase in ("prefill", "decode")]
+        scored = {Setting(*name.split("/")): None for name in settings}
+        start, causes = observed_causes(trainer, sampler, merged, heads, head_apart, float8)
+        orders = {tuple(cause.name for cause in order) for order in available_orders(scored, start, causes)}
+        stated = tuple(cause.name for cause in causes)
+        first = next(i for i, name in enumerate(stated) if name in ("float8", "merge", "decode"))
+        roundings, last = tuple(name for name in stated[:first] if name != "engine"), stated[first:]
+        places = range(len(roundings) + 1) if "float32" not in (trainer, sampler) else [stated.index("engine")]
+        assert orders == {(*roundings[:i], "engine", *roundings[i:], *last) for i in places}
+        n_heads = sum(form == (dtype, "model") for form, dtype in zip(formats, (trainer, sampler), strict=True))
+        assert sum("head" in name for name in stated) == (n_heads if head_apart else 0)
 
 
 def test_a_chain_that_does_not_sum_is_refused(tmp_path, monkeypatch):
@@ -340,11 +366,19 @@ def test_files_of_other_completions_are_refused(tmp_path):
     write_rows(
         scored.paths[1],
         AUDIT,
-        [scored_rows(other, "trainer/float32/applied/prefill", "", [[0.0] * len(c.token_ids) for c in other])],
+        [
+            scored_rows(
+                other, "trainer/float32/float32/plain/applied/prefill", "", [[0.0] * len(c.token_ids) for c in other]
+            )
+        ],
     )
     with pytest.raises(ValueError, match="has other tokens"):
         join.chain(scored.config, scored.paths)
-    write_rows(scored.paths[1], AUDIT, [[row.row("trainer/float32/applied/prefill", "", [0.0] * len(row.token_ids))]])
+    write_rows(
+        scored.paths[1],
+        AUDIT,
+        [[row.row("trainer/float32/float32/plain/applied/prefill", "", [0.0] * len(row.token_ids))]],
+    )
     with pytest.raises(ValueError, match="1 of 12 completions are scored"):
         join.chain(scored.config, scored.paths)
 
@@ -352,7 +386,7 @@ def test_files_of_other_completions_are_refused(tmp_path):
 def test_a_missing_setting_is_named(tmp_path):
     scored = Scored(tmp_path, "engine")
     files = dict(zip(scored.rows, scored.paths, strict=True))
-    del files["sampler/float32/applied/prefill"]
+    del files["sampler/float32/float32/plain/applied/prefill"]
     with pytest.raises(ValueError, match="No log-probs were scored for Setting.*sampler.*float32"):
         join.chain(scored.config, files.values())
 
@@ -377,7 +411,7 @@ def test_a_processing_is_named_by_what_it_does():
 
 def test_an_arms_own_processing_is_tried_once():
     own = experiment(arms={"float16": {"sampling": {"top_p": 0.95}}})
-    names = [p.name for p in own.audit_trainer_slice("float16", "float32").processings]
+    names = [p.name for p in own.audit_trainer_slice("float16", "float32", "float32").processings]
     assert names == ["none", "top_p 0.95", "repetition_penalty 1.05"]
     assert own.audit_join_slice("float16").in_effect.name == "top_p 0.95"
     other = experiment(arms={"float16": {"sampling": {"top_k": 20}}}).audit_join_slice("float16")
@@ -388,15 +422,19 @@ def test_slices_hold_what_decides_and_nothing_else():
     before = experiment()
     after = experiment(audit={"counterfactual_top_p": 0.9, "every": 10})
     assert after.audit_draw_slice("float16") == before.audit_draw_slice("float16")
-    assert after.audit_trainer_slice("float16", "float16") == before.audit_trainer_slice("float16", "float16")
-    assert after.audit_trainer_slice("float16", "float32") != before.audit_trainer_slice("float16", "float32")
-    assert after.audit_sampler_slice("float16", "float32", "applied") == before.audit_sampler_slice(
-        "float16", "float32", "applied"
+    assert after.audit_trainer_slice("float16", "float16", "model") == before.audit_trainer_slice(
+        "float16", "float16", "model"
+    )
+    assert after.audit_trainer_slice("float16", "float32", "float32") != before.audit_trainer_slice(
+        "float16", "float32", "float32"
+    )
+    assert after.audit_sampler_slice("float16", "float32", "float32", "applied") == before.audit_sampler_slice(
+        "float16", "float32", "float32", "applied"
     )
     assert experiment(training={"learning_rate": 1e-3}).audit_join_slice("float16") == before.audit_join_slice(
         "float16"
     )
-    slice = before.audit_trainer_slice("float16", "float32")
+    slice = before.audit_trainer_slice("float16", "float32", "float32")
     assert from_words(AuditTrainerSlice, as_words(slice)) == slice
 
 
@@ -428,8 +466,8 @@ def test_completions_are_read_back_in_the_order_they_were_drawn(tmp_path, model,
     prompts = read_prompts(tasks, tokenizer, 2)
     assert len(prompts) == 2
     drawn = [Audited(row_id, s, prompts[row_id], [5, 6 + s]) for row_id in prompts for s in range(2)]
-    decode = scored_rows(drawn, setting_name("sampler", "float16", phase="decode"), "", [[-1.0, -2.0]] * 4)
-    prefill = scored_rows(drawn, setting_name("sampler", "float16"), "", [[-1.0, -2.0]] * 4)
+    decode = scored_rows(drawn, setting_name("sampler", "float16", "model", phase="decode"), "", [[-1.0, -2.0]] * 4)
+    prefill = scored_rows(drawn, setting_name("sampler", "float16", "model"), "", [[-1.0, -2.0]] * 4)
     write_rows(tmp_path / "draw.parquet", AUDIT, [decode, prefill])
     assert read_completions(tmp_path / "draw.parquet", tasks, tokenizer) == drawn
 

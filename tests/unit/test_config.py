@@ -99,6 +99,38 @@ FAULTS = {
         {**ON_A_GPU, "model": {"load_in_4bit": True}, "training": {"sync": "merge"}},
         "arms.float16: training.sync merge cannot merge into a base in 4 bits; write sync: adapter",
     ),
+    "float8 weights on a CPU": (
+        {"sampling": {"quantization": "fp8"}},
+        "sampling.quantization: fp8 of arm float16 needs a GPU, with device: cuda; write quantization: none",
+    ),
+    "float8 keys on a CPU, in one arm": (
+        {"arms": {"bfloat16": {"sampling": {"kv_cache_dtype": "fp8"}}}},
+        "sampling.kv_cache_dtype: fp8 of arm bfloat16 needs a GPU, with device: cuda; write kv_cache_dtype: auto",
+    ),
+    "float8 weights that are handed over": (
+        {**ON_A_GPU, "sampling": {"quantization": "fp8"}, "training": {"sync": "merge"}},
+        "sampling.quantization: fp8 of arm float16 quantizes weights as they are loaded",
+    ),
+    "a float32 head without vLLM": (
+        {"sampling": {"engine": "transformers", "head_dtype": "float32"}},
+        "sampling.head_dtype: float32 of arm float16 needs sampling.engine vllm; write head_dtype: model",
+    ),
+    "a float32 head with an adapter": (
+        {"training": {"head_dtype": "float32", "lora": {"target_modules": ["lm_head"]}}, "audit": {"every": 40}},
+        "training.head_dtype: float32 of arm float16 is not possible with an adapter on lm_head",
+    ),
+    "batch invariance on a CPU": (
+        {"sampling": {"batch_invariant": True}},
+        "sampling.batch_invariant: true of arm float16 needs device: cuda and sampling.engine vllm",
+    ),
+    "batch invariance of merged weights": (
+        {**ON_A_GPU, "sampling": {"batch_invariant": True}, "training": {"sync": "merge"}},
+        "write training.sync: adapter and training.processes: 1, or batch_invariant: false",
+    ),
+    "batch invariance of several processes": (
+        {**ON_A_GPU, "sampling": {"batch_invariant": True}, "training": {"processes": 2}},
+        "write training.sync: adapter and training.processes: 1, or batch_invariant: false",
+    ),
     "an arm's fault, though it is not run": (
         {"arms": {"float32": {"training": {"betta": 0.1}}}},
         "arms.float32.training.betta: unknown key (value 0.1); did you mean beta?",

@@ -16,8 +16,9 @@ VALUES = {
     "arm": NAMES,
     "set": NAMES,
     "run": st.just(BASE) | st.builds(layout.run_name, NAMES, st.integers(0, 10**9)),
-    "engine": st.sampled_from(["draw", "trainer.float32", "sampler.float16.merged"]),
+    "engine": st.sampled_from(["draw", "trainer.float32.float32", "sampler.float16.model.merged"]),
     "dtype": st.sampled_from(["float32", "float16", "bfloat16"]),
+    "head": st.sampled_from(["model", "float32"]),
     "adapter": st.sampled_from(["applied", "merged"]),
     "name": NAMES,
 } | {name: st.integers(0, 10**9).map(str) for name in ("seed", "step", "stop")}
@@ -36,7 +37,7 @@ def test_what_is_built_is_parsed_again(pattern, data):
 
 @pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
 def test_no_longer_and_no_shorter_path_is_taken_for_it(pattern):
-    example = {"run": "a/seed-0", "engine": "draw", "dtype": "float16", "adapter": "merged"}
+    example = {"run": "a/seed-0", "engine": "draw", "dtype": "float16", "head": "model", "adapter": "merged"}
     path = pattern.path(**{name: example.get(name, "1") for name in wildcards(pattern)})
     assert pattern.parse(path)
     assert not pattern.parse(f"x/{path}") and not pattern.parse(f"{path}/part") and not pattern.parse(path[1:])

@@ -115,12 +115,12 @@ def test_signs_by_hand():
 def test_the_stated_path():
     start, causes = observed_causes("float16", "bfloat16", merged=True)
     assert [tuple(setting) for setting in settings_along(start, causes)] == [
-        ("trainer", "float16", "applied", "prefill"),
-        ("trainer", "float32", "applied", "prefill"),
-        ("sampler", "float32", "applied", "prefill"),
-        ("sampler", "bfloat16", "applied", "prefill"),
-        ("sampler", "bfloat16", "merged", "prefill"),
-        ("sampler", "bfloat16", "merged", "decode"),
+        ("trainer", "float16", "model", "plain", "applied", "prefill"),
+        ("trainer", "float32", "float32", "plain", "applied", "prefill"),
+        ("sampler", "float32", "float32", "plain", "applied", "prefill"),
+        ("sampler", "bfloat16", "model", "plain", "applied", "prefill"),
+        ("sampler", "bfloat16", "model", "plain", "merged", "prefill"),
+        ("sampler", "bfloat16", "model", "plain", "merged", "decode"),
     ]
     assert [cause.name for cause in observed_causes("float16", "float16", merged=False)[1]] == [
         "trainer_rounding",
@@ -148,7 +148,7 @@ def test_with_two_dtypes_other_orders_need_crossed_settings():
     start, causes = observed_causes("bfloat16", "float16", merged=False)
     scored = {setting: None for setting in settings_along(start, causes)}
     assert len(available_orders(scored, start, causes)) == 1
-    scored[Setting("sampler", "bfloat16", "applied", "prefill")] = None
+    scored[Setting("sampler", "bfloat16", "model", "plain", "applied", "prefill")] = None
     assert names(available_orders(scored, start, causes))[1:] == [
         ["engine", "trainer_rounding", "sampler_rounding", "decode"]
     ]
@@ -160,7 +160,9 @@ def test_a_side_in_float32_has_no_rounding_and_the_other_keeps_its_own(dtypes):
     start, causes = observed_causes(*dtypes, merged=False)
     rng = np.random.default_rng(0)
     scored = {
-        Setting(engine, dtype, "applied", phase): rng.normal(size=(4, 50))
+        Setting(engine, dtype, "float32" if dtype == "float32" else "model", "plain", "applied", phase): rng.normal(
+            size=(4, 50)
+        )
         for engine in ("trainer", "sampler")
         for dtype in ("float32", "float16", "bfloat16")
         for phase in ("prefill", "decode")

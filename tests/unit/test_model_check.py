@@ -96,12 +96,12 @@ def test_settings_that_the_model_or_its_environment_cannot_do(models):
         },
         "training.lora.target_modules: the list is empty": {"training": {"lora": {"target_modules": []}}},
     }
+    on_a_gpu = {"device": "cuda", "evaluation": {"common_dtype": "float16"}}
     for words, config in wrong.items():
         sentence = refusal(TINY, **config)
         assert words in sentence and "; write " in sentence, sentence
     assert refusal(TINY, training={"lora": {"r": 1024}}, sampling={"engine": "transformers"}) == ""
-    half = {"device": "cuda", "evaluation": {"common_dtype": "float16"}}
-    assert refusal(TINY, training={"optim": "adamw_8bit"}, **half) == ""
+    assert refusal(TINY, training={"optim": "adamw_8bit"}, **on_a_gpu) == ""
 
 
 def test_dtypes_that_vllm_refuses(models):

@@ -264,7 +264,7 @@ def test_confounds_and_traps_are_flagged(tmp_path):
         tmp_path,
         gain={"float16": 0.4, "bfloat16": 0.0},
         top_p={"float16": 0.95},
-        overrides={"bfloat16": {"learning_rate": 0.123}},
+        overrides={"bfloat16": {"learning_rate": 0.123, "head_dtype": "float32"}},
         isolation={"float16": "rlimit"},
         environment={
             "float16": {"VLLM_BATCH_INVARIANT": "1", "OMP_NUM_THREADS": "2"},
@@ -275,6 +275,8 @@ def test_confounds_and_traps_are_flagged(tmp_path):
     assert {d.key for d in report.differences if not d.precision} == {"sampling.top_p", "training.learning_rate"}
     assert "cannot be put down to precision" in report.verdict.headline
     serious = texts(note for note in report.warnings if note.level == "serious")
+    assert "bfloat16: the LM head is in float32 in the trainer and in bfloat16 in the sampler" in serious
+    assert "training.head_dtype" in {d.key for d in report.differences if d.precision}
     for words in ("top_p 0.95", "Sandbox level differs between arms", "Uncommitted code"):
         assert words in serious
     assert "variable VLLM_BATCH_INVARIANT differs between arms: float16 1; bfloat16 not set" in serious

@@ -15,7 +15,7 @@ from arc_precision.training.together import Together, Turns, sharing_weights
 class SharedSampler:
     """Gives every prompt a completion that says which prompt, seed and slot it had."""
 
-    dtype = torch.float32
+    dtype, observed = torch.float32, {}
 
     def __init__(self):
         self.batches, self.adapters, self.threads = [], {}, set()

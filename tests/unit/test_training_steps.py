@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PrinterCa
 from arc_precision.config.base import lay_over
 from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.experiment import ExperimentConfig, load_experiment
+from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.training import TrainingConfig
 from arc_precision.contracts import layout
 from arc_precision.contracts.steps import COMPLETION, COMPLETIONS, STEP
@@ -331,13 +332,31 @@ def test_evaluation_draws_from_all_tokens_whatever_training_draws_from():
     assert config.train_slice("float32").sampling.top_k == 7
 
 
+def test_evaluation_samples_in_the_dtype_it_names_and_nothing_else():
+    formats = {"head_dtype": "float32", "quantization": "fp8", "kv_cache_dtype": "fp8", "batch_invariant": True}
+    changes = {"device": "cuda", "sampling": formats, "evaluation": {"common_dtype": "float16"}}
+    config = load_experiment(lay_over(ExperimentConfig().model_dump(mode="json"), changes))
+    sampling = config.sample_slice("float16", next(iter(config.evaluation_sets)), "float16").sampling
+    assert {key: getattr(sampling, key) for key in formats} == {
+        key: SamplingConfig.model_fields[key].default for key in formats
+    }
+    assert config.audit_draw_slice("float16").sampling.quantization == "fp8"
+    assert config.audit_sampler_slice("float16", "bfloat16", "model", "applied").sampling.in_float8 is False
+
+
 PRECISION = {
-    "float32": ("float32", "float32", None, "float32", False),
-    "float16": ("float16", "float32", "float16", "float16", True),
-    "bfloat16": ("bfloat16", "float32", "bfloat16", "bfloat16", False),
+    "float32": ("float32", "float32", None, "float32", "float32", False),
+    "float16": ("float16", "float32", "float16", "float16", "float16", True),
+    "bfloat16": ("bfloat16", "float32", "bfloat16", "bfloat16", "bfloat16", False),
 }
-FACTS = ("trainer_dtype", "adapter_dtype", "autocast_dtype", "sampler_dtype", "loss_scaler")
+FACTS = ("trainer_dtype", "adapter_dtype", "autocast_dtype", "sampler_dtype", "engine_head_dtype", "loss_scaler")
 EVERY_LAYER = {"adapter_layers": dict.fromkeys(TrainingConfig().lora.target_modules, 2)}
+PLAIN = {
+    "deterministic": False,
+    "engine_matrix_dtype": "bfloat16",
+    "engine_kv_cache_dtype": "auto",
+    "engine_batch_invariant": False,
+}
 
 
 def test_a_layer_that_was_to_carry_an_adapter_and_does_not_is_refused():
@@ -349,20 +368,46 @@ def test_a_layer_that_was_to_carry_an_adapter_and_does_not_is_refused():
 @pytest.mark.parametrize("dtype", PRECISION)
 def test_another_precision_in_effect_than_was_asked_for_is_refused(dtype):
     slice = slice_of(dtype)
-    in_effect = dict(zip(FACTS, PRECISION[dtype], strict=True)) | EVERY_LAYER
+    in_effect = dict(zip(FACTS, PRECISION[dtype], strict=True)) | EVERY_LAYER | PLAIN
     check_in_effect(slice, in_effect)
     for fact in FACTS:
         other = not in_effect[fact] if fact == "loss_scaler" else "float8"
-        with pytest.raises(ValueError, match=f"{fact}: {in_effect[fact]} was asked for, but {other} is in effect"):
+        with pytest.raises(ValueError, match=f"^{fact}: {in_effect[fact]} was asked for, but {other} is in effect"):
             check_in_effect(slice, in_effect | {fact: other})
 
 
 def test_the_weights_of_a_base_in_4_bits_have_no_dtype_to_check():
     config = slice_of("bfloat16").model_copy(update={"load_in_4bit": True})
-    in_effect = dict(zip(FACTS, PRECISION["bfloat16"], strict=True)) | EVERY_LAYER
+    in_effect = dict(zip(FACTS, PRECISION["bfloat16"], strict=True)) | EVERY_LAYER | PLAIN
     check_in_effect(config, in_effect | {"trainer_dtype": "uint8"})
     with pytest.raises(ValueError, match="adapter_dtype"):
         check_in_effect(config, in_effect | {"adapter_dtype": "bfloat16"})
+
+
+@pytest.mark.parametrize(
+    ("section", "facts", "sentence"),
+    [
+        ({"head_dtype": "float32"}, {"engine_head_dtype": "bfloat16"}, "engine_head_dtype: float32 was asked for"),
+        ({"kv_cache_dtype": "fp8"}, {"engine_kv_cache_dtype": "auto"}, "engine_kv_cache_dtype: fp8 was asked for"),
+        ({"batch_invariant": True}, {"engine_batch_invariant": False}, "engine_batch_invariant: True was asked for"),
+        ({"quantization": "fp8"}, {"engine_matrix_dtype": "bfloat16"}, "quantization: fp8 .* matrices are in bfloat16"),
+        ({}, {"engine_matrix_dtype": "bfloat16, float8_e4m3fn"}, "quantization: none .* in bfloat16, float8_e4m3fn"),
+        ({}, {"deterministic": True}, "deterministic: False was asked for"),
+    ],
+)
+def test_another_sampler_in_effect_than_was_asked_for_is_refused(section, facts, sentence):
+    asked = slice_of("bfloat16")
+    asked = asked.model_copy(update={"sampling": asked.sampling.model_copy(update=section)})
+    in_effect = dict(zip(FACTS, PRECISION["bfloat16"], strict=True)) | EVERY_LAYER | PLAIN
+    granted = {
+        "engine_head_dtype": "float32" if "head_dtype" in section else "bfloat16",
+        "engine_kv_cache_dtype": asked.sampling.kv_cache_dtype,
+        "engine_batch_invariant": asked.sampling.batch_invariant,
+        "engine_matrix_dtype": "bfloat16" + ", float8_e4m3fn" * ("quantization" in section),
+    }
+    check_in_effect(asked, in_effect | granted)
+    with pytest.raises(ValueError, match=sentence):
+        check_in_effect(asked, in_effect | granted | facts)
 
 
 @pytest.mark.parametrize("status", ["failed", "collapsed"])

@@ -16,6 +16,8 @@ def run(main: Callable[[], None]) -> None:
     A ValueError is a fault of the input: its sentence goes to stderr and the exit status is 1. Any other exception is a
     fault of the program and keeps its traceback.
     """
+    if main.__module__ == "__mp_main__":
+        return  # a process that the script starts imports the script
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("arc_precision").setLevel(logging.INFO)
     for name in SAID_AT_EVERY_START:

@@ -69,15 +69,6 @@ GROUPS = together.planned(
     experiment, Path(RESULTS), not workflow.is_main_process or going_on()
 )
 SEEDS_JOBS = together.seeds_jobs(GROUPS)
-# A rule of several seeds has arm and seeds in its name. What profiles say of `train` is meant for all of them.
-SEEDS_RULES = [
-    job.rule(kind)
-    for kind in ("train", "sample", "audit_draw", "audit_trainer", "audit_sampler")
-    for job in [together.BASE_JOB, *SEEDS_JOBS]
-]
-for told in ("overwrite_threads", "overwrite_resources"):
-    given = getattr(workflow.resource_settings, told)
-    setattr(workflow.resource_settings, told, together.with_rules(given, SEEDS_RULES))
 
 # All objects of a plan live until its end. To search thousands of jobs for garbage, or to take them apart at the end,
 # takes time and frees nothing.
@@ -103,7 +94,9 @@ pathvars:
 wildcard_constraints:
     **{
         name: layout.WILDCARDS[name]
-        for name in ("arm", "seed", "run", "step", "stop", "set", "dtype", "adapter")
+        for name in (
+            *("arm", "seed", "run", "step", "stop", "set", "dtype", "head", "adapter"),
+        )
     },
 
 
@@ -214,13 +207,15 @@ def audit_scored(wildcards):
 
 def audit_trainer_slice(job):
     return lambda wildcards: as_words(
-        experiment.audit_trainer_slice(job.arm, wildcards.dtype)
+        experiment.audit_trainer_slice(job.arm, wildcards.dtype, wildcards.head)
     )
 
 
 def audit_sampler_slice(job):
     return lambda wildcards: as_words(
-        experiment.audit_sampler_slice(job.arm, wildcards.dtype, wildcards.adapter)
+        experiment.audit_sampler_slice(
+            job.arm, wildcards.dtype, wildcards.head, wildcards.adapter
+        )
     )
 
 

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from arc_precision.audit.audited import Audited, read_prompts, scored_rows
 from arc_precision.audit.sampler_side import audit_sampler, load_checkpoint, prefill_logprobs
 from arc_precision.cli import folders, run
-from arc_precision.config.audit import AuditDrawSlice
+from arc_precision.config.audit import AuditDrawSlice, NumberFormat
 from arc_precision.config.base import from_words
 from arc_precision.contracts.audit_files import AUDIT, batch_variant, setting_name
 from arc_precision.contracts.parquet import write_rows
@@ -60,8 +60,9 @@ def drawn_and_scored(slice: AuditDrawSlice, sampler: Sampler, prompts: dict[str,
         for (row_id, sample), completion in zip(keys, drawn, strict=True)
     ]
     adapter = "merged" if slice.merged else "applied"
-    prefill = setting_name("sampler", slice.dtype, adapter)
-    decode = setting_name("sampler", slice.dtype, adapter, "decode")
+    form = NumberFormat.of(slice.dtype, slice.sampling.head_dtype)
+    storage = "float8" if slice.sampling.in_float8 else "plain"
+    prefill, decode = (setting_name("sampler", *form, adapter, phase, storage) for phase in ("prefill", "decode"))
     yield scored_rows(completions, decode, "", [completion.logprobs for completion in drawn])
     for size, variant in zip(slice.batch_sizes, ("", batch_variant(slice.batch_sizes[1])), strict=True):
         yield scored_rows(completions, prefill, variant, prefill_logprobs(sampler, completions, size))

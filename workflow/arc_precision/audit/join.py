@@ -34,7 +34,7 @@ def chain(slice: AuditJoinSlice, files: Iterable[Path]) -> dict[str, Any]:
     """
     scored, mask = read_scored(files)
     plain = {setting: logps for (setting, variant), logps in scored.items() if not variant}
-    start, causes = observed_causes(slice.trainer_dtype, slice.sampler_dtype, slice.merged)
+    start, causes = _causes(slice)
     table = cause_table(plain, start, causes, mask)
     orders = available_orders(plain, start, causes)
     for order in orders:
@@ -44,6 +44,9 @@ def chain(slice: AuditJoinSlice, files: Iterable[Path]) -> dict[str, Any]:
         "schema_version": CHAIN_SCHEMA_VERSION,
         "trainer_dtype": slice.trainer_dtype,
         "sampler_dtype": slice.sampler_dtype,
+        "trainer_head": slice.trainer_head,
+        "sampler_head": slice.sampler_head,
+        "float8": slice.float8,
         "merged": slice.merged,
         "sampling": slice.in_effect.model_dump(),
         "metrics": _numbers(mismatch_metrics(trainer, sampler, mask)),
@@ -101,10 +104,10 @@ def counterfactuals(slice: AuditJoinSlice, scored: Mapping[tuple[Setting, str], 
     They are held against d as it is without any processing of logits. Where the arm's sampler does process them, its
     log-probs are freed of that by what the processing adds in float32.
     """
-    start, causes = observed_causes(slice.trainer_dtype, slice.sampler_dtype, slice.merged)
+    start, causes = _causes(slice)
     drawn = settings_along(start, causes)[-1]
     prefill = drawn._replace(phase="prefill")
-    exact = Setting("trainer", "float32", "applied", "prefill")
+    exact = Setting("trainer", "float32", "float32", "plain", "applied", "prefill")
     unprocessed = scored[exact, Processing().name]
     alternatives = {
         batch_variant(slice.other_batch_size): (
@@ -112,8 +115,13 @@ def counterfactuals(slice: AuditJoinSlice, scored: Mapping[tuple[Setting, str], 
             scored[prefill, batch_variant(slice.other_batch_size)],
         )
     }
-    if not slice.merged:
+    if not (slice.merged or slice.float8):
         alternatives["merged adapter"] = scored[prefill, ""], scored[prefill._replace(adapter="merged"), ""]
+    if any(cause.name.endswith("_head") for cause in causes):
+        # Both sides change, so the trainer's change is written to the sampler: d is their difference.
+        rounded = Setting("sampler", slice.sampler_dtype, slice.sampler_head, "plain", "applied", "prefill")
+        trainer, sampler = (scored[side._replace(head="float32"), ""] for side in (start, rounded))
+        alternatives["float32 heads"] = scored[rounded, ""] + trainer - scored[start, ""], sampler
     for processing in slice.processings:
         alternatives[processing.name] = unprocessed, scored[exact, processing.name]
     sampler = scored[drawn, ""]
@@ -125,6 +133,13 @@ def counterfactuals(slice: AuditJoinSlice, scored: Mapping[tuple[Setting, str], 
     table = counterfactual_table(scored[start, ""], sampler, alternatives, mask)
     table.insert(0, "in_effect", [name == slice.in_effect.name for name in table.index])
     return table
+
+
+def _causes(slice: AuditJoinSlice) -> tuple[Setting, tuple[Cause, ...]]:
+    heads = slice.trainer_head, slice.sampler_head
+    return observed_causes(
+        slice.trainer_dtype, slice.sampler_dtype, slice.merged, heads, slice.head_apart, slice.float8
+    )
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:

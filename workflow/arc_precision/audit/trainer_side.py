@@ -12,6 +12,7 @@ from trl.trainer.utils import add_fused_lm_head
 from arc_precision.audit.audited import Audited, batches
 from arc_precision.config.audit import AuditTrainerSlice
 from arc_precision.training.base_model import load_base
+from arc_precision.training.determinism import use_deterministic_algorithms
 from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
 
 
@@ -22,8 +23,10 @@ class Policy:
     """
 
     def __init__(self, slice: AuditTrainerSlice, model: Path, adapter: Path) -> None:
+        if slice.deterministic:
+            use_deterministic_algorithms()
         base = load_base(model, slice.dtype, slice.load_in_4bit).to(slice.device)
-        add_fused_lm_head(base)
+        add_fused_lm_head(base, cast_lm_head_to_fp32=slice.head == "float32")
         self._model = PeftModel.from_pretrained(base, adapter).eval()
         self._slice = slice
         autocast = slice.dtype != "float32"

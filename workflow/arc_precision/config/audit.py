@@ -1,10 +1,10 @@
 """The audit: why trainer and sampler disagree at a checkpoint."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, PositiveInt, model_validator
 
-from arc_precision.config.base import Dtype, Section, Seed
+from arc_precision.config.base import Dtype, Head, Section, Seed
 from arc_precision.config.sampling import SamplingConfig
 
 Adapter = Literal["applied", "merged"]
@@ -24,6 +24,11 @@ class AuditConfig(Section):
     )
     counterfactual_top_p: float = Field(0.95, gt=0, le=1, description="What this truncation would add.")
     counterfactual_repetition_penalty: float = Field(1.05, gt=0, description="What this penalty would add.")
+    head: bool = Field(
+        False,
+        description="Take the rounding of the LM head's logits apart from all other rounding, as a cause of its own. "
+        "Takes one job more for each side and half-precision dtype.",
+    )
     seed: Seed = Field(0, description="Seed of the audited completions.")
 
     @model_validator(mode="after")
@@ -47,6 +52,21 @@ class Processing(Section):
         return ", ".join(done) or "none"
 
 
+class NumberFormat(NamedTuple):
+    """What one side computes in."""
+
+    dtype: Dtype
+    head: Head  # that of a float32 side is float32
+
+    @classmethod
+    def of(cls, dtype: Dtype, head: Head) -> "NumberFormat":
+        """From a side's two settings."""
+        return cls(dtype, "float32" if dtype == "float32" else head)
+
+
+EXACT = NumberFormat("float32", "float32")
+
+
 class AuditDrawSlice(Section):
     """What decides the audited completions and the log-probs of the sampler that drew them."""
 
@@ -65,8 +85,10 @@ class AuditTrainerSlice(Section):
 
     device: str
     dtype: Dtype
+    head: Head
     load_in_4bit: bool
     shared_prompt: bool
+    deterministic: bool
     batch_sizes: tuple[int, int]
     processings: tuple[Processing, ...]
 
@@ -82,28 +104,42 @@ class AuditSamplerSlice(Section):
 
 
 class AuditJoinSlice(Section):
-    """What decides the chain of one checkpoint. `in_effect` is what the arm's sampler did to the logits."""
+    """What decides the chain of one checkpoint. `in_effect` is what the arm's sampler did to the logits.
+
+    `head_apart`: whether the head's rounding is a cause of its own; `float8`: whether the arm's sampler is in float8.
+    """
 
     trainer_dtype: Dtype
     sampler_dtype: Dtype
+    trainer_head: Head
+    sampler_head: Head
+    head_apart: bool
+    float8: bool
     merged: bool
     other_batch_size: int
     processings: tuple[Processing, ...]
     in_effect: Processing
 
 
-def audit_engines(trainer_dtype: Dtype, sampler_dtype: Dtype, merged: bool) -> list[str]:
+def audit_engines(
+    trainer: NumberFormat, sampler: NumberFormat, merged: bool, head_apart: bool = False, float8: bool = False
+) -> list[str]:
     """The engine settings that are scored for an arm beside the one that draws, as names of files.
 
     They are those of the stated chain, those that comparing the engines first or last instead would need where both
     sides round, and the sampler with the adapter as the run did not have it. `merged`: whether the run samples from
-    merged weights.
+    merged weights. For `head_apart` every format is scored with a float32 head as well. No engine but the one that
+    draws is in float8; that one cannot be merged into.
     """
-    crossed = {trainer_dtype, sampler_dtype} if "float32" not in (trainer_dtype, sampler_dtype) else set()
-    trainers = {trainer_dtype, "float32"} | crossed
-    samplers = {(dtype, "applied") for dtype in {sampler_dtype, "float32"} | crossed} | {(sampler_dtype, "merged")}
-    samplers.remove((sampler_dtype, "merged" if merged else "applied"))
+    crossed = {trainer, sampler} if "float32" not in (trainer.dtype, sampler.dtype) else set()
+
+    def scored(own: NumberFormat) -> set[NumberFormat]:
+        formats = {own, EXACT} | crossed
+        return formats | {NumberFormat(form.dtype, "float32") for form in formats} if head_apart else formats
+
+    samplers = {(form, "applied") for form in scored(sampler)} | {(sampler, "merged")}
+    samplers.remove((sampler, "merged" if merged or float8 else "applied"))
     return [
-        *(f"trainer.{dtype}" for dtype in sorted(trainers)),
-        *(f"sampler.{dtype}.{adapter}" for dtype, adapter in sorted(samplers)),
+        *(f"trainer.{dtype}.{head}" for dtype, head in sorted(scored(trainer))),
+        *(f"sampler.{dtype}.{head}.{adapter}" for (dtype, head), adapter in sorted(samplers)),
     ]

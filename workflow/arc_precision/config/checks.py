@@ -37,6 +37,9 @@ def _faults(experiment: "ExperimentConfig") -> Iterator[str]:
     yield from _primary_outcome(experiment)
     yield from _band(experiment)
     yield from _gpus(experiment)
+    for arm in experiment.run_arms:
+        yield from _number_formats(experiment, arm)
+        yield from _determinism(experiment, arm)
 
 
 def _reserved(experiment: "ExperimentConfig") -> Iterator[str]:
@@ -99,3 +102,36 @@ def _gpus(experiment: "ExperimentConfig") -> Iterator[str]:
     for kind in ("sample", "pretrain", "warm_start"):
         if experiment.device == "cuda" and not getattr(experiment.resources, kind).gpu:
             yield f"resources.{kind}.gpu: 0 is not possible with device: cuda; write 1"
+
+
+def _number_formats(experiment: "ExperimentConfig", arm: str) -> Iterator[str]:
+    sampling, training = experiment.sampling_of(arm), experiment.training_of(arm)
+    for key, plain in (("head_dtype", "model"), ("quantization", "none"), ("kv_cache_dtype", "auto")):
+        value = getattr(sampling, key)
+        if value != plain and sampling.engine != "vllm":
+            yield f"sampling.{key}: {value} of arm {arm} needs sampling.engine vllm; write {key}: {plain}"
+        if value == "fp8" and experiment.device != "cuda":
+            yield f"sampling.{key}: fp8 of arm {arm} needs a GPU, with device: cuda; write {key}: {plain}"
+    if sampling.quantization == "fp8" and training.sync == "merge":
+        yield (
+            f"sampling.quantization: fp8 of arm {arm} quantizes weights as they are loaded, so none can be handed over "
+            "later; write training.sync: adapter, or quantization: none"
+        )
+    if training.head_dtype == "float32" and "lm_head" in training.lora.target_modules:
+        yield (
+            f"training.head_dtype: float32 of arm {arm} is not possible with an adapter on lm_head; remove it from "
+            "training.lora.target_modules, or write head_dtype: model"
+        )
+
+
+def _determinism(experiment: "ExperimentConfig", arm: str) -> Iterator[str]:
+    if not experiment.sampling_of(arm).batch_invariant:
+        return
+    training, key = experiment.training_of(arm), f"sampling.batch_invariant: true of arm {arm}"
+    if experiment.device != "cuda" or experiment.sampling_of(arm).engine != "vllm":
+        yield f"{key} needs device: cuda and sampling.engine vllm, which has such kernels; write batch_invariant: false"
+    if training.sync == "merge" or training.processes > 1:
+        yield (
+            f"{key} runs vLLM in a process of its own, which takes adapters from a single trainer; write "
+            "training.sync: adapter and training.processes: 1, or batch_invariant: false"
+        )

@@ -12,9 +12,11 @@ from arc_precision.config.audit import (
     AuditJoinSlice,
     AuditSamplerSlice,
     AuditTrainerSlice,
+    NumberFormat,
     Processing,
+    audit_engines,
 )
-from arc_precision.config.base import Device, Dtype, FileName, Name, Section, Seed, lay_over
+from arc_precision.config.base import Device, Dtype, FileName, Head, Name, Section, Seed, lay_over
 from arc_precision.config.checks import check
 from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.data import (
@@ -229,6 +231,18 @@ class ExperimentConfig(Section):
         """The section `sampling` with an arm's changes."""
         return _override(self, arm, "sampling", SamplingConfig)
 
+    def number_formats(self, arm: str) -> tuple[NumberFormat, NumberFormat]:
+        """What an arm's trainer and its sampler compute in."""
+        return (
+            NumberFormat.of(self.arms[arm].trainer_dtype, self.training_of(arm).head_dtype),
+            NumberFormat.of(self.arms[arm].sampler_dtype, self.sampling_of(arm).head_dtype),
+        )
+
+    def audit_engines(self, arm: str) -> list[str]:
+        """Files of the engine settings that an arm's audit scores beside the one that draws."""
+        merged, float8 = self.training_of(arm).sync == "merge", self.sampling_of(arm).in_float8
+        return audit_engines(*self.number_formats(arm), merged, self.audit.head, float8)
+
     @property
     def used_sources(self) -> list[str]:
         """Sources of the training data and of the evaluated and audited sets, by name; no other file need be there."""
@@ -284,6 +298,10 @@ class ExperimentConfig(Section):
                 "top_p": self.evaluation.top_p,
                 "top_k": 0,
                 "repetition_penalty": 1.0,
+                "head_dtype": "model",
+                "quantization": "none",
+                "kv_cache_dtype": "auto",
+                "batch_invariant": False,
             }
         )
         return SampleSlice(
@@ -315,32 +333,40 @@ class ExperimentConfig(Section):
             **self.audit.model_dump(include={"n_prompts", "n_samples", "seed", "batch_sizes"}),
         )
 
-    def audit_trainer_slice(self, arm: str, dtype: Dtype) -> AuditTrainerSlice:
+    def audit_trainer_slice(self, arm: str, dtype: Dtype, head: Head) -> AuditTrainerSlice:
         """For `audit_trainer`. What processing does to logits is computed from those in float32 alone."""
         return AuditTrainerSlice(
             device=self.device,
             dtype=dtype,
+            head=head,
             load_in_4bit=self.model.load_in_4bit,
             shared_prompt=self.training_of(arm).shared_prompt,
+            deterministic=self.training_of(arm).deterministic,
             batch_sizes=self.audit.batch_sizes,
             processings=(Processing(), *self._processings(arm)) if dtype == "float32" else (),
         )
 
-    def audit_sampler_slice(self, arm: str, dtype: Dtype, adapter: Adapter) -> AuditSamplerSlice:
-        """For `audit_sampler`."""
+    def audit_sampler_slice(self, arm: str, dtype: Dtype, head: Head, adapter: Adapter) -> AuditSamplerSlice:
+        """For `audit_sampler`. Float8 is what the engine that draws is held against, so it is in no other."""
+        formats = {"head_dtype": head, "quantization": "none", "kv_cache_dtype": "auto"}
         return AuditSamplerSlice(
             device=self.device,
             dtype=dtype,
             adapter=adapter,
-            sampling=self.sampling_of(arm).without_noise(),
+            sampling=self.sampling_of(arm).without_noise().model_copy(update=formats),
             batch_size=self.audit.batch_sizes[0],
         )
 
     def audit_join_slice(self, arm: str) -> AuditJoinSlice:
         """For `audit_join`."""
+        trainer, sampler = self.number_formats(arm)
         return AuditJoinSlice(
-            trainer_dtype=self.arms[arm].trainer_dtype,
-            sampler_dtype=self.arms[arm].sampler_dtype,
+            trainer_dtype=trainer.dtype,
+            sampler_dtype=sampler.dtype,
+            trainer_head=trainer.head,
+            sampler_head=sampler.head,
+            head_apart=self.audit.head,
+            float8=self.sampling_of(arm).in_float8,
             merged=self.training_of(arm).sync == "merge",
             other_batch_size=self.audit.batch_sizes[1],
             processings=self._processings(arm),

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from arc_precision.config.base import Section
+from arc_precision.config.base import Head, Section
 
 
 class SamplingConfig(Section):
@@ -32,6 +32,26 @@ class SamplingConfig(Section):
         "compiles the model as well, which takes longer to start, `eager` does neither. Always eager on a CPU.",
     )
     prefix_caching: bool = Field(True, description="vLLM keeps the keys and values of a prompt for its whole group.")
+    head_dtype: Head = Field(
+        "model",
+        description="The LM head's product: in the sampler's dtype, which rounds the logits, or in float32. Set "
+        "training.head_dtype alike. Evaluation samples with `model`.",
+    )
+    quantization: Literal["none", "fp8"] = Field(
+        "none",
+        description="fp8: vLLM multiplies in float8, with weights that it quantizes as it loads them; LM head and "
+        "adapter stay as they are. GPUs alone. Evaluation samples without.",
+    )
+    kv_cache_dtype: Literal["auto", "fp8"] = Field(
+        "auto",
+        description="fp8: vLLM keeps keys and values in float8; auto: in the sampler's dtype. GPUs alone. Evaluation "
+        "samples with `auto`.",
+    )
+    batch_invariant: bool = Field(
+        False,
+        description="vLLM's kernels that give a completion the same log-probs whatever else is in the batch; slower. "
+        "GPUs of compute capability 8.0 or more alone. Evaluation samples without.",
+    )
     weight_noise: float = Field(
         0.0,
         ge=0,
@@ -44,6 +64,11 @@ class SamplingConfig(Section):
         description="A dose of mismatch: standard deviation, in nats, of Gaussian noise on the sampler's logits of "
         "each drawn token, its reported log-prob included. Evaluation and audit sample without it.",
     )
+
+    @property
+    def in_float8(self) -> bool:
+        """Whether weights, or keys and values, are in float8."""
+        return self.quantization == "fp8" or self.kv_cache_dtype == "fp8"
 
     def without_noise(self) -> "SamplingConfig":
         """The same sampler without a dose of mismatch."""

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from arc_precision.config.base import Dtype, Section
+from arc_precision.config.base import Dtype, Head, Section
 from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
@@ -124,6 +124,16 @@ class TrainingConfig(Section):
         "adapter",
         description="How the sampler gets the weights: as a LoRA adapter, or merged into the sampler's copy of the "
         "base in its dtype, which rounds the update away (an effect to measure, not to use).",
+    )
+    head_dtype: Head = Field(
+        "model",
+        description="The LM head's product in the loss: in the trainer's dtype, which rounds logits, or in float32. "
+        "Set sampling.head_dtype alike: on one side alone it does not make the two agree.",
+    )
+    deterministic: bool = Field(
+        False,
+        description="PyTorch's deterministic algorithms in the trainer: two runs on one machine agree to the last bit, "
+        "and an operation that has no such algorithm ends the job.",
     )
     gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
     shared_prompt: bool = Field(

@@ -1,10 +1,10 @@
 """What the audit of a checkpoint writes into `audit/<arm>/seed-<s>/step-<n>/`.
 
-`draw.parquet`, `trainer.<dtype>.parquet` and `sampler.<dtype>.<applied|merged>.parquet` hold the log-probs of the same
-completions, one file per engine, in the columns of `AUDIT`. `chain.json` joins them. Its keys:
+`draw.parquet`, `trainer.<dtype>.<head>.parquet` and `sampler.<dtype>.<head>.<adapter>.parquet` hold the log-probs of
+the same completions, one file per engine, in the columns of `AUDIT`. `chain.json` joins them. Its keys:
 
     schema_version          CHAIN_SCHEMA_VERSION
-    trainer_dtype, sampler_dtype, merged     the arm, as audited
+    trainer_dtype, sampler_dtype, trainer_head, sampler_head, float8, merged     the arm, as audited
     sampling                what the sampler did to the logits: {repetition_penalty, top_k, top_p}
     metrics                 {every key of mismatch.metrics.METRICS: number or null}, trainer as it trains against the
                             sampler as it sampled
@@ -15,9 +15,11 @@ completions, one file per engine, in the columns of `AUDIT`. `chain.json` joins 
     counterfactuals         list, one row per change of the sampler:
                             name, in_effect, shift_mean, shift_abs_mean, shift_abs_max, share, token_count,
                             never_drawn_count                       (mismatch.chain.counterfactual_table)
-                            Names: `merged adapter` (not where the run merges), `batch size <n>`, and such as
-                            `top_p 0.95`. `in_effect` is true where this arm samples so; the row then says what it has
-                            added to d, the others what they would add to a d without any such processing.
+                            Names: `merged adapter` (not where the run merges, or samples in float8),
+                            `batch size <n>`, `float32 heads` (with audit.head and a head that rounds: what float32
+                            on both sides would add), and such as `top_p 0.95`. `in_effect` is true where this arm
+                            samples so; the row then says what it has added to d, the others what they would add to a
+                            d without any such processing.
     noise_floor             {keys as in metrics}, the trainer against itself with the other batch size
     by_position             list of rows of mismatch.metrics.by_position
     by_probability_decile   list of rows of mismatch.metrics.by_probability_decile
@@ -34,21 +36,33 @@ from arc_precision.contracts.parquet import contract
 from arc_precision.contracts.whole import read_object
 
 AUDIT = contract(
-    1,
+    2,
     {
         "row_id": (pa.string(), "Row of the task file."),
         "sample": (pa.int32(), "Number of the completion."),
-        "setting": (pa.string(), "engine/dtype/adapter/phase, such as sampler/float16/applied/prefill."),
+        "setting": (
+            pa.string(),
+            "engine/dtype/head/storage/adapter/phase, such as sampler/float16/model/plain/applied/prefill.",
+        ),
         "variant": (pa.string(), "Empty; or what else was changed, such as `batch size 3` or `top_p 0.95`."),
         "token_ids": (pa.list_(pa.int32()), "The completion's tokens."),
         "logprobs": (pa.list_(pa.float64()), "Log-probability of each token under the setting, in nats."),
     },
 )
 
-CHAIN_SCHEMA_VERSION = 1
+CHAIN_SCHEMA_VERSION = 2
 CHAIN = (
-    *("schema_version", "trainer_dtype", "sampler_dtype", "merged", "sampling", "metrics", "causes", "orders"),
-    *("counterfactuals", "noise_floor", "by_position", "by_probability_decile"),
+    *("schema_version", "trainer_dtype", "sampler_dtype", "trainer_head", "sampler_head", "float8", "merged"),
+    *(
+        "sampling",
+        "metrics",
+        "causes",
+        "orders",
+        "counterfactuals",
+        "noise_floor",
+        "by_position",
+        "by_probability_decile",
+    ),
 )
 
 
@@ -61,9 +75,11 @@ def read_chain(path: Path) -> dict[str, Any]:
     return read_object(path, CHAIN_SCHEMA_VERSION, CHAIN)
 
 
-def setting_name(engine: str, dtype: str, adapter: str = "applied", phase: str = "prefill") -> str:
+def setting_name(
+    engine: str, dtype: str, head: str, adapter: str = "applied", phase: str = "prefill", storage: str = "plain"
+) -> str:
     """How a `mismatch.chain.Setting` is written in the column `setting`."""
-    return "/".join((engine, dtype, adapter, phase))
+    return "/".join((engine, dtype, head, storage, adapter, phase))
 
 
 def batch_variant(batch_size: int) -> str:

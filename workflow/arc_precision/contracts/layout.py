@@ -19,8 +19,9 @@ WILDCARDS = {
     "stop": r"\d+",
     "set": r"[A-Za-z0-9_-]+",
     "dtype": r"float32|float16|bfloat16",
+    "head": r"model|float32",
     "adapter": r"applied|merged",
-    "engine": r"draw|trainer\.\w+|sampler\.\w+\.\w+",
+    "engine": r"draw|trainer\.\w+\.\w+|sampler\.\w+\.\w+\.\w+",
     "rule": r"[a-z_]+",
     "name": r"[^/]+",
 }
@@ -116,8 +117,8 @@ SCORES = Pattern(f"scores/{_CHECKPOINT}/{{set}}.{{dtype}}.parquet")
 SUBMISSION = Pattern(f"submissions/{_CHECKPOINT}/{{set}}.{{dtype}}/submission.json")
 AUDITED = Pattern(f"audit/{_CHECKPOINT}/{{engine}}.parquet")
 AUDIT_DRAW = Pattern(f"audit/{_CHECKPOINT}/draw.parquet")
-AUDIT_TRAINER = Pattern(f"audit/{_CHECKPOINT}/trainer.{{dtype}}.parquet")
-AUDIT_SAMPLER = Pattern(f"audit/{_CHECKPOINT}/sampler.{{dtype}}.{{adapter}}.parquet")
+AUDIT_TRAINER = Pattern(f"audit/{_CHECKPOINT}/trainer.{{dtype}}.{{head}}.parquet")
+AUDIT_SAMPLER = Pattern(f"audit/{_CHECKPOINT}/sampler.{{dtype}}.{{head}}.{{adapter}}.parquet")
 AUDIT_CHAIN = Pattern(f"audit/{_CHECKPOINT}/chain.json")
 
 REPORT = "report/report.json"

@@ -1,7 +1,7 @@
 """The mismatch taken apart by cause.
 
 *Observed causes.* The same tokens are scored under several settings, from the trainer as it trains to the sampler as it
-sampled. Each cause is a switch that changes one coordinate of the setting; throwing the switches one after the other
+sampled. Each cause is a switch that changes coordinates of the setting; throwing the switches one after the other
 leads from one end to the other, and the differences between neighbours telescope:
 
     d = logp_trainer - logp_sampler = d_1 + ... + d_k,    d_i = logp before switch i - logp after it
@@ -11,7 +11,8 @@ The share of a cause is Cov(d_i, d) / Var(d). Shares sum to 1; a negative one be
 *Order.* Differences depend on where in the order a switch is thrown. Other orders lead through other settings: with the
 engine first, for instance, the two engines are compared in half precision, and both roundings are then those of one
 engine. Every order whose settings were scored is computed, but for those that compare what does not exist: the
-trainer's rounding goes before the sampler's (both set the dtype), and where a side is in float32, and rounds nothing,
+trainer's rounding goes before the sampler's (both set the dtype), a head's own rounding is there while the rest of its
+engine rounds (an engine in float32 has a float32 head), and where a side is in float32, and rounds nothing,
 there is the stated order alone, as the other side's rounding is that of its own engine. "Reversed" is the order
 farthest from the stated one: it disagrees with it on the most pairs of switches, the last of several in the order of
 enumeration. If the shares move little, the attribution is sound; if they move, the causes interact, and how far they
@@ -41,41 +42,63 @@ class Setting(NamedTuple):
 
     engine: Literal["trainer", "sampler"]
     dtype: str  # "float32", "float16", "bfloat16"
+    head: Literal["model", "float32"]  # of the LM head's logits: the dtype, or float32
+    storage: Literal["plain", "float8"]  # of weights, or of keys and values
     adapter: Literal["applied", "merged"]  # LoRA beside the base model, or merged into its weights
     phase: Literal["prefill", "decode"]  # all tokens at once, or one at a time over the KV cache
 
 
 @dataclass(frozen=True)
 class Cause:
-    """A switch: sets one coordinate of a `Setting` to a value."""
+    """A switch: sets coordinates of a `Setting` to values."""
 
     name: str
-    coordinate: str
-    value: str
+    sets: tuple[tuple[str, str], ...]
 
 
-def observed_causes(trainer_dtype: str, sampler_dtype: str, merged: bool) -> tuple[Setting, tuple[Cause, ...]]:
+def observed_causes(
+    trainer_dtype: str,
+    sampler_dtype: str,
+    merged: bool,
+    heads: tuple[str, str] = ("model", "model"),
+    head_apart: bool = False,
+    float8: bool = False,
+) -> tuple[Setting, tuple[Cause, ...]]:
     """The setting the trainer computes in, and the causes, in the stated order, that lead to the sampled log-probs.
 
-    `merged`: whether the run sampled from merged weights. Decoding comes last, because its log-probs exist only as the
-    run sampled.
+    Args:
+        merged: whether the run sampled from merged weights.
+        heads: of trainer and sampler, as in `Setting`.
+        head_apart: whether the rounding of a head is a cause of its own, and not part of its side's rounding.
+        float8: whether the sampler had weights, or keys and values, in float8.
+
+    Decoding comes last, because its log-probs exist only as the run sampled.
     """
+    sides = zip((trainer_dtype, sampler_dtype), heads, strict=True)
+    trainer_head, sampler_head = ("float32" if dtype == "float32" else head for dtype, head in sides)
+    trainer, sampler = [("dtype", "float32")], [("dtype", sampler_dtype)]
+    if not head_apart:
+        trainer.append(("head", "float32"))
+        sampler.append(("head", sampler_head))
     causes = [
-        Cause("trainer_rounding", "dtype", "float32"),
-        Cause("engine", "engine", "sampler"),
-        Cause("sampler_rounding", "dtype", sampler_dtype),
-        Cause("merge", "adapter", "merged"),
-        Cause("decode", "phase", "decode"),
+        (head_apart and trainer_head == "model", Cause("trainer_head", (("head", "float32"),))),
+        (True, Cause("trainer_rounding", tuple(trainer))),
+        (True, Cause("engine", (("engine", "sampler"),))),
+        (True, Cause("sampler_rounding", tuple(sampler))),
+        (head_apart and sampler_head == "model", Cause("sampler_head", (("head", "model"),))),
+        (float8, Cause("float8", (("storage", "float8"),))),
+        (merged, Cause("merge", (("adapter", "merged"),))),
+        (True, Cause("decode", (("phase", "decode"),))),
     ]
-    start = Setting("trainer", trainer_dtype, "applied", "prefill")
-    return start, tuple(cause for cause in causes if merged or cause.name != "merge")
+    start = Setting("trainer", trainer_dtype, trainer_head, "plain", "applied", "prefill")
+    return start, tuple(cause for there, cause in causes if there)
 
 
 def settings_along(start: Setting, order: Sequence[Cause]) -> list[Setting]:
     """The settings passed through when the switches are thrown in this order; one more than there are causes."""
     settings = [start]
     for cause in order:
-        settings.append(settings[-1]._replace(**{cause.coordinate: cause.value}))
+        settings.append(settings[-1]._replace(**dict(cause.sets)))
     return settings
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arc_precision.config.audit import audit_engines
 from arc_precision.model.folder import read_config, tensor_shapes
 
 if TYPE_CHECKING:
@@ -160,10 +159,9 @@ def _in_float16(experiment: "ExperimentConfig") -> Iterator[tuple[str, str]]:
     for arm in experiment.run_arms:
         if experiment.sampling_of(arm).engine != "vllm":
             continue
-        dtypes = experiment.arms[arm].trainer_dtype, experiment.arms[arm].sampler_dtype
-        if dtypes[1] == "float16":
+        if experiment.arms[arm].sampler_dtype == "float16":
             yield f"arms.{arm}.sampler_dtype", "bfloat16, or leave the arm out of run_arms"
-        engines = audit_engines(*dtypes, merged=experiment.training_of(arm).sync == "merge")
+        engines = experiment.audit_engines(arm)
         if experiment.audit.every <= experiment.max_steps and any("sampler.float16" in name for name in engines):
             yield (
                 f"arms.{arm}.trainer_dtype",

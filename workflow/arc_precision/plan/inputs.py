@@ -1,6 +1,5 @@
 """What jobs read that depends on the experiment or on wildcards. Paths are those of `contracts.layout`."""
 
-from arc_precision.config.audit import audit_engines
 from arc_precision.config.experiment import ExperimentConfig
 from arc_precision.contracts import layout
 from arc_precision.plan.checkpoints import arm_of, audited, evaluated, runs, segment_start, segments
@@ -27,10 +26,7 @@ def adapters(job: SeedsJob, step: int | str) -> list[str]:
 
 def audit_scored(experiment: ExperimentConfig, run: str, step: int | str) -> list[str]:
     """What a checkpoint's audit joins: the completions, and their log-probs under every other engine setting."""
-    arm = arm_of(run)
-    dtypes = experiment.arms[arm].trainer_dtype, experiment.arms[arm].sampler_dtype
-    merged = experiment.training_of(arm).sync == "merge"
-    engines = ("draw", *audit_engines(*dtypes, merged=merged))
+    engines = ("draw", *experiment.audit_engines(arm_of(run)))
     return [layout.AUDITED.path(run=run, step=step, engine=engine) for engine in engines]
 
 

@@ -6,9 +6,8 @@ finished job sees other inputs than before. The facts of a segment say which see
 """
 
 import json
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from arc_precision.config.experiment import ExperimentConfig
 from arc_precision.contracts import layout

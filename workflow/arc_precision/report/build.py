@@ -31,7 +31,7 @@ from arc_precision.report.outcomes import (
     seeds_of,
 )
 from arc_precision.report.results import Selection, find_results
-from arc_precision.report.runs import PRECISION_KEYS, RunRecord, differences, read_runs
+from arc_precision.report.runs import DTYPE_KEYS, PRECISION_KEYS, RunRecord, differences, read_runs
 from arc_precision.report.schema import (
     ArmRow,
     CollapseRun,
@@ -249,7 +249,7 @@ def _run_rows(
                 stopped_at=record.stopped_at,
                 steps=record.n_steps,
                 applied_steps=applied.get(run),
-                asked={key: config[key] for key in PRECISION_KEYS},
+                asked={key: config[key] for key in DTYPE_KEYS},
                 observed={name: str(value) for name, value in observed.items() if value is not None},
                 reward_final=record.mean("reward_mean", last=slice.report.smoothing_steps),
                 reward_at_equal_updates=record.mean(

@@ -69,6 +69,24 @@ def _about_design(settings: Settings, configs: dict[str, dict[str, Any]], collap
             notes.append(
                 _serious(f"{arm}: repetition_penalty {sampling['repetition_penalty']} is sampled but not trained.")
             )
+        sides = ("trainer", training), ("sampler", sampling)
+        heads = [
+            config[f"{name}_dtype"] if side["head_dtype"] == "model" else side["head_dtype"] for name, side in sides
+        ]
+        if training["head_dtype"] != sampling["head_dtype"] and heads[0] != heads[1]:
+            notes.append(
+                _serious(
+                    f"{arm}: the LM head is in {heads[0]} in the trainer and in {heads[1]} in the sampler; float32 on "
+                    "one side alone does not make the two agree."
+                )
+            )
+        if sampling["quantization"] == "fp8" or sampling["kv_cache_dtype"] == "fp8":
+            parts = [
+                part
+                for part, key in (("weights", "quantization"), ("keys and values", "kv_cache_dtype"))
+                if sampling[key] == "fp8"
+            ]
+            notes.append(_serious(f"{arm}: the sampler has {' and '.join(parts)} in float8, the trainer has not."))
         if training["correction"] != "off":
             notes.append(
                 _note(

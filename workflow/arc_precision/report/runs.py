@@ -11,7 +11,11 @@ from arc_precision.contracts.layout import Run
 from arc_precision.contracts.steps import STEP, TIMING, read_facts, read_run
 from arc_precision.report.results import Results
 
-PRECISION_KEYS = ("trainer_dtype", "sampler_dtype")
+DTYPE_KEYS = ("trainer_dtype", "sampler_dtype")
+PRECISION_KEYS = (
+    *(*DTYPE_KEYS, "training.head_dtype", "sampling.head_dtype"),
+    *("sampling.quantization", "sampling.kv_cache_dtype"),
+)
 
 
 @dataclass

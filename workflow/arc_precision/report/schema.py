@@ -146,7 +146,7 @@ class Difference(Part):
 
     key: str
     values: dict[str, Any]
-    precision: bool = Field(description="Whether the key is one of the two dtypes.")
+    precision: bool = Field(description="Whether the key is a number format.")
 
 
 class LadderOrder(Part):

@@ -9,9 +9,10 @@ Not covered: prompts with images, several models in one process (vLLM allows one
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -55,6 +56,7 @@ class Sampler(Protocol):
     """What both samplers offer."""
 
     dtype: torch.dtype
+    observed: dict[str, Any]  # what is in effect, as `engine_facts` describes it
 
     def generate(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], slots: Sequence[int] | None = None
@@ -100,6 +102,81 @@ def make_sampler(
     return TransformersSampler(sampling, model_path, dtype, device)
 
 
+def engine_environment(sampling: SamplingConfig, lora_r: int) -> dict[str, str]:
+    """Variables by which vLLM is told what has no argument, whatever the shell has set.
+
+    The engine runs in process: no second copy of the environment, and it ends with the job. But batch-invariant
+    kernels replace PyTorch's in the whole process, the trainer's too. So an engine that has them and takes adapters has
+    a process of its own, which imports vLLM anew. Merged weights could not be handed over to it.
+    """
+    apart = sampling.batch_invariant and lora_r > 0
+    return {
+        "VLLM_BATCH_INVARIANT": str(int(sampling.batch_invariant)),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": str(int(apart)),
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_ALLOW_INSECURE_SERIALIZATION": str(int(apart)),  # for `engine_facts`, which goes there as a function
+    }
+
+
+def check_gpu(sampling: SamplingConfig, capability: tuple[int, int]) -> None:
+    """Raise ValueError where a GPU of this compute capability cannot do what is asked for."""
+    needed = {
+        "batch_invariant: true": (sampling.batch_invariant, (8, 0), "false"),
+        "quantization: fp8": (sampling.quantization == "fp8", (8, 9), "none"),
+        "kv_cache_dtype: fp8": (sampling.kv_cache_dtype == "fp8", (8, 9), "auto"),
+    }
+    for setting, (asked, least, instead) in needed.items():
+        if asked and capability < least:
+            raise ValueError(
+                f"sampling.{setting} needs a GPU of compute capability {least[0]}.{least[1]} or more, and this one has "
+                f"{capability[0]}.{capability[1]}; write {instead}"
+            )
+
+
+def format_arguments(sampling: SamplingConfig) -> dict[str, Any]:
+    """vLLM's arguments for number formats beside its dtype."""
+    arguments = {"kv_cache_dtype": sampling.kv_cache_dtype}
+    if sampling.quantization != "none":
+        arguments["quantization"] = sampling.quantization
+    if sampling.head_dtype != "model":
+        arguments["hf_overrides"] = {"head_dtype": sampling.head_dtype}
+    return arguments
+
+
+def engine_facts(model: torch.nn.Module) -> dict[str, Any]:
+    """What is in effect in vLLM's own process, seen in its model's parts.
+
+    Dtypes of the LM head's logits, of matrices, and of keys and values as vLLM names them; whether kernels are those
+    that do not depend on the batch.
+    """
+    from vllm import envs
+    from vllm.model_executor.layers.logits_processor import LogitsProcessor
+
+    matrices = {p.dtype for p in model.parameters() if p.dim() == 2}
+    heads = {part.head_dtype for part in model.modules() if isinstance(part, LogitsProcessor)}
+    caches = {part.kv_cache_dtype for part in model.modules() if hasattr(part, "kv_cache_dtype")}
+    return {
+        "head_dtype": dtype_names(heads),
+        "matrix_dtype": dtype_names(matrices),
+        "kv_cache_dtype": ", ".join(sorted(caches)),
+        "batch_invariant": envs.VLLM_BATCH_INVARIANT,
+    }
+
+
+def dtype_names(dtypes: set[torch.dtype]) -> str:
+    """Such as `bfloat16, float8_e4m3fn`."""
+    return ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+
+
+@contextmanager
+def any_algorithm() -> Iterator[None]:
+    """Lift PyTorch's demand for deterministic algorithms: vLLM uses some that have none, and brings its own instead."""
+    demanded = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+    yield
+    torch.use_deterministic_algorithms(demanded)
+
+
 def completion_seed(*parts: int) -> int:
     """A 31-bit seed from run seed, step and row: the same parts give the same completion in any job."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0] >> 1)
@@ -123,8 +200,9 @@ class VllmSampler:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are about choices made here on purpose
-        # In process: no second copy of the environment, and the engine ends with the job.
-        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        os.environ |= engine_environment(sampling, lora_r)
+        if device == "cuda":
+            check_gpu(sampling, torch.cuda.get_device_capability())
         if device == "cpu":
             os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; the default wants most of the machine
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # two jobs would share one core
@@ -139,7 +217,7 @@ class VllmSampler:
         self._sampling = sampling
         self._device = device
         max_model_tokens = max_prompt_tokens + sampling.max_completion_tokens
-        extras = {}
+        extras = format_arguments(sampling)
         if sampling.logit_noise:
             from arc_precision.sampling.logit_noise import LogitNoise
 
@@ -164,23 +242,25 @@ class VllmSampler:
         if torch.distributed.is_initialized():
             # Data-parallel training: an engine per process, inside the process group that is there.
             hardware["distributed_executor_backend"] = "external_launcher"
-        self.llm = LLM(
-            model=model_path,
-            dtype=dtype,
-            max_model_len=max_model_tokens,
-            enforce_eager=sampling.decoding == "eager" or device == "cpu",
-            compilation_config=GRAPHS_ALONE if sampling.decoding == "graphs" else {},
-            enable_prefix_caching=sampling.prefix_caching,
-            logprobs_mode="processed_logprobs",  # those of the distribution that was sampled from
-            seed=0,  # every request carries its own
-            disable_log_stats=True,
-            use_tqdm_on_load=False,
-            **extras,
-            **hardware,
-        )
+        with any_algorithm():
+            self.llm = LLM(
+                model=model_path,
+                dtype=dtype,
+                max_model_len=max_model_tokens,
+                enforce_eager=sampling.decoding == "eager" or device == "cpu",
+                compilation_config=GRAPHS_ALONE if sampling.decoding == "graphs" else {},
+                enable_prefix_caching=sampling.prefix_caching,
+                logprobs_mode="processed_logprobs",  # those of the distribution that was sampled from
+                seed=0,  # every request carries its own
+                disable_log_stats=True,
+                use_tqdm_on_load=False,
+                **extras,
+                **hardware,
+            )
         self.dtype: torch.dtype = self.llm.llm_engine.model_config.dtype
         if self.dtype != getattr(torch, dtype):
             raise RuntimeError(f"asked vLLM for {dtype}, but the engine runs in {self.dtype}")
+        self.observed = self.llm.apply_model(engine_facts)[0]
         self._adapters: dict[int, LoRARequest] = {}
         self._n_loaded = 0
 
@@ -204,7 +284,8 @@ class VllmSampler:
         ]
         requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
         adapters = [self._adapters.get(slot) for slot in slots or [0] * len(prompts)]
-        outputs = self.llm.generate(requests, params, use_tqdm=False, lora_request=adapters)
+        with any_algorithm():
+            outputs = self.llm.generate(requests, params, use_tqdm=False, lora_request=adapters)
         completions = []
         for output in outputs:
             drawn = output.outputs[0]
@@ -254,6 +335,12 @@ class TransformersSampler:
         self._device = device
         self._model = AutoModelForCausalLM.from_pretrained(model_path, dtype=getattr(torch, dtype)).to(device).eval()
         self.dtype: torch.dtype = self._model.dtype
+        self.observed = {
+            "head_dtype": dtype_names({self.dtype}),
+            "matrix_dtype": dtype_names({p.dtype for p in self._model.parameters() if p.dim() == 2}),
+            "kv_cache_dtype": "auto",
+            "batch_invariant": False,
+        }
         # As vLLM: a completion ends at the tokenizer's end token and at those of generation_config.
         own = self._model.generation_config.eos_token_id
         tokenizer = AutoTokenizer.from_pretrained(model_path)

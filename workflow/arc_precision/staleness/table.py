@@ -63,6 +63,9 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "sampling.temperature": {"sampling": {"temperature": 0.5}, "audit": {"every": 40}},
     "device": ON_A_GPU,
     "model.load_in_4bit": {"model": {"load_in_4bit": True}, **ON_A_GPU},
+    "sampling.quantization": {"sampling": {"quantization": "fp8"}, **ON_A_GPU},
+    "sampling.kv_cache_dtype": {"sampling": {"kv_cache_dtype": "fp8"}, **ON_A_GPU},
+    "sampling.batch_invariant": {"sampling": {"batch_invariant": True}, **ON_A_GPU},
     "training.optim": {"training": {"optim": "adamw_8bit"}, **ON_A_GPU},  # a package that the CPU environment lacks
     "training.lr_scheduler_type": {"training": {"lr_scheduler_type": "linear", "schedule_steps": 1000}},
 }

@@ -6,24 +6,26 @@ from typing import Any
 import torch
 
 from arc_precision.config.training import TrainSlice
-from arc_precision.sampling.engines import Sampler
+from arc_precision.sampling.engines import Sampler, dtype_names
 from arc_precision.training.scoring import Scorer
 from arc_precision.training.trainer import PrecisionTrainer
 
 
 def observe(trainer: PrecisionTrainer, sampler: Sampler, scorer: Scorer) -> dict[str, Any]:
     """Dtypes of base, adapter, autocast and sampler, layers with an adapter, loss scaler, sandbox's level and GPU."""
-    adapter = {str(p.dtype) for p in trainer.model.parameters() if p.requires_grad}
-    base = {str(p.dtype) for p in trainer.model.parameters() if not p.requires_grad and p.is_floating_point()}
+    adapter = {p.dtype for p in trainer.model.parameters() if p.requires_grad}
+    base = {p.dtype for p in trainer.model.parameters() if not p.requires_grad and p.is_floating_point()}
     device = trainer.accelerator.device.type
     with trainer.accelerator.autocast():
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     return {
-        "trainer_dtype": _names(base),
-        "adapter_dtype": _names(adapter),
+        "trainer_dtype": dtype_names(base),
+        "adapter_dtype": dtype_names(adapter),
         "adapter_layers": adapter_layers(trainer.model),
-        "autocast_dtype": _names({str(autocast)}) if autocast else None,
-        "sampler_dtype": _names({str(sampler.dtype)}),
+        "autocast_dtype": dtype_names({autocast}) if autocast else None,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "sampler_dtype": dtype_names({sampler.dtype}),
+        **{f"engine_{fact}": value for fact, value in sampler.observed.items()},
         "loss_scaler": trainer.accelerator.scaler is not None,
         "isolation_level": scorer.isolation_level,
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
@@ -52,7 +54,11 @@ def check_in_effect(slice: TrainSlice, observed: dict[str, Any]) -> None:
         "trainer_dtype": slice.trainer_dtype,
         "adapter_dtype": "float32",
         "autocast_dtype": None if slice.trainer_dtype == "float32" else slice.trainer_dtype,
+        "deterministic": slice.training.deterministic,
         "sampler_dtype": slice.sampler_dtype,
+        "engine_head_dtype": "float32" if slice.sampling.head_dtype == "float32" else slice.sampler_dtype,
+        "engine_kv_cache_dtype": slice.sampling.kv_cache_dtype,
+        "engine_batch_invariant": slice.sampling.batch_invariant,
         "loss_scaler": slice.trainer_dtype == "float16",
     }
     if slice.load_in_4bit:
@@ -60,7 +66,6 @@ def check_in_effect(slice: TrainSlice, observed: dict[str, Any]) -> None:
     for fact, value in expected.items():
         if observed[fact] != value:
             raise ValueError(f"{fact}: {value} was asked for, but {observed[fact]} is in effect")
-
-
-def _names(dtypes: set[str]) -> str:
-    return ", ".join(sorted(dtype.removeprefix("torch.") for dtype in dtypes))
+    matrices, quantization = observed["engine_matrix_dtype"], slice.sampling.quantization
+    if ("float8" in matrices) != (quantization == "fp8"):
+        raise ValueError(f"sampling.quantization: {quantization} was asked for, but vLLM's matrices are in {matrices}")

@@ -1,6 +1,5 @@
 """Rewards of a batch of completions, computed while the trainer does other work."""
 
-import copy
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -39,13 +38,6 @@ class Scorer:
         self.n_reused = 0
         self.rewards: list[float] = []
 
-    def beside(self, tasks: dict[str, Task]) -> "Scorer":
-        """The scorer of another run, with tasks of its own and the same pool: one batch runs after the other."""
-        other = copy.copy(self)
-        other._tasks = tasks
-        other.take()
-        return other
-
     def start(self, row_ids: list[str], completions: list[str]) -> Callable[[], list[float]]:
         """As `judge`; the returned function waits for the rewards alone."""
         wait = self.judge(row_ids, completions)
@@ -67,7 +59,7 @@ class Scorer:
         return taken
 
     def close(self) -> None:
-        """End the sandbox's processes, for all runs."""
+        """End the sandbox's processes."""
         self._thread.shutdown()
         self._sandbox.__exit__(None, None, None)
 

@@ -34,6 +34,7 @@ from arc_precision.contracts.whole import DamagedFile, read_steps
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.tasks.grids import Task
 from arc_precision.training.base_model import load_base
+from arc_precision.training.determinism import use_deterministic_algorithms
 from arc_precision.training.in_effect import check_in_effect, observe
 from arc_precision.training.scoring import Scored, Scorer
 from arc_precision.training.together import Together, sharing_weights
@@ -121,6 +122,8 @@ def run_segment(
     if not going:
         return
 
+    if slice.training.deterministic:
+        use_deterministic_algorithms()
     # The process group of a data-parallel run, before vLLM would make one of its own.
     processes = PartialState(cpu=slice.device == "cpu")
     model = going[0][1].model
@@ -137,15 +140,13 @@ def run_segment(
     )
     base = load_base(model, slice.trainer_dtype, slice.load_in_4bit)
     together = Together(sampler, len(going))
-    workers = max(1, workers // processes.num_processes)
-    scorer = Scorer({}, slice.training.reward, slice.sandbox, workers)
+    own_workers = max(1, workers // processes.num_processes // len(going))
     kept = kept | {"seeds_of_job": list(seeds), "together": [seed for seed, *_ in going]}
     runs = [
-        SegmentOfRun(slice, seed, start, stop, own, sharing_weights(base), together, number, scorer, kept, curves)
+        SegmentOfRun(slice, seed, start, stop, own, sharing_weights(base), together, number, own_workers, kept, curves)
         for number, (seed, own, curves) in enumerate(going)
     ]
     together.run([run.train for run in runs])
-    scorer.close()
     processes.wait_for_everyone()
 
 
@@ -162,7 +163,7 @@ class SegmentOfRun:
         base: PreTrainedModel,
         together: Together,
         number: int,
-        scorer: Scorer,
+        workers: int,
         kept: dict[str, Any],
         reporting: dict[str, Any],
     ) -> None:
@@ -170,7 +171,7 @@ class SegmentOfRun:
         order = row_order(count_rows(files.train, TASKS), seed, _prompts(slice, stop))
         prompts, tasks = segment_rows(files.train, order, _prompts(slice, start))
         sampler = together.sampler(number)
-        self._scorer = scorer.beside(tasks)
+        self._scorer = Scorer(tasks, slice.training.reward, slice.sandbox, workers)
         self._own_scratch = tempfile.TemporaryDirectory(prefix="segment-")
         # All processes save into one checkpoint.
         self._scratch = Path(broadcast_object_list([self._own_scratch.name])[0])
@@ -212,6 +213,7 @@ class SegmentOfRun:
         trainer = self._trainer
         trainer.train(resume_from_checkpoint=self._before and str(self._before))
         trainer.handover.close()
+        self._scorer.close()
         trainer.accelerator.wait_for_everyone()
         if trainer.accelerator.is_main_process:
             self._write()

@@ -44,7 +44,7 @@ def use_shared_prompt(model: torch.nn.Module, autocast: bool) -> None:
         autocast: whether the model always runs under autocast. PEFT then need not cast what enters an adapter to the
             adapter's float32, only for autocast to cast it back; the values are the same.
     """
-    _transformers_model(model).set_attn_implementation(ATTENTION)
+    transformers_model(model).set_attn_implementation(ATTENTION)
     if autocast:
         for module in model.modules():
             if isinstance(module, BaseTunerLayer):
@@ -84,7 +84,7 @@ def shared_prompt_logps(
     Raises:
         ValueError: `use_shared_prompt` was not called, a mask that is not as above, or a prompt of fewer than 2 tokens.
     """
-    attention = _transformers_model(model).config._attn_implementation
+    attention = transformers_model(model).config._attn_implementation
     if attention != ATTENTION:
         raise ValueError(f"The model's attention is {attention!r}; call use_shared_prompt(model, ...) first.")
     batch = pack(input_ids, attention_mask, n_completion_tokens)
@@ -106,7 +106,8 @@ def shared_prompt_logps(
     return unpack(outputs.log_probs), None if outputs.entropy is None else unpack(outputs.entropy)
 
 
-def _transformers_model(model: torch.nn.Module) -> PreTrainedModel:
+def transformers_model(model: torch.nn.Module) -> PreTrainedModel:
+    """The model of transformers inside a wrapper, or itself."""
     return next(module for module in model.modules() if isinstance(module, PreTrainedModel))
 
 

@@ -90,7 +90,7 @@ class Together:
 
     def sampler(self, run: int) -> "MemberSampler":
         """The sampler as one run sees it: its own batch, its own adapter."""
-        return MemberSampler(self, run, self._sampler.dtype)
+        return MemberSampler(self, run, self._sampler)
 
     def run(self, functions: Sequence[Callable[[], None]]) -> None:
         """Call each run's function in a thread of its own.
@@ -182,9 +182,9 @@ class Together:
 class MemberSampler:
     """One run's sampler; `sampling.engines.Sampler` says what its methods do."""
 
-    def __init__(self, together: Together, run: int, dtype: torch.dtype) -> None:
+    def __init__(self, together: Together, run: int, sampler: Sampler) -> None:
         self._together, self._run = together, run
-        self.dtype = dtype
+        self.dtype, self.observed = sampler.dtype, sampler.observed
 
     def generate(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Completion]:
         """One completion per prompt, with the run's adapter."""

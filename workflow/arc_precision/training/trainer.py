@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import add_fused_lm_head
 
 from arc_precision.config.training import TrainSlice
 from arc_precision.mismatch.metrics import mismatch_metrics
@@ -23,7 +24,12 @@ from arc_precision.sampling.engines import Sampler, completion_seed
 from arc_precision.sampling.handover import AdapterHandover, MergedHandover
 from arc_precision.training.half_products import Float32Products
 from arc_precision.training.scoring import Scored
-from arc_precision.training.shared_prompt import compile_layers, shared_prompt_logps, use_shared_prompt
+from arc_precision.training.shared_prompt import (
+    compile_layers,
+    shared_prompt_logps,
+    transformers_model,
+    use_shared_prompt,
+)
 
 # float16 below this is subnormal: fewer significant bits than bfloat16 has.
 FLOAT16_SMALLEST_NORMAL = float(torch.finfo(torch.float16).smallest_normal)
@@ -75,6 +81,15 @@ class PrecisionTrainer(GRPOTrainer):
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()  # over a base in 4 bits TRL makes it bfloat16
+        if slice.training.head_dtype == "float32":
+            # TRL's argument for it makes a copy of the weights, and fails where they are the embedding's. This head
+            # casts them as it goes, to the same values.
+            add_fused_lm_head(
+                transformers_model(self.model),
+                temperature=self.temperature,
+                cast_lm_head_to_fp32=True,
+                outputs=("log_probs", "entropy"),
+            )
         if slice.training.shared_prompt:
             use_shared_prompt(self.model, autocast=slice.trainer_dtype != "float32")
         if slice.training.compile_layers:

@@ -1,0 +1,33 @@
+"""Draw with an adapter from vLLM in a process of its own, or in this one: own_process_probe.py OUTPUT ADAPTER 1|0.
+
+The kernels are vLLM's usual ones, as a CPU has no others; what surrounds them is that of `batch_invariant`.
+"""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from arc_precision.config.sampling import SamplingConfig
+from arc_precision.sampling import engines
+
+MODEL = Path(__file__).parents[2] / "resources" / "tiny-arc"
+PROMPTS, SEEDS = [[257, 6, 7], [257, 8], [257, 4, 4, 5]], [11, 12, 13]
+
+
+def main() -> None:
+    output, adapter, apart = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "1"
+    environment = engines.engine_environment(SamplingConfig(batch_invariant=apart), lora_r=8)
+    engines.engine_environment = lambda sampling, lora_r: environment | {"VLLM_BATCH_INVARIANT": "0"}
+    sampling = SamplingConfig(max_completion_tokens=12)
+    memory = engines.EngineMemory(0.3)
+    sampler = engines.make_sampler(sampling, str(MODEL), "float32", "cpu", 16, memory, 8, ("q_proj", "o_proj"))
+    before = sampler.generate(PROMPTS, SEEDS)
+    sampler.load_adapter(adapter)
+    drawn = [[asdict(completion) for completion in batch] for batch in (before, sampler.generate(PROMPTS, SEEDS))]
+    inner = type(sampler.llm.llm_engine.engine_core).__name__
+    output.write_text(json.dumps({"drawn": drawn, "observed": sampler.observed, "core": inner}))
+
+
+if __name__ == "__main__":
+    main()
