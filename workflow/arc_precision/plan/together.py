@@ -6,8 +6,9 @@ finished job sees other inputs than before. The facts of a segment say which see
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from arc_precision.config.experiment import ExperimentConfig
 from arc_precision.contracts import layout
