@@ -21,6 +21,7 @@ from arc_precision.model.check import check_model
 from arc_precision.model.files import tokenizer_files, weight_files
 from arc_precision.old_results import OldResults
 from arc_precision.plan import checkpoints, inputs, sources, starting
+from arc_precision.prompt_files import prompt_file
 from arc_precision.retention import check_folder, check_results, tidy
 from arc_precision.staleness import dependencies
 from arc_precision.tasks.files import source_files
@@ -44,6 +45,7 @@ try:
     MODEL_FILES = weight_files(MODEL)
     TOKENIZER_FILES = tokenizer_files(MODEL)
     check_model(experiment, MODEL_FILES, REQUIREMENTS)
+    PROMPT = prompt_file(experiment.model.prompt, ROOT)
     SOURCES = {
         name: sources.located(source, ROOT)
         for name, source in experiment.sources.items()
@@ -128,6 +130,11 @@ def in_results(paths):
     return [f"{RESULTS}/{path}" for path in paths]
 
 
+def prompt_digest():
+    """The template's content, in place of its name."""
+    return HASHES.of(PROMPT)
+
+
 def digested(name):
     """A source with a digest in place of its path."""
     return sources.digested(experiment.sources[name], files_of_source(name), HASHES)
@@ -141,13 +148,22 @@ def digested(name):
 def candidates_cfg():
     slice = experiment.candidates_slice()
     digests = {name: digested(name) for name in slice.sources}
-    return settings(slice.model_copy(update={"sources": digests}))
+    return settings(
+        slice.model_copy(update={"sources": digests, "prompt": prompt_digest()})
+    )
 
 
 def evaluation_set_cfg(wildcards):
     slice = experiment.evaluation_set_slice(wildcards.set)
     source = digested(experiment.evaluation_sets[wildcards.set].source)
-    return settings(slice.model_copy(update={"source": source}))
+    return settings(
+        slice.model_copy(update={"source": source, "prompt": prompt_digest()})
+    )
+
+
+def warm_start_cfg():
+    slice = experiment.warm_start_slice()
+    return settings(slice.model_copy(update={"prompt": prompt_digest()}))
 
 
 def evaluation_set_paths(wildcards):

@@ -1,7 +1,5 @@
 """The base model."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from arc_precision.config.base import Section
@@ -11,10 +9,12 @@ class ModelConfig(Section):
     """Which weights every run starts from."""
 
     path: str = Field("resources/tiny-arc", min_length=1, description="Folder of a Hugging Face causal language model.")
-    prompt: Literal["dsl", "barc"] = Field(
+    prompt: str = Field(
         "dsl",
+        min_length=1,
         description="How a task becomes a prompt: `dsl` for the embedded tiny model, `barc` for models trained on "
-        "BARC's chat format.",
+        "BARC's chat format, `qwen3` for models that think first, `soar` for code models, or the path of a Jinja "
+        "template of your own (docs/models.md).",
     )
     load_in_4bit: bool = Field(
         False,
