@@ -41,7 +41,7 @@ try:
     check_folder(Path("results") / experiment.experiment)
     STACK = "gpu" if experiment.device == "cuda" else "cpu"
     REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
-    MODEL = sources.found(experiment.model.path, ROOT)
+    MODEL, MODEL_ON_HUB = sources.model(experiment.model.path, ROOT)
     MODEL_FILES = weight_files(MODEL)
     TOKENIZER_FILES = tokenizer_files(MODEL)
     check_model(experiment, MODEL_FILES, REQUIREMENTS)

@@ -10,7 +10,9 @@ rule model_manifest:
     resources:
         path=str(MODEL),
         prompt=str(PROMPT),
+        on_hub=MODEL_ON_HUB or "",
     params:
+        on_hub=f"model on the Hub={MODEL_ON_HUB}",
         prompt=f"prompt={prompt_digest()}",
         model=digest_lines(MODEL_FILES),
         tokenizer=digest_lines(TOKENIZER_FILES),
@@ -20,7 +22,7 @@ rule model_manifest:
         "Reading what the base model is"
     shell:
         'python "$WORKFLOW/scripts/model_manifest.py"'
-        " --path {resources.path:q} --prompt {resources.prompt:q} --model-files {params.model:q}"
+        " --path {resources.path:q} --on-hub {resources.on_hub:q} --prompt {resources.prompt:q} --model-files {params.model:q}"
         " --tokenizer-files {params.tokenizer:q} --output-model {output.model} --output-tokenizer {output.tokenizer}"
         " 2>&1 | tee {log}"
 

@@ -28,6 +28,7 @@ def hashes(lines: list[str]) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--path", type=Path, required=True, help="folder of the base model")
+    parser.add_argument("--on-hub", default="", help="ORG/NAME@COMMIT, where the folder is the Hub's")
     parser.add_argument("--prompt", required=True, help="template of the prompts, a name or a file")
     parser.add_argument("--model-files", nargs="+", required=True, help="name=SHA-256")
     parser.add_argument("--tokenizer-files", nargs="+", required=True, help="name=SHA-256")
@@ -42,7 +43,12 @@ def main() -> None:
     weights = [path for path in weight_files(args.path) if path.suffix == ".safetensors"]
     of_tokenizer = {"schema_version": SCHEMA_VERSION, "files": hashes(args.tokenizer_files), "chat": chat}
     files = hashes(args.model_files) | of_tokenizer["files"]
-    model = {"schema_version": SCHEMA_VERSION, "files": files, "weights": weight_facts(weights)}
+    model = {
+        "schema_version": SCHEMA_VERSION,
+        "on_hub": args.on_hub or None,
+        "files": files,
+        "weights": weight_facts(weights),
+    }
     args.output_model.write_text(json.dumps(model, indent=1, sort_keys=True) + "\n")
     args.output_tokenizer.write_text(json.dumps(of_tokenizer, indent=1, sort_keys=True) + "\n")
 

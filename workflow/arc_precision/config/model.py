@@ -8,7 +8,12 @@ from arc_precision.config.base import Section
 class ModelConfig(Section):
     """Which weights every run starts from."""
 
-    path: str = Field("resources/tiny-arc", min_length=1, description="Folder of a Hugging Face causal language model.")
+    path: str = Field(
+        "resources/tiny-arc",
+        min_length=1,
+        description="Folder of a Hugging Face causal language model, or its id on the Hub: ORG/NAME or "
+        "ORG/NAME@REVISION.",
+    )
     prompt: str = Field(
         "dsl",
         min_length=1,
