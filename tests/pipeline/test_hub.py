@@ -20,7 +20,7 @@ ONE, OTHER = "1" * 40, "2" * 40
 
 
 def fill(cache: Path, commit: str, *, ref: str | None = "main", extra: bytes = b"", names=MODEL_FILES) -> Path:
-    """A snapshot as huggingface_hub lays it out, blobs by hash, links to them by commit, and a ref; gives its folder."""
+    """A snapshot as huggingface_hub lays it out, blobs by hash, links to them by commit, a ref; gives its folder."""
     folder = cache / f"models--{REPOSITORY.replace('/', '--')}"
     for name in names:
         content = (TINY / name).read_bytes() + (extra if name == "generation_config.json" else b"")

@@ -37,7 +37,7 @@ def main() -> None:
     rows = list(read_rows(args.candidates, TASKS))
     order = np.random.default_rng(cfg.perfectible.seed).permutation(len(rows))
     sampler = make_sampler(
-        SamplingConfig(max_completion_tokens=cfg.max_completion_tokens),
+        SamplingConfig(max_completion_tokens=cfg.max_completion_tokens, stop=cfg.stop),
         str(args.model),
         "float32",
         cfg.device,

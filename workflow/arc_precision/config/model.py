@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from arc_precision.config.base import Section
+from arc_precision.config.thinking import Thinking
 
 
 class ModelConfig(Section):
@@ -20,6 +21,11 @@ class ModelConfig(Section):
         description="How a task becomes a prompt: `dsl` for the embedded tiny model, `barc` for models trained on "
         "BARC's chat format, `qwen3` for models that think first, `soar` for code models, or the path of a Jinja "
         "template of your own (docs/models.md).",
+    )
+    thinking: Thinking | None = Field(
+        None,
+        description="For models that think first: {open: <think>, close: </think>}. The program is then looked for "
+        "behind that part, and a completion that is cut within it has none. null: everywhere.",
     )
     load_in_4bit: bool = Field(
         False,

@@ -6,25 +6,32 @@ from functools import partial
 from tqdm import tqdm
 
 from arc_precision.config.sandbox import SandboxConfig
+from arc_precision.config.thinking import Thinking
 from arc_precision.contracts.tasks import task_of_row
 from arc_precision.rewards import grid_scores, reward, solved
 from arc_precision.sandbox import Limits, extract_program, run_each_once, run_programs
 
 
 def score_rows(
-    rows: dict[str, dict], samples: list[dict], reward_name: str, sandbox: SandboxConfig, workers: int
+    rows: dict[str, dict],
+    samples: list[dict],
+    reward_name: str,
+    sandbox: SandboxConfig,
+    workers: int,
+    thinking: Thinking | None = None,
 ) -> Iterator[dict]:
     """A score row per sample row, in order (`contracts.scores`).
 
     Args:
         rows: task rows by row id.
         workers: programs that run at once.
+        thinking: no program is taken from within this.
 
     Raises:
         SandboxFault: the sandbox itself failed.
     """
     tasks = {row_id: task_of_row(row) for row_id, row in rows.items()}
-    programs = [extract_program(sample["completion"]) for sample in samples]
+    programs = [extract_program(sample["completion"], thinking, rows[sample["row_id"]]["prompt"]) for sample in samples]
     grids = [[pair.input for pair in tasks[sample["row_id"]].pairs] for sample in samples]
     limits = Limits(sandbox.cpu_s, sandbox.wall_s, sandbox.memory_mb, sandbox.max_side)
     run = partial(run_programs, limits=limits, workers=workers, min_level=sandbox.min_level)

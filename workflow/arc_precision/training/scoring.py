@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from arc_precision.config.sandbox import SandboxConfig
+from arc_precision.config.thinking import Thinking
 from arc_precision.rewards import reward, solved
 from arc_precision.sandbox import Limits, Sandbox, extract_program, run_each_once
 from arc_precision.tasks.grids import Task
@@ -16,10 +17,22 @@ class Scorer:
     Args:
         tasks: by row id.
         reward_name: name of the reward.
+        thinking: no program is taken from within this.
+        prompts: by row id; needed with `thinking`.
     """
 
-    def __init__(self, tasks: dict[str, Task], reward_name: str, sandbox: SandboxConfig, workers: int) -> None:
+    def __init__(
+        self,
+        tasks: dict[str, Task],
+        reward_name: str,
+        sandbox: SandboxConfig,
+        workers: int,
+        thinking: Thinking | None = None,
+        prompts: dict[str, str] | None = None,
+    ) -> None:
         self._tasks = tasks
+        self._thinking = thinking
+        self._prompts = prompts or {}
         self._reward_name = reward_name
         limits = Limits(sandbox.cpu_s, sandbox.wall_s, sandbox.memory_mb, sandbox.max_side)
         self._sandbox = Sandbox(limits, workers=workers, min_level=sandbox.min_level)
@@ -52,7 +65,10 @@ class Scorer:
 
     def _score(self, row_ids: list[str], completions: list[str]) -> list[float]:
         tasks = [self._tasks[row_id] for row_id in row_ids]
-        programs = [extract_program(completion) for completion in completions]
+        programs = [
+            extract_program(completion, self._thinking, self._prompts.get(row_id, ""))
+            for row_id, completion in zip(row_ids, completions, strict=True)
+        ]
         grids = [[pair.input for pair in task.pairs] for task in tasks]
         rewards = []
         verdicts = run_each_once(self._sandbox.run, programs, grids)

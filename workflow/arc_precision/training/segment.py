@@ -148,7 +148,14 @@ class SegmentOfRun:
         order = row_order(count_rows(files.train, TASKS), seed, _prompts(config, stop))
         prompts, tasks = segment_rows(files.train, order, _prompts(config, start))
         sampler = together.sampler(number)
-        self._scorer = Scorer(tasks, config.training.reward, config.sandbox, workers)
+        self._scorer = Scorer(
+            tasks,
+            config.training.reward,
+            config.sandbox,
+            workers,
+            config.thinking,
+            {row["row_id"]: row["prompt"] for row in prompts.values()},
+        )
         self._own_scratch = tempfile.TemporaryDirectory(prefix="segment-")
         # All processes save into one checkpoint.
         self._scratch = Path(broadcast_object_list([self._own_scratch.name])[0])

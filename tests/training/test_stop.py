@@ -1,0 +1,40 @@
+"""Stop strings in the real vLLM: they end a completion and change none of its tokens."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+STOP = [", ", "return"]
+PROBE = """
+import json, sys
+from transformers import AutoTokenizer
+from noise_probe import MODEL, PROMPTS
+from arc_precision.config.sampling import SamplingConfig
+from arc_precision.sampling.engines import EngineMemory, make_sampler
+greedy = SamplingConfig(temperature=0, max_completion_tokens=24)
+sampler = make_sampler(greedy, str(MODEL), "float32", "cpu", 400, EngineMemory(0.1))
+plain = sampler.generate(PROMPTS, [0] * len(PROMPTS))
+sampler._sampling = greedy.model_copy(update={"stop": tuple(json.loads(sys.argv[2]))})
+stopped = sampler.generate(PROMPTS, [0] * len(PROMPTS))
+decode = AutoTokenizer.from_pretrained(MODEL).decode
+texts = [[decode(c.token_ids[:n], skip_special_tokens=True) for n in range(len(c.token_ids) + 1)] for c in plain]
+json.dump([texts, [vars(c) for c in plain], [vars(c) for c in stopped]], open(sys.argv[1], "w"))
+"""
+
+
+def test_a_stop_string_ends_a_completion_and_changes_no_token(tmp_path):
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'workflow'}:{Path(__file__).parent}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", PROBE, str(tmp_path / "drawn.json"), json.dumps(STOP)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ended = 0
+    for texts, before, after in zip(*json.loads((tmp_path / "drawn.json").read_text()), strict=True):
+        found = [n for n, text in enumerate(texts) if any(part in text for part in STOP)]
+        length = found[0] if found else len(before["token_ids"])
+        assert after["token_ids"] == before["token_ids"][:length] and len(after["logprobs"]) == length
+        assert after["truncated"] == (before["truncated"] and not found)
+        ended += bool(found)
+    assert ended
