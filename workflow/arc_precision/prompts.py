@@ -36,8 +36,9 @@ def render(prompt_format: PromptFormat, task: Task, test_index: int, tokenizer: 
     Raises:
         ValueError: the template fails, or it is a chat and the tokenizer's chat template cannot hold it.
     """
-    said = load_template(prompt_format).render(ShownTask(task, test_index))
-    return said if isinstance(said, str) else chat_prompt(said, tokenizer, prompt_format)
+    template = load_template(prompt_format)
+    said = template.render(ShownTask(task, test_index))
+    return said if isinstance(said, str) else chat_prompt(said, tokenizer, template.name)
 
 
 def barc_question(task: Task, test_index: int) -> str:
@@ -197,5 +198,6 @@ def _around(said: str | Chat, exact: TokenizedPrompts) -> tuple[str, str]:
     """What a chat has around the user's turn."""
     if isinstance(said, str):
         return "", ""
-    before, _, after = chat_prompt(replace(said, user=_MARK), exact.tokenizer, exact.prompt_format).partition(_MARK)
+    name = load_template(exact.prompt_format).name
+    before, _, after = chat_prompt(replace(said, user=_MARK), exact.tokenizer, name).partition(_MARK)
     return before, after

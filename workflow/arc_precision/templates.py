@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, nodes
 
-from arc_precision.prompt_files import prompt_file
+from arc_precision.prompt_files import PROMPTS, ROOT, prompt_file
 from arc_precision.tasks.grids import Grid, Pair, Task
 from arc_precision.tasks.writing import WRITINGS
 
@@ -79,6 +79,11 @@ class PromptTemplate:
     is_chat: bool
     most_pairs: int | None
     """Pairs that are shown at most; None: all, however long they are."""
+
+    @property
+    def name(self) -> str:
+        """What faults call it: the name of a bundled one, the path of another."""
+        return self.file.stem if self.file.parent == ROOT / PROMPTS else str(self.file)
 
     def render(self, shown: ShownTask) -> str | Chat:
         """The text or the chat.

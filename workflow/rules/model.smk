@@ -22,7 +22,7 @@ rule model_manifest:
         "Reading what the base model is"
     shell:
         'python "$WORKFLOW/scripts/model_manifest.py"'
-        " --path {resources.path:q} --on-hub {resources.on_hub:q} --prompt {resources.prompt:q} --model-files {params.model:q}"
+        " --path {resources.path:q} --on-hub={resources.on_hub:q} --prompt {resources.prompt:q} --model-files {params.model:q}"
         " --tokenizer-files {params.tokenizer:q} --output-model {output.model} --output-tokenizer {output.tokenizer}"
         " 2>&1 | tee {log}"
 

@@ -37,9 +37,10 @@ def main() -> None:
     args = parser.parse_args()
 
     check_loading(args.path)
-    said = load_template(args.prompt).render(ShownTask(trial_task(), 0))
+    template = load_template(args.prompt)
+    said = template.render(ShownTask(trial_task(), 0))
     tokenizer = AutoTokenizer.from_pretrained(args.path)
-    chat = chat_facts(said, tokenizer, args.prompt) if isinstance(said, Chat) else None
+    chat = chat_facts(said, tokenizer, template.name) if isinstance(said, Chat) else None
     weights = [path for path in weight_files(args.path) if path.suffix == ".safetensors"]
     of_tokenizer = {"schema_version": SCHEMA_VERSION, "files": hashes(args.tokenizer_files), "chat": chat}
     files = hashes(args.model_files) | of_tokenizer["files"]
