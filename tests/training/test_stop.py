@@ -11,16 +11,21 @@ STOP = [", ", "return"]
 PROBE = """
 import json, sys
 from transformers import AutoTokenizer
-from noise_probe import MODEL, PROMPTS
+from noise_probe import MODEL
 from arc_precision.config.sampling import SamplingConfig
+from arc_precision.prompts import prompt_writer
 from arc_precision.sampling.engines import EngineMemory, make_sampler
+from arc_precision.tasks.generator import generate_task
+tokenizer = AutoTokenizer.from_pretrained(MODEL)
+write = prompt_writer("dsl", tokenizer, 400)
+texts = [write(generate_task(11, number).task, 0) for number in range(6)]
+prompts = tokenizer([text for text, n_tokens in texts if n_tokens <= 400], add_special_tokens=False)["input_ids"]
 greedy = SamplingConfig(temperature=0, max_completion_tokens=24)
 sampler = make_sampler(greedy, str(MODEL), "float32", "cpu", 400, EngineMemory(0.1))
-plain = sampler.generate(PROMPTS, [0] * len(PROMPTS))
+plain = sampler.generate(prompts, [0] * len(prompts))
 sampler._sampling = greedy.model_copy(update={"stop": tuple(json.loads(sys.argv[2]))})
-stopped = sampler.generate(PROMPTS, [0] * len(PROMPTS))
-decode = AutoTokenizer.from_pretrained(MODEL).decode
-texts = [[decode(c.token_ids[:n], skip_special_tokens=True) for n in range(len(c.token_ids) + 1)] for c in plain]
+stopped = sampler.generate(prompts, [0] * len(prompts))
+texts = [[tokenizer.decode(c.token_ids[:n], skip_special_tokens=True) for n in range(len(c.token_ids) + 1)] for c in plain]
 json.dump([texts, [vars(c) for c in plain], [vars(c) for c in stopped]], open(sys.argv[1], "w"))
 """
 
@@ -37,4 +42,4 @@ def test_a_stop_string_ends_a_completion_and_changes_no_token(tmp_path):
         assert after["token_ids"] == before["token_ids"][:length] and len(after["logprobs"]) == length
         assert after["truncated"] == (before["truncated"] and not found)
         ended += bool(found)
-    assert ended
+    assert 0 < ended and len(texts) > 1
