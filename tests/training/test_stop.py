@@ -25,7 +25,8 @@ sampler = make_sampler(greedy, str(MODEL), "float32", "cpu", 400, EngineMemory(0
 plain = sampler.generate(prompts, [0] * len(prompts))
 sampler._sampling = greedy.model_copy(update={"stop": tuple(json.loads(sys.argv[2]))})
 stopped = sampler.generate(prompts, [0] * len(prompts))
-texts = [[tokenizer.decode(c.token_ids[:n], skip_special_tokens=True) for n in range(len(c.token_ids) + 1)] for c in plain]
+beginnings = [[c.token_ids[:n] for n in range(len(c.token_ids) + 1)] for c in plain]
+texts = [tokenizer.batch_decode(tokens, skip_special_tokens=True) for tokens in beginnings]
 json.dump([texts, [vars(c) for c in plain], [vars(c) for c in stopped]], open(sys.argv[1], "w"))
 """
 
