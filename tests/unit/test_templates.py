@@ -119,6 +119,8 @@ def test_other_ways_of_writing_are_counted_without_the_tokenizer(text, template,
 NOT_COUNTED = {
     "sizes": "{% for p in pairs %}{{ p.input.digits }} {{ p.output.digits }}{% endfor %}{{ test_input.digits }}"
     "{{ test_input.height }}",
+    "a rare size": "{% for p in pairs %}{{ p.input.digits }} {{ p.output.digits }}{% endfor %}{{ test_input.digits }}"
+    "{% if test_input.height == 29 and test_input.width == 1 %}Tall!{% endif %}",
     "some pairs": "{% for p in pairs[:12] %}{{ p.input.digits }} {{ p.output.digits }}{% endfor %}"
     "{{ test_input.digits }}",
     "two ways": "{% for p in pairs %}{{ p.input.digits }} {{ p.output.spaced }}{% endfor %}{{ test_input.digits }}",
@@ -150,6 +152,7 @@ FAULTS = {
     "variable": ("one\n\n{{ pairz }}", "line 3: 'pairz' is undefined; a prompt is given pairs and test_input"),
     "in a branch": ("{% if pairs|length > 50 %}\n{{ more }}{% endif %}", "line 2: 'more' is undefined"),
     "attribute": ("one\n{{ test_input.colours }}", "line 2: a grid has no 'colours'; write one of colors, digits"),
+    "of a pair": ("one\n{{ pairs[0].inptu }}", "line 2: 'dict object' has no attribute 'inptu'"),
     "of a block": ("{% block user %}\n{{ test_input.colours }}{% endblock %}", "line 2: a grid has no 'colours'"),
     "a whole grid": (
         "{{ test_input }}",
