@@ -7,6 +7,7 @@ from tokenizers import Tokenizer, models, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from arc_precision.chat import chat_facts
+from arc_precision.language.tokenizer import render_prompt, save_tokenizer
 from arc_precision.prompts import (
     CountedChat,
     DslPrompts,
@@ -16,7 +17,6 @@ from arc_precision.prompts import (
     render,
 )
 from arc_precision.tasks.grids import Pair, Task
-from arc_precision.tasks.tokenizer import render_prompt, save_tokenizer
 from arc_precision.templates import ShownTask, load_template, trial_task
 
 BARC = load_template("barc").render(ShownTask(trial_task(), 0))

@@ -120,7 +120,7 @@ class DslPrompts:
 
     def __call__(self, task: Task, test_index: int) -> tuple[str, int]:
         """See `WritePrompt`."""
-        from arc_precision.tasks.tokenizer import count_prompt_tokens, render_prompt
+        from arc_precision.language.tokenizer import count_prompt_tokens, render_prompt
 
         for shown in load_template("dsl").choices(task):
             if (n_tokens := count_prompt_tokens(shown, test_index)) <= self.max_prompt_tokens:

@@ -8,7 +8,7 @@ import os
 import re
 from pathlib import Path
 
-from arc_precision.model.files import TOKENIZER, VOCABULARIES, WEIGHTS, WEIGHTS_INDEX, read_json
+from arc_precision.model.folder import TOKENIZER, VOCABULARIES, WEIGHTS, WEIGHTS_INDEX, read_json
 
 _ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(\w[\w./-]*))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
