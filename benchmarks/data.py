@@ -103,12 +103,13 @@ def _make_input(folder: Path, n_tasks: dict[Path, int]) -> float:
     """Write BARC files that are not there yet and the tokenizer; return the mean number of cells of a task."""
     from synthetic import chat_tokenizer, random_task, write_barc_file
 
-    from arc_precision.chat import PREFILL, SYSTEM
     from arc_precision.prompts import barc_question
+    from arc_precision.templates import ShownTask, load_template
 
     rng = np.random.default_rng(0)
     tasks = [random_task(rng, min_side=10) for _ in range(50)]
-    chat_tokenizer([SYSTEM + PREFILL] + [barc_question(task, 0) for task in tasks]).save_pretrained(folder)
+    chat = load_template("barc").render(ShownTask(tasks[0], 0))
+    chat_tokenizer([chat.system + chat.assistant] + [barc_question(task, 0) for task in tasks]).save_pretrained(folder)
     for path, n in n_tasks.items():
         if path.exists():
             continue

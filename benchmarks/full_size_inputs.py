@@ -17,8 +17,8 @@ from shapes import SHAPES
 from transformers import LlamaConfig, LlamaForCausalLM
 from yaml import safe_load
 
-from arc_precision.chat import PREFILL, SYSTEM
 from arc_precision.prompts import barc_question
+from arc_precision.templates import ShownTask, load_template, trial_task
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests" / "unit"))
@@ -39,7 +39,8 @@ def main() -> None:
 
     rng = np.random.default_rng(0)
     questions = [barc_question(random_task(rng, min_side=10), 0) for _ in range(50)]
-    tokenizer = chat_tokenizer([SYSTEM + PREFILL, *questions])
+    chat = load_template("barc").render(ShownTask(trial_task(), 0))
+    tokenizer = chat_tokenizer([chat.system + chat.assistant, *questions])
     tokenizer.pad_token = tokenizer.eos_token
     tokenizer.save_pretrained(model)
     # long enough for the prompts, whatever the shape

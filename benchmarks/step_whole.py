@@ -15,8 +15,8 @@ Sides:
 
 vLLM allows one engine per process, so every side and dtype is a process of its own, on the same saved model with random
 weights and the same prompts: one prompt and eight completions a step, LoRA r=1 on every linear layer, KL to the base.
-The seconds of a phase end with a synchronized device. The first step of each case warms up. Of ours, `engine_s` is
-vLLM's part of a step and `generate_s` the rest of it, with several seeds also what the others do meanwhile.
+The seconds of a phase end with a synchronized device. The first step of each case warms up. With four seeds a step
+lasts from one drawing to the next; its phases are vLLM's, `engine_s`, and the rest.
 """
 
 import argparse
@@ -124,6 +124,39 @@ class Stopwatch(TrainerCallback):
         )
 
 
+class Rounds:
+    """One record per step of all seeds: from one drawing of their completions to the next."""
+
+    def __init__(self, trainers: list[TimedPrecision], engine, schedule: list[tuple[str, int]]):
+        self.schedule, self.device, self.began, self.engine_s = schedule, trainers[0].accelerator.device.type, [], []
+        self.draw, engine.generate = engine.generate, self.generate
+        for trainer in trainers:
+            trainer.add_callback(Lengths(trainer, schedule))
+
+    def generate(self, *args):
+        self.began.append(clock(self.device))
+        completions = self.draw(*args)
+        self.engine_s.append(clock(self.device) - self.began[-1])
+        self.tokens = [len(completion.token_ids) for completion in completions]
+        return completions
+
+    def records(self) -> list[dict]:
+        peak_gb = torch.cuda.max_memory_allocated() / 1e9 if self.device == "cuda" else None
+        ends = [*self.began[1:], clock(self.device)]
+        return [
+            {"case": case, "tokens": self.tokens, "step_s": end - began, "engine_s": engine_s, "peak": peak_gb}
+            for (case, _), began, end, engine_s in zip(self.schedule, self.began, ends, self.engine_s, strict=True)
+        ]
+
+
+class Lengths(TrainerCallback):
+    def __init__(self, trainer: Timed, schedule: list[tuple[str, int]]):
+        self.trainer, self.schedule = trainer, schedule
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.trainer.set_completion_tokens(self.schedule[state.global_step][1])
+
+
 def save_model(folder: Path, shape: dict, device: str, dtype: torch.dtype) -> None:
     """Random weights, and a tokenizer in which the word `7` is token 7."""
     torch.manual_seed(SEED)
@@ -201,11 +234,9 @@ def run_side(args: argparse.Namespace, side: str, dtype: str, folder: Path) -> l
                 )
                 for run in range(n_seeds)
             ]  # fmt: skip
-            sampler.generate = trainers[0]._timed("engine_s", sampler.generate)
-            stopwatch = Stopwatch(trainers[0], schedule)
-            trainers[0].add_callback(stopwatch)
+            rounds = Rounds(trainers, sampler, schedule)
             together.run([trainer.train for trainer in trainers])
-            return stopwatch.records
+            return rounds.records()
         stopwatch = Stopwatch(trainer, schedule)
         trainer.add_callback(stopwatch)
         trainer.train()

@@ -163,6 +163,32 @@ def test_an_edited_template_reruns_the_page_alone(finished):
         path.write_text(text)
 
 
+def test_an_edited_prompt_reruns_what_reads_it(finished):
+    for name, expected in (("dsl", {"model_manifest"} | ALL_DATA), ("barc", set())):
+        path = finished / "resources" / "prompts" / f"{name}.jinja"
+        text = path.read_text()
+        try:
+            path.write_text(text.replace("{%", "{# edited #}{%", 1))
+            plan = jobs(finished)
+            assert set(stale_rules(plan)) == expected
+            named = {job.rule for job in plan if any(reason.startswith("prompt was") for reason in job.reasons)}
+            assert named == ({"model_manifest"} if expected else set())  # the others follow from it
+        finally:
+            path.write_text(text)
+
+
+def test_a_prompt_of_ones_own_is_known_by_its_content(finished, tmp_path):
+    """The same text under another name or elsewhere reruns nothing."""
+    own = tmp_path / "own.jinja"
+    text = (finished / "resources" / "prompts" / "dsl.jinja").read_text()
+    own.write_text(text)
+    assert not stale(finished, {"model": {"prompt": str(own)}})
+    own.write_text(text + "{# edited #}")
+    assert rules(finished, {"model": {"prompt": str(own)}}) == {"model_manifest"} | ALL_DATA
+    with pytest.raises(ValueError, match="model.prompt: 'nowhere' is neither"):
+        jobs(finished, config={"model": {"prompt": "nowhere"}})
+
+
 def test_a_plotting_package_in_the_pins_retrains_nothing(finished):
     path = finished / "envs" / "requirements-cpu.txt"
     text = path.read_text()

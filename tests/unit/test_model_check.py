@@ -11,8 +11,10 @@ from tiny_models import TINY, make_model
 from transformers import CONFIG_MAPPING, TOKENIZER_MAPPING, AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from arc_precision.config.base import lay_over
 from arc_precision.config.data import DEFAULT_EVALUATION_SETS
 from arc_precision.config.experiment import load_experiment
+from arc_precision.config.training import DEFAULT_ARMS
 from arc_precision.model import check
 from arc_precision.model.check import check_model, context_tokens, window_tokens
 from arc_precision.model.folder import TOKENIZER, read_config, tokenizer_files, weight_files
@@ -48,6 +50,19 @@ def refusal(folder: Path, **config) -> str:
         assert "\n" not in str(error)
         return str(error)
     return ""
+
+
+def test_texts_that_no_completion_has_are_refused():
+    assert refusal(TINY, sampling={"stop": ["```\n"]}, model={"path": str(TINY), "thinking": {}}) == ""
+    for config, key in (
+        ({"sampling": {"stop": ["\n\n", "<eos>"]}}, "sampling.stop"),
+        ({"arms": {"float16": {"sampling": {"stop": ["<eos>"]}}}}, "arms.float16.sampling.stop"),
+        ({"model": {"path": str(TINY), "thinking": {"open": "<bos>"}}}, "model.thinking.open"),
+        ({"model": {"path": str(TINY), "thinking": {"close": "<eos>"}}}, "model.thinking.close"),
+    ):
+        base = {} if "arms" not in config else {"arms": DEFAULT_ARMS | lay_over(DEFAULT_ARMS, config["arms"])}
+        sentence = refusal(TINY, **config | base)
+        assert sentence.startswith(f"{key}: '<") and "is a special token of" in sentence
 
 
 def test_each_model_is_taken_with_settings_that_fit_it(models):

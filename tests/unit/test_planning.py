@@ -11,7 +11,7 @@ from arc_precision.config.data import ArcJsonSource
 from arc_precision.config.experiment import load_experiment
 from arc_precision.contracts import layout
 from arc_precision.plan import checkpoints, inputs, source_paths, starting
-from arc_precision.plan.together import BASE_JOB, SeedsJob, at_most, groups, keep, planned, seeds_jobs
+from arc_precision.plan.together import BASE_JOB, SeedsJob, at_most, groups, keep, planned, seeds_jobs, with_rules
 from arc_precision.staleness.dependencies import Hashes
 
 ROOT = Path(__file__).parents[2]
@@ -133,6 +133,15 @@ def test_jobs_of_the_same_seeds_share_a_rule_and_every_segment_has_one():
     assert jobs[1].paths(layout.SAMPLES, step=3)[1] == "samples/float16/seed-2/step-3/{set}.{dtype}.parquet"
     assert BASE_JOB.paths(layout.SAMPLES, step=0) == ["samples/base/step-0/{set}.{dtype}.parquet"]
     assert inputs.adapters(BASE_JOB, 0) == [] and len(inputs.adapters(jobs[0], 10)) == 6
+
+
+def test_what_is_given_for_a_kind_of_rule_is_given_for_each_unless_it_has_its_own():
+    rules = ["train.a.0-1", "train.b.2", "sample.base"]
+    assert with_rules({"train": 1, "train.b.2": 2, "train_set": 3}, rules) == {
+        "train.a.0-1": 1,
+        "train.b.2": 2,
+        "train_set": 3,
+    }
 
 
 def test_an_audit_joins_files_that_its_rules_make():

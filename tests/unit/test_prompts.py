@@ -6,7 +6,7 @@ from synthetic import chat_tokenizer, random_task
 from tokenizers import Tokenizer, models, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from arc_precision.chat import PREFILL, SYSTEM, chat_facts
+from arc_precision.chat import chat_facts
 from arc_precision.language.tokenizer import render_prompt, save_tokenizer
 from arc_precision.prompts import (
     CountedChat,
@@ -17,7 +17,10 @@ from arc_precision.prompts import (
     render,
 )
 from arc_precision.tasks.grids import Pair, Task
+from arc_precision.templates import ShownTask, load_template, trial_task
 
+BARC = load_template("barc").render(ShownTask(trial_task(), 0))
+SYSTEM, PREFILL = BARC.system, BARC.assistant
 GRID = np.array([[0, 1, 2], [9, 8, 7]], dtype=np.int8)
 TASK = Task("t", (Pair(GRID, GRID[:1]), Pair(GRID[:, :1], GRID[:1, :1])), (Pair(GRID[:1], GRID), Pair(GRID[1:], GRID)))
 
@@ -78,7 +81,7 @@ def test_where_no_system_role_is_known_the_user_says_its_text(chat, template):
     assert "<system>" not in text
     assert text.startswith(f"<user>{SYSTEM}\n\n{barc_question(TASK, 0)}")
     assert text.rstrip().endswith("<assistant>" + PREFILL.rstrip())
-    assert chat_facts(tokenizer) == {"date": None, "system_text_in": "user"}
+    assert chat_facts(BARC, tokenizer, "barc") == {"date": None, "system_text_in": "user"}
     assert prompt_writer("barc", tokenizer, 8000)(TASK, 0)[0] == text
 
 
@@ -100,8 +103,8 @@ def test_a_template_that_cannot_hold_the_chat_is_refused_in_one_sentence(chat, t
 def test_a_template_that_asks_for_the_day_gets_one_day(chat):
     tokenizer = with_template(chat, "Today: {{ strftime_now('%d %b %Y') }}\n" + TURNS)
     assert render("barc", TASK, 0, tokenizer).startswith("Today: 26 Jul 2024\n")
-    assert chat_facts(tokenizer) == {"date": "2024-07-26", "system_text_in": "system"}
-    assert chat_facts(chat)["date"] is None
+    assert chat_facts(BARC, tokenizer, "barc") == {"date": "2024-07-26", "system_text_in": "system"}
+    assert chat_facts(BARC, chat, "barc")["date"] is None
 
 
 def test_words_are_counted_as_the_tokenizer_counts(chat, tasks):

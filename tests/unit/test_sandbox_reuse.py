@@ -1,6 +1,7 @@
 """Equal programs for equal inputs run once, and count as often as they are there."""
 
 import numpy as np
+import pytest
 
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.evaluation import scoring
@@ -60,6 +61,24 @@ def test_a_batch_counts_repeated_programs_as_if_each_had_run():
     assert rewards == kept and rewards[0] == rewards[1] == rewards[3] == 10 > rewards[2] > rewards[4] == rewards[5] == 0
     assert (dict(verdicts), n_solved, n_reused) == ({"ok": 4, "no_program": 2}, 3, 2)
     assert runs == [COPY, ZERO, None, None]
+
+
+def test_scorers_of_two_runs_share_processes_and_nothing_else():
+    first = Scorer({"r": TASK}, "arc-v2-no-pixel-score", SandboxConfig(), workers=1)
+    second = first.beside({"s": TASK}, {})
+    try:
+        waits = first.start(["r"], [f"```python\n{ZERO}\n```"]), second.start(["s"], [f"```python\n{COPY}\n```"])
+        rewards = [wait() for wait in waits]
+        assert first._sandbox is second._sandbox
+        with pytest.raises(KeyError):
+            second.start(["r"], ["a task of the first"])()
+        counted = first.take(), second.take()
+    finally:
+        first.close()
+    assert [(dict(verdicts), n_solved, kept) for verdicts, n_solved, _, kept in counted] == [
+        ({"ok": 1}, 0, rewards[0]),
+        ({"ok": 1}, 1, rewards[1]),
+    ]
 
 
 def test_a_scoring_job_runs_each_program_of_a_task_once(monkeypatch):

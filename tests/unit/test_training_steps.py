@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -236,6 +237,27 @@ def test_equal_groups_are_counted_by_group_whatever_rewards_are_scaled_by(scale,
     slice = slice_of(training={"scale_rewards": scale, "gradient_accumulation_steps": 2})
     for row in trained(model_folder, tmp_path, 2, slice, half_equal).rows:
         assert row["frac_reward_zero_std"] == 0.5
+
+
+class HalfCut(AnySampler):
+    """None of its completions has an end token; every second one is cut, and the others were ended by a stop string."""
+
+    def generate(self, prompts, seeds):
+        drawn = super().generate(prompts, seeds)
+        return [replace(completion, truncated=number % 2 == 1) for number, completion in enumerate(drawn)]
+
+
+@pytest.mark.parametrize(("masked", "counted"), [(True, GENERATIONS), (False, 2 * GENERATIONS)])
+def test_what_a_stop_string_ends_is_learnt_from_where_truncated_completions_are_not(
+    masked, counted, model_folder, tmp_path
+):
+    training = {"mask_truncated_completions": masked, "loss_type": "dapo"}
+    run = trained(model_folder, tmp_path, 2, slice_of(training=training), sampler=HalfCut())
+    for row in run.rows:
+        assert row["mismatch/sequence_count"] == counted and row["truncated_share"] == 0.5
+    batch = run.trainer._buffered_inputs[0]
+    assert batch["num_items_in_batch"] == batch["completion_mask"].sum() > 0
+    assert batch["completion_mask"].any(dim=1).sum() == counted
 
 
 def test_a_run_that_uses_its_batches_twice_stops_where_its_reward_is_gone(model_folder, tmp_path):

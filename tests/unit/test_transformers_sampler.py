@@ -40,7 +40,10 @@ def prompts(model: Path, n: int = 6) -> list[list[int]]:
 
 def draw(model: Path, **sampling):
     sampler = TransformersSampler(
-        SamplingConfig(engine="transformers", max_completion_tokens=LIMIT, **sampling), str(model), "float32", "cpu"
+        SamplingConfig(**{"engine": "transformers", "max_completion_tokens": LIMIT} | sampling),
+        str(model),
+        "float32",
+        "cpu",
     )
     asked = prompts(model)
     return sampler.generate(asked, range(len(asked)))
@@ -73,3 +76,30 @@ def test_the_models_own_sampling_settings_change_nothing(model):
     expected = draw(model)
     edit(model / "generation_config.json", do_sample=True, top_k=1, repetition_penalty=5.0, min_p=0.9, min_new_tokens=9)
     assert [c.token_ids for c in draw(model)] == [c.token_ids for c in expected]
+
+
+def test_a_stop_string_ends_a_completion_with_the_token_that_completes_it(model):
+    """Other completions of the batch go on, and the tokens are those that would have been drawn anyway."""
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    plain = draw(model, temperature=0)
+    stop = (", ", "return")
+    stopped = draw(model, temperature=0, stop=stop)
+    ended = 0
+    for before, after in zip(plain, stopped, strict=True):
+        texts = [tokenizer.decode(before.token_ids[:n], skip_special_tokens=True) for n in range(LIMIT + 1)]
+        found = [n for n, text in enumerate(texts) if any(part in text for part in stop)]
+        length = min(found[0] if found else LIMIT, len(before.token_ids))
+        assert after.token_ids == before.token_ids[:length]
+        assert after.logprobs == pytest.approx(before.logprobs[:length], abs=1e-5)
+        assert after.truncated == (before.truncated and not found)
+        ended += bool(found)
+    assert len({len(completion.token_ids) for completion in stopped}) > 1 and 0 < ended
+
+
+def test_a_stop_string_at_the_limit_counts_as_an_end(model):
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    whole = next(c for c in draw(model, temperature=0, max_completion_tokens=5) if c.truncated)
+    stop = tokenizer.decode(whole.token_ids, skip_special_tokens=True)
+    stopped = draw(model, temperature=0, max_completion_tokens=5, stop=(stop,))
+    same = [c for c in stopped if c.token_ids == whole.token_ids]
+    assert same and not any(c.truncated for c in same)

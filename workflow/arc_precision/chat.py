@@ -1,7 +1,10 @@
-"""BARC's chat through a model's chat template."""
+"""A chat through a model's chat template."""
 
+from dataclasses import astuple
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
+
+from arc_precision.templates import Chat
 
 if TYPE_CHECKING:  # seconds of imports that a process without a tokenizer does not need
     from transformers import PreTrainedTokenizerBase
@@ -9,61 +12,69 @@ if TYPE_CHECKING:  # seconds of imports that a process without a tokenizer does 
 # What chat templates that write the day get: the day that Llama 3.2's own template writes where it cannot ask for one.
 PROMPT_DATE = datetime(2024, 7, 26)
 
-SYSTEM = (
-    "You are a world-class puzzle solver, and you know Python programming by heart. "
-    "You find the rule behind a puzzle and provide Python solutions."
-)
-PREFILL = (
-    "Let's solve this puzzle using Python code with the common library functions. "
-    "We think about the rule first, and then write the function `transform`, which takes the input grid and returns "
-    "the output grid. Here is the Python code with the comments describing how to solve the problem:\n"
-)
-MARK = "(question)"
-"""Stands for any question where the words around it are looked at."""
 
+def chat_prompt(chat: Chat, tokenizer: "PreTrainedTokenizerBase", prompt: str) -> str:
+    """The chat up to where the model goes on: in the answer that it begins, or in one of its own.
 
-def chat_prompt(question: str, tokenizer: "PreTrainedTokenizerBase") -> str:
-    """System, user and the beginning of the assistant's turn, which the model goes on from.
+    Where the model's template knows no system's turn (Gemma, Mistral), that text begins the user's. A template that
+    asks for the day gets `PROMPT_DATE`, so that a prompt is the same on every day.
 
-    Where the template knows no system's turn (Gemma, Mistral), that text begins the user's. A template that asks for
-    the day gets `PROMPT_DATE`, so that a prompt is the same on every day.
+    Args:
+        prompt: what the configuration calls it.
 
     Raises:
         ValueError: the tokenizer has no chat template, or the template cannot hold the chat.
     """
-    return _chat(question, tokenizer)[0]
+    return _rendered(chat, tokenizer, prompt)[0]
 
 
-def chat_facts(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
-    """How the model's template is used: the date in its prompts (None: it asks for none), and who says the system text.
+def chat_facts(chat: Chat, tokenizer: "PreTrainedTokenizerBase", prompt: str) -> dict[str, Any]:
+    """How the model's template is used: the date in its prompts (None: it asks for none), and who says the system text
+    (None: there is none).
 
     Raises:
         ValueError: as `chat_prompt`.
     """
-    _, system_turn = _chat(MARK, tokenizer)
+    _, system_turn = _rendered(chat, tokenizer, prompt)
     dated = "strftime_now" in tokenizer.get_chat_template()
-    return {"date": PROMPT_DATE.date().isoformat() if dated else None, "system_text_in": system_turn}
+    return {
+        "date": PROMPT_DATE.date().isoformat() if dated else None,
+        "system_text_in": None if chat.system is None else system_turn,
+    }
 
 
-def _chat(question: str, tokenizer: "PreTrainedTokenizerBase") -> tuple[str, Literal["system", "user"]]:
+def _rendered(chat: Chat, tokenizer: "PreTrainedTokenizerBase", prompt: str) -> tuple[str, Literal["system", "user"]]:
     """The prompt, and in whose turn the system text is."""
     where = f"{tokenizer.name_or_path}: the tokenizer"
     instead = "take the folder of an instruction-tuned model, or write prompt: dsl for the embedded one"
     if tokenizer.chat_template is None:
-        raise ValueError(f"{where} has no chat template, which model.prompt: barc needs; {instead}")
-    answer = {"role": "assistant", "content": PREFILL}
-    whole = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}, answer]
-    without = [{"role": "user", "content": f"{SYSTEM}\n\n{question}"}, answer]
+        raise ValueError(f"{where} has no chat template, which model.prompt: {prompt} needs; {instead}")
     fault = "it leaves out a part of the chat"
-    for turn, messages in (("system", whole), ("user", without)):
+    for turn, messages in _ways(chat):
+        begun = chat.assistant is not None
         try:
             text = tokenizer.apply_chat_template(
-                messages, tokenize=False, continue_final_message=True, strftime_now=PROMPT_DATE.strftime
+                messages,
+                tokenize=False,
+                continue_final_message=begun,
+                add_generation_prompt=not begun,
+                strftime_now=PROMPT_DATE.strftime,
             )
         except Exception as error:  # a template is a program: it may raise anything
             fault = str(error).splitlines()[0] if str(error) else type(error).__name__
             continue
         # Some templates pass over a role that they do not know.
-        if all(text.count(part.strip()) == 1 for part in (SYSTEM, question, PREFILL)):
+        if all(text.count(part.strip()) == 1 for part in astuple(chat) if part):
             return text, turn
-    raise ValueError(f"{where}'s chat template cannot be used with model.prompt: barc: {fault}; {instead}")
+    raise ValueError(f"{where}'s chat template cannot be used with model.prompt: {prompt}: {fault}; {instead}")
+
+
+def _ways(chat: Chat) -> list[tuple[Literal["system", "user"], list[dict[str, str]]]]:
+    """The messages with the system's turn, and with its text in the user's."""
+    answer = [] if chat.assistant is None else [{"role": "assistant", "content": chat.assistant}]
+    user = {"role": "user", "content": chat.user}
+    if chat.system is None:
+        return [("user", [user, *answer])]
+    system = {"role": "system", "content": chat.system}
+    joined = {"role": "user", "content": f"{chat.system}\n\n{chat.user}"}
+    return [("system", [system, user, *answer]), ("user", [joined, *answer])]

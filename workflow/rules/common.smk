@@ -20,6 +20,7 @@ from arc_precision.model.check import check_model
 from arc_precision.model.folder import tokenizer_files, weight_files
 from arc_precision.old_results import OldResults, going_on
 from arc_precision.plan import checkpoints, inputs, source_paths, starting, together
+from arc_precision.prompt_files import prompt_file
 from arc_precision.disk import check_folder, check_results, tidy
 from arc_precision.staleness import dependencies
 from arc_precision.tasks.source_files import source_files
@@ -39,10 +40,11 @@ try:
     check_folder(Path("results") / experiment.experiment)
     STACK = "gpu" if experiment.device == "cuda" else "cpu"
     REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
-    MODEL = source_paths.found(experiment.model.path, ROOT)
+    MODEL, MODEL_ON_HUB = source_paths.model(experiment.model.path, ROOT)
     MODEL_FILES = weight_files(MODEL)
     TOKENIZER_FILES = tokenizer_files(MODEL)
     check_model(experiment, MODEL_FILES, REQUIREMENTS)
+    PROMPT = prompt_file(experiment.model.prompt, ROOT)
     SOURCES = {
         name: source_paths.located(source, ROOT)
         for name, source in experiment.sources.items()
@@ -69,6 +71,15 @@ GROUPS = together.planned(
     experiment, Path(RESULTS), not workflow.is_main_process or going_on()
 )
 SEEDS_JOBS = together.seeds_jobs(GROUPS)
+# A rule of several seeds has arm and seeds in its name. What profiles say of `train` is meant for all of them.
+SEEDS_RULES = [
+    job.rule(kind)
+    for kind in ("train", "sample", "audit_draw", "audit_trainer", "audit_sampler")
+    for job in [together.BASE_JOB, *SEEDS_JOBS]
+]
+for told in ("overwrite_threads", "overwrite_resources"):
+    given = getattr(workflow.resource_settings, told)
+    setattr(workflow.resource_settings, told, together.with_rules(given, SEEDS_RULES))
 
 # All objects of a plan live until its end. To search thousands of jobs for garbage, or to take them apart at the end,
 # takes time and frees nothing.
@@ -134,6 +145,11 @@ def in_results(paths):
     return [f"{RESULTS}/{path}" for path in paths]
 
 
+def prompt_digest():
+    """The template's content, in place of its name."""
+    return HASHES.of(PROMPT)
+
+
 def digested(name):
     """A source with a digest in place of its path."""
     return source_paths.digested(
@@ -149,13 +165,22 @@ def digested(name):
 def candidates_slice():
     slice = experiment.candidates_slice()
     digests = {name: digested(name) for name in slice.sources}
-    return as_words(slice.model_copy(update={"sources": digests}))
+    return as_words(
+        slice.model_copy(update={"sources": digests, "prompt": prompt_digest()})
+    )
 
 
 def evaluation_set_slice(wildcards):
     slice = experiment.evaluation_set_slice(wildcards.set)
     source = digested(experiment.evaluation_sets[wildcards.set].source)
-    return as_words(slice.model_copy(update={"source": source}))
+    return as_words(
+        slice.model_copy(update={"source": source, "prompt": prompt_digest()})
+    )
+
+
+def warm_start_slice():
+    slice = experiment.warm_start_slice()
+    return as_words(slice.model_copy(update={"prompt": prompt_digest()}))
 
 
 def evaluation_set_paths(wildcards):

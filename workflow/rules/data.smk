@@ -17,6 +17,7 @@ rule train_candidates:
         runtime=experiment.resources.data.runtime,
         gpu=0,
         model=str(MODEL),
+        prompt=str(PROMPT),
         paths=source_paths.paths_json(SOURCES, experiment.data.train_on),
     params:
         slice=candidates_slice(),
@@ -26,8 +27,8 @@ rule train_candidates:
         "Preparing training prompts"
     shell:
         'python "$WORKFLOW/scripts/train_candidates.py"'
-        " --slice {params.slice:q} --model {resources.model:q} --paths {resources.paths:q}"
-        " --workers {threads} --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"
+        " --slice {params.slice:q} --model {resources.model:q} --prompt {resources.prompt:q}"
+        " --paths {resources.paths:q} --workers {threads} --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"
 
 
 if experiment.perfectible.enabled:
@@ -89,6 +90,7 @@ rule evaluation_set:
         runtime=experiment.resources.data.runtime,
         gpu=0,
         model=str(MODEL),
+        prompt=str(PROMPT),
         paths=evaluation_set_paths,
     params:
         slice=evaluation_set_slice,
@@ -99,5 +101,5 @@ rule evaluation_set:
     shell:
         'python "$WORKFLOW/scripts/evaluation_set.py"'
         " --slice {params.slice:q} --name {wildcards.set} --model {resources.model:q}"
-        " --paths {resources.paths:q} --workers {threads} --train {input.candidates}"
+        " --prompt {resources.prompt:q} --paths {resources.paths:q} --workers {threads} --train {input.candidates}"
         " --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"

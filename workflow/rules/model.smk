@@ -9,8 +9,11 @@ rule model_manifest:
         ENVIRONMENT
     resources:
         path=str(MODEL),
+        prompt=str(PROMPT),
+        on_hub=MODEL_ON_HUB or "",
     params:
-        prompt=experiment.model.prompt,
+        on_hub=f"model on the Hub={MODEL_ON_HUB}",
+        prompt=f"prompt={prompt_digest()}",
         model=digest_lines(MODEL_FILES),
         tokenizer=digest_lines(TOKENIZER_FILES),
         code=code("model_manifest"),
@@ -19,7 +22,7 @@ rule model_manifest:
         "Reading what the base model is"
     shell:
         'python "$WORKFLOW/scripts/model_manifest.py"'
-        " --path {resources.path:q} --prompt {params.prompt} --model-files {params.model:q}"
+        " --path {resources.path:q} --on-hub={resources.on_hub:q} --prompt {resources.prompt:q} --model-files {params.model:q}"
         " --tokenizer-files {params.tokenizer:q} --output-model {output.model} --output-tokenizer {output.tokenizer}"
         " 2>&1 | tee {log}"
 
@@ -83,6 +86,7 @@ rule warm_start:
     threads: experiment.resources.warm_start.threads
     resources:
         path=str(MODEL),
+        prompt=str(PROMPT),
         mem_mb=experiment.resources.warm_start.mem_mb,
         disk_mb=experiment.resources.warm_start.disk_mb,
         runtime=experiment.resources.warm_start.runtime,
@@ -91,7 +95,7 @@ rule warm_start:
             starting.gpus(experiment, experiment.resources.warm_start)
         ),
     params:
-        slice=as_words(experiment.warm_start_slice()),
+        slice=warm_start_slice(),
         model=digest_lines(MODEL_FILES + TOKENIZER_FILES),
         code=code("warm_start"),
         pins=pins("warm_start"),
@@ -99,6 +103,6 @@ rule warm_start:
         "Fine-tuning {resources.path} on tasks and their programs"
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/warm_start.py"'
-        " --slice {params.slice:q} --model {resources.path:q}"
+        " --slice {params.slice:q} --model {resources.path:q} --prompt {resources.prompt:q}"
         " --model-files {params.model:q} --workers $(({threads} - 1)) --output-dir $(dirname {output.model})"
         " --checkpoints $(dirname {output.model}).checkpoints --log-jsonl {output.history} 2>&1 | tee {log}"

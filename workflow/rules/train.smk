@@ -43,8 +43,9 @@ for job in SEEDS_JOBS:
             pins=pins("train"),
         message:
             f"Training {job}, to step {{wildcards.stop}}"
+        # One pool of memory for all threads: each run is one, and would keep for itself what it has freed.
         shell:
-            '{resources.launcher} "$WORKFLOW/scripts/train.py"'
+            'MALLOC_ARENA_MAX=1 {resources.launcher} "$WORKFLOW/scripts/train.py"'
             " --slice {params.slice:q} --seeds {resources.seeds} --stop {wildcards.stop}"
             " --model {resources.model:q} --declared {resources.declared:q} --train {input.rows}"
             " --run-dirs $(dirname {output.steps})"

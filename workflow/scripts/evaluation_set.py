@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--slice", nargs="+", required=True, help="EvaluationSetSlice as key=value")
     parser.add_argument("--name", required=True, help="name of the set in the config")
     parser.add_argument("--model", required=True, help="folder of the model, for its tokenizer")
+    parser.add_argument("--prompt", help="file of the prompt's template; without it slice.prompt names one")
     parser.add_argument("--paths", type=json.loads, default={}, help="where the source's files lie: path by name, JSON")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--train", required=True, type=Path, help="Parquet file of the training candidates")
@@ -29,7 +30,9 @@ def main() -> None:
     slice = from_words(EvaluationSetSlice, args.slice)
     slice = slice.model_copy(update={"source": located({slice.set.source: slice.source}, args.paths)[slice.set.source]})
 
-    write_prompt = prompt_writer(slice.prompt, AutoTokenizer.from_pretrained(args.model), slice.set.max_prompt_tokens)
+    write_prompt = prompt_writer(
+        args.prompt or slice.prompt, AutoTokenizer.from_pretrained(args.model), slice.set.max_prompt_tokens
+    )
     scratch = scratch_folder(args.output, args.slice, [slice.source], write_prompt)
     training_keys = read_canonical_keys(args.train)
     manifest = write_evaluation_set(args.name, slice, write_prompt, training_keys, args.output, scratch, args.workers)

@@ -15,6 +15,7 @@ from arc_precision.cli import run
 from arc_precision.model.folder import weight_files
 from arc_precision.model.loading import check_loading
 from arc_precision.model.weight_facts import weight_facts
+from arc_precision.templates import Chat, ShownTask, load_template, trial_task
 
 SCHEMA_VERSION = 1
 
@@ -27,7 +28,8 @@ def hashes(lines: list[str]) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--path", type=Path, required=True, help="folder of the base model")
-    parser.add_argument("--prompt", required=True, help="format of the prompts, dsl or barc")
+    parser.add_argument("--on-hub", default="", help="ORG/NAME@COMMIT, where the folder is the Hub's")
+    parser.add_argument("--prompt", required=True, help="template of the prompts, a name or a file")
     parser.add_argument("--model-files", nargs="+", required=True, help="name=SHA-256")
     parser.add_argument("--tokenizer-files", nargs="+", required=True, help="name=SHA-256")
     parser.add_argument("--output-model", type=Path, required=True)
@@ -35,13 +37,21 @@ def main() -> None:
     args = parser.parse_args()
 
     check_loading(args.path)
-    chat = chat_facts(AutoTokenizer.from_pretrained(args.path)) if args.prompt == "barc" else None
+    template = load_template(args.prompt)
+    said = template.render(ShownTask(trial_task(), 0))
+    tokenizer = AutoTokenizer.from_pretrained(args.path)
+    chat = chat_facts(said, tokenizer, template.name) if isinstance(said, Chat) else None
     weights = [path for path in weight_files(args.path) if path.suffix == ".safetensors"]
-    tokenizer = {"schema_version": SCHEMA_VERSION, "files": hashes(args.tokenizer_files), "chat": chat}
-    files = hashes(args.model_files) | tokenizer["files"]
-    model = {"schema_version": SCHEMA_VERSION, "files": files, "weights": weight_facts(weights)}
+    of_tokenizer = {"schema_version": SCHEMA_VERSION, "files": hashes(args.tokenizer_files), "chat": chat}
+    files = hashes(args.model_files) | of_tokenizer["files"]
+    model = {
+        "schema_version": SCHEMA_VERSION,
+        "on_hub": args.on_hub or None,
+        "files": files,
+        "weights": weight_facts(weights),
+    }
     args.output_model.write_text(json.dumps(model, indent=1, sort_keys=True) + "\n")
-    args.output_tokenizer.write_text(json.dumps(tokenizer, indent=1, sort_keys=True) + "\n")
+    args.output_tokenizer.write_text(json.dumps(of_tokenizer, indent=1, sort_keys=True) + "\n")
 
 
 run(main)

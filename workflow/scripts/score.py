@@ -25,7 +25,7 @@ def main() -> None:
 
     rows = {row["row_id"]: row for row in read_rows(args.rows, TASKS)}
     samples = list(read_rows(args.samples, SAMPLES))
-    scored = list(score_rows(rows, samples, slice.reward, slice.sandbox, args.workers))
+    scored = list(score_rows(rows, samples, slice.reward, slice.sandbox, args.workers, slice.thinking))
     write_rows(args.output, SCORES, [scored])
 
 

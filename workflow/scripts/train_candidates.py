@@ -19,6 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slice", nargs="+", required=True, help="CandidatesSlice as key=value")
     parser.add_argument("--model", required=True, help="folder of the model, for its tokenizer")
+    parser.add_argument("--prompt", help="file of the prompt's template; without it slice.prompt names one")
     parser.add_argument("--paths", type=json.loads, default={}, help="where the sources' files lie: path by name, JSON")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--output", required=True, type=Path, help="Parquet file to write")
@@ -27,7 +28,9 @@ def main() -> None:
     slice = from_words(CandidatesSlice, args.slice)
     slice = slice.model_copy(update={"sources": located(slice.sources, args.paths)})
 
-    write_prompt = prompt_writer(slice.prompt, AutoTokenizer.from_pretrained(args.model), slice.data.max_prompt_tokens)
+    write_prompt = prompt_writer(
+        args.prompt or slice.prompt, AutoTokenizer.from_pretrained(args.model), slice.data.max_prompt_tokens
+    )
     scratch = scratch_folder(args.output, args.slice, slice.sources.values(), write_prompt)
     manifest = write_candidates(slice, write_prompt, args.output, scratch, args.workers)
     args.manifest.write_text(json.dumps(manifest, indent=2) + "\n")

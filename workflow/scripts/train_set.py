@@ -37,7 +37,7 @@ def main() -> None:
     rows = list(read_rows(args.candidates, TASKS))
     order = np.random.default_rng(slice.perfectible.seed).permutation(len(rows))
     sampler = make_sampler(
-        SamplingConfig(max_completion_tokens=slice.max_completion_tokens),
+        SamplingConfig(max_completion_tokens=slice.max_completion_tokens, stop=slice.stop),
         str(args.model),
         "float32",
         slice.device,

@@ -20,6 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--slice", nargs="+", required=True, help="WarmStartSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the model to start from")
+    parser.add_argument("--prompt", help="file of the prompt's template; without it slice.prompt names one")
     parser.add_argument("--model-files", nargs="*", default=[], help="NAME=SHA-256 of its files, which tell runs apart")
     parser.add_argument("--workers", type=int, default=0, help="processes that make examples; 0: the trainer does")
     parser.add_argument("--output-dir", type=Path, required=True, help="folder for the model")
@@ -32,6 +33,7 @@ def main() -> None:
         if other.name != name:
             shutil.rmtree(other)  # of other settings, or of another model
     slice = from_words(WarmStartSlice, args.slice)
+    slice = slice.model_copy(update={"prompt": args.prompt or slice.prompt})
     warm_start(slice, args.model, args.workers, args.output_dir, args.checkpoints / name, args.log_jsonl)
     shutil.rmtree(args.checkpoints)
 

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from arc_precision.config.base import DepthWeights, Section, Seed
 from arc_precision.config.sandbox import SandboxConfig
+from arc_precision.config.thinking import Thinking
 
 
 class ArckitSource(Section):
@@ -146,6 +147,8 @@ class PerfectibleSlice(Section):
     perfectible: PerfectibleConfig
     max_completion_tokens: int
     sandbox: SandboxConfig
+    stop: tuple[str, ...] = ()
+    thinking: Thinking | None = None
 
 
 class SubmissionSlice(Section):

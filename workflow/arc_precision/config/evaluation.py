@@ -7,6 +7,7 @@ from pydantic import Field
 from arc_precision.config.base import Dtype, Section, Seed
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
+from arc_precision.config.thinking import Thinking
 
 
 class EvaluationConfig(Section):
@@ -43,3 +44,4 @@ class ScoreSlice(Section):
 
     reward: str
     sandbox: SandboxConfig
+    thinking: Thinking | None = None

@@ -264,6 +264,8 @@ class ExperimentConfig(Section):
             perfectible=self.perfectible,
             max_completion_tokens=self.sampling.max_completion_tokens,
             sandbox=self.sandbox,
+            stop=self.sampling.stop,
+            thinking=self.model.thinking,
         )
 
     def evaluation_set_slice(self, name: str) -> EvaluationSetSlice:
@@ -288,6 +290,7 @@ class ExperimentConfig(Section):
             collapse=self.collapse if self.collapse.early_stop else None,
             nonfinite_steps=self.collapse.nonfinite_steps,
             max_prompt_tokens=self.data.max_prompt_tokens,
+            thinking=self.model.thinking,
         )
 
     def sample_slice(self, arm: str | None, name: str, dtype: Dtype) -> SampleSlice:
@@ -316,7 +319,7 @@ class ExperimentConfig(Section):
 
     def score_slice(self) -> ScoreSlice:
         """For `score`."""
-        return ScoreSlice(reward=self.training.reward, sandbox=self.sandbox)
+        return ScoreSlice(reward=self.training.reward, sandbox=self.sandbox, thinking=self.model.thinking)
 
     def submission_slice(self, name: str) -> SubmissionSlice:
         """For `submission`."""

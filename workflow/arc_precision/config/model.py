@@ -1,20 +1,31 @@
 """The base model."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from arc_precision.config.base import Section
+from arc_precision.config.thinking import Thinking
 
 
 class ModelConfig(Section):
     """Which weights every run starts from."""
 
-    path: str = Field("resources/tiny-arc", min_length=1, description="Folder of a Hugging Face causal language model.")
-    prompt: Literal["dsl", "barc"] = Field(
+    path: str = Field(
+        "resources/tiny-arc",
+        min_length=1,
+        description="Folder of a Hugging Face causal language model, or its id on the Hub: ORG/NAME or "
+        "ORG/NAME@REVISION.",
+    )
+    prompt: str = Field(
         "dsl",
+        min_length=1,
         description="How a task becomes a prompt: `dsl` for the embedded tiny model, `barc` for models trained on "
-        "BARC's chat format.",
+        "BARC's chat format, `qwen3` for models that think first, `soar` for code models, or the path of a Jinja "
+        "template of your own (docs/models.md).",
+    )
+    thinking: Thinking | None = Field(
+        None,
+        description="For models that think first: {open: <think>, close: </think>}. The program is then looked for "
+        "behind that part, and a completion that is cut within it has none. null: everywhere.",
     )
     load_in_4bit: bool = Field(
         False,

@@ -1,6 +1,6 @@
 """How completions are drawn."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,9 @@ class SamplingConfig(Section):
         1.0, gt=0, description="1: none. Changes what is sampled but not what is trained; flagged in the report."
     )
     max_completion_tokens: int = Field(48, gt=0, description="A completion is cut here and counts as truncated.")
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="Texts that end a completion, which keeps them; one that ends so does not count as truncated."
+    )
     decoding: Literal["eager", "graphs", "compiled"] = Field(
         "graphs",
         description="How vLLM decodes on a GPU: `graphs` replays CUDA graphs that it captures at its start, `compiled` "

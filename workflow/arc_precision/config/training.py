@@ -9,6 +9,7 @@ from arc_precision.config.base import Dtype, Head, Section
 from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
+from arc_precision.config.thinking import Thinking
 
 
 class LoraSettings(Section):
@@ -228,3 +229,4 @@ class TrainSlice(Section):
     collapse: CollapseConfig | None  # only where it stops the run
     nonfinite_steps: int
     max_prompt_tokens: int
+    thinking: Thinking | None = None

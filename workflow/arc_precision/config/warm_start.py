@@ -1,7 +1,5 @@
 """How a pretrained model is warmed up before reinforcement learning."""
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
 from arc_precision.config.base import Device, Section
@@ -67,5 +65,5 @@ class WarmStartSlice(Section):
     """What decides the warmed-up model, beside the files of the model that it starts from."""
 
     device: Device
-    prompt: Literal["dsl", "barc"]
+    prompt: str
     warm_start: WarmStartConfig

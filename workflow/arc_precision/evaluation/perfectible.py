@@ -25,7 +25,7 @@ def keep_perfectible(
         ]
         by_id = {row["row_id"]: row for row in chunk}
         solved = dict.fromkeys(by_id, 0)
-        for score in score_rows(by_id, samples, "arc-v2-no-pixel-score", slice.sandbox, workers):
+        for score in score_rows(by_id, samples, "arc-v2-no-pixel-score", slice.sandbox, workers, slice.thinking):
             solved[score["row_id"]] += score["solved"]
         rates |= {row_id: count / band.n_samples for row_id, count in solved.items()}
         kept += [row for row in chunk if band.min_rate <= rates[row["row_id"]] <= band.max_rate]

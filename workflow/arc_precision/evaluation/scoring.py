@@ -6,6 +6,7 @@ from functools import partial
 from tqdm import tqdm
 
 from arc_precision.config.sandbox import SandboxConfig
+from arc_precision.config.thinking import Thinking
 from arc_precision.contracts.tasks import task_of_row
 from arc_precision.sandbox import run_programs
 from arc_precision.scoring.completions import judged, limits_of
@@ -13,21 +14,28 @@ from arc_precision.scoring.rewards import grid_scores, reward, solved
 
 
 def score_rows(
-    rows: dict[str, dict], samples: list[dict], reward_name: str, sandbox: SandboxConfig, workers: int
+    rows: dict[str, dict],
+    samples: list[dict],
+    reward_name: str,
+    sandbox: SandboxConfig,
+    workers: int,
+    thinking: Thinking | None = None,
 ) -> Iterator[dict]:
     """A score row per sample row, in order (`contracts.scores`). Test pairs without answers are run, but not counted.
 
     Args:
         rows: task rows by row id.
         workers: programs that run at once.
+        thinking: no program is taken from within this.
 
     Raises:
         SandboxFault: the sandbox itself failed.
     """
     by_id = {row_id: task_of_row(row) for row_id, row in rows.items()}
     tasks = [by_id[sample["row_id"]] for sample in samples]
+    prompts = [rows[sample["row_id"]]["prompt"] for sample in samples] if thinking else None
     run = partial(run_programs, limits=limits_of(sandbox), workers=workers, min_level=sandbox.min_level)
-    found = judged(run, [sample["completion"] for sample in samples], tasks)
+    found = judged(run, [sample["completion"] for sample in samples], tasks, thinking, prompts)
     for sample, task, (program, verdict, _) in zip(
         samples, tasks, tqdm(found, total=len(samples), desc="score", unit="program"), strict=True
     ):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arc_precision.model.folder import read_config, tensor_shapes
+from arc_precision.model.folder import read_config, read_json, tensor_shapes
 
 if TYPE_CHECKING:
     from arc_precision.config.experiment import ExperimentConfig
@@ -57,6 +57,7 @@ def check_model(experiment: "ExperimentConfig", weights: list[Path], requirement
         _check_optimizer(experiment, arm, requirements)
         _check_head(experiment, arm, requirements)
         _check_attention(experiment, arm, config)
+    _check_texts(experiment, weights[0].parent)
     _check_dtypes(experiment, config)
     _check_context(experiment, config)
 
@@ -161,6 +162,28 @@ def _check_attention(experiment: "ExperimentConfig", arm: str, config: dict[str,
         )
 
 
+def _check_texts(experiment: "ExperimentConfig", folder: Path) -> None:
+    """Special tokens are left out of a completion's text, so nothing can be looked for by them."""
+    path = folder / "tokenizer.json"
+    added = read_json(path).get("added_tokens", []) if path.exists() else []
+    special = {token["content"] for token in added if token.get("special")}
+    thinking = experiment.model.thinking
+    texts = [(f"model.thinking.{key}", text) for key, text in (thinking.model_dump() if thinking else {}).items()]
+    for arm in experiment.run_arms:
+        texts += [
+            (f"{_section(experiment, arm, 'stop', 'sampling')}.stop", t) for t in experiment.sampling_of(arm).stop
+        ]
+    for key, text in texts:
+        if text in special:
+            instead = (
+                "name it in eos_token_id of generation_config.json" if key.endswith("stop") else "write other text"
+            )
+            raise ValueError(
+                f"{key}: {text!r} is a special token of {experiment.model.path}, which a completion's text leaves out; "
+                f"{instead}, or set special: false for it in tokenizer.json"
+            )
+
+
 def _check_dtypes(experiment: "ExperimentConfig", config: dict[str, Any]) -> None:
     if config.get("model_type") not in NOT_IN_FLOAT16:
         return
@@ -230,6 +253,6 @@ def _training_tokens(experiment: "ExperimentConfig", arm: str) -> int:
     return max(prompts) + experiment.sampling_of(arm).max_completion_tokens
 
 
-def _section(experiment: "ExperimentConfig", arm: str, key: str) -> str:
-    """Where an arm's training key is written."""
-    return f"arms.{arm}.training" if key in experiment.arms[arm].training else "training"
+def _section(experiment: "ExperimentConfig", arm: str, key: str, section: str = "training") -> str:
+    """Where an arm's key of a section is written."""
+    return f"arms.{arm}.{section}" if key in getattr(experiment.arms[arm], section) else section

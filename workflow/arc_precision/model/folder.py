@@ -38,7 +38,9 @@ def weight_files(folder: Path) -> list[Path]:
             there are weights beside those of the model.
     """
     if not folder.is_dir():
-        raise ValueError(f"model.path: {folder} is not a folder; write the folder of a Hugging Face causal LM")
+        raise ValueError(
+            f"model.path: {folder} is not a folder; write the folder of a Hugging Face causal LM, or its id, ORG/NAME"
+        )
     if not (folder / "config.json").exists():
         raise ValueError(f"model.path: {folder} has no config.json; write the folder of a Hugging Face causal LM")
     config = read_config(folder)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from arc_precision.config.data import Source
+from arc_precision.model import hub
 from arc_precision.staleness.dependencies import Hashes, digest
 from arc_precision.tasks.source_files import solutions_name, unanswered_file
 
@@ -12,6 +13,16 @@ from arc_precision.tasks.source_files import solutions_name, unanswered_file
 def found(path: str, base: Path) -> Path:
     """A path of the configuration: relative to the working directory or else, where nothing is there, to `base`."""
     return base / path if not Path(path).exists() and (base / path).exists() else Path(path)
+
+
+def model(path: str, base: Path) -> tuple[Path, str | None]:
+    """The folder of `model.path`, and `ORG/NAME@COMMIT` where it is an id on the Hub.
+
+    Raises:
+        ValueError: it is an id, and the model is not in the cache and cannot be downloaded.
+    """
+    folder = found(path, base)
+    return hub.snapshot(path) if hub.is_id(path) and not folder.exists() else (folder, None)
 
 
 def located(source: Source, base: Path) -> Source:

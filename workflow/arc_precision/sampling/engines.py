@@ -12,12 +12,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
 from arc_precision.config.sampling import SamplingConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # vLLM's settings for CUDA graphs of whole decoding steps over a model that is not compiled.
 GRAPHS_ALONE = {"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"}
@@ -278,7 +281,8 @@ class VllmSampler:
                 max_tokens=self._sampling.max_completion_tokens,
                 logprobs=0,  # of the drawn token alone
                 seed=seed,
-                detokenize=False,
+                stop=list(self._sampling.stop),
+                detokenize=bool(self._sampling.stop),
                 extra_args={"logit_noise": self._sampling.logit_noise} if self._sampling.logit_noise else None,
             )
             for seed in seeds
@@ -326,6 +330,25 @@ class VllmSampler:
         self.llm.reset_prefix_cache()
 
 
+class StopStrings:
+    """Tells transformers' `generate` to end a completion with the token that completes one of some texts.
+
+    Special tokens are left out of the text, as where programs are read from it.
+    """
+
+    def __init__(self, stop: Sequence[str], tokenizer: "PreTrainedTokenizerBase", n_prompt_tokens: int) -> None:
+        self._stop, self._tokenizer, self._n_prompt_tokens = stop, tokenizer, n_prompt_tokens
+        self.lengths: dict[int, int] = {}
+        """Tokens of the completions that have ended so, by number in the batch."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs) -> torch.Tensor:
+        drawn = input_ids[:, self._n_prompt_tokens :]
+        for row, text in enumerate(self._tokenizer.batch_decode(drawn, skip_special_tokens=True)):
+            if row not in self.lengths and any(stop in text for stop in self._stop):
+                self.lengths[row] = drawn.shape[1]
+        return torch.tensor([row in self.lengths for row in range(len(drawn))], device=input_ids.device)
+
+
 class TransformersSampler:
     """Plain `generate` of transformers, for those who do not want vLLM. Slow; one seed per batch of completions."""
 
@@ -344,7 +367,7 @@ class TransformersSampler:
         }
         # As vLLM: a completion ends at the tokenizer's end token and at those of generation_config.
         own = self._model.generation_config.eos_token_id
-        tokenizer = AutoTokenizer.from_pretrained(model_path)
+        self._tokenizer = tokenizer = AutoTokenizer.from_pretrained(model_path)
         ends = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
         self._ends = sorted(ends)
         # What stands in padding is masked, so any token will do; one that ends a completion is never mistaken for text.
@@ -360,6 +383,7 @@ class TransformersSampler:
         ids = [[self._pad] * (width - len(prompt)) + list(prompt) for prompt in prompts]
         mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         greedy = self._sampling.temperature == 0
+        stopped = StopStrings(self._sampling.stop, self._tokenizer, width)
         with torch.random.fork_rng(), torch.inference_mode():
             torch.manual_seed(completion_seed(*seeds))
             output = self._model.generate(
@@ -371,6 +395,7 @@ class TransformersSampler:
                 top_k=self._sampling.top_k,
                 repetition_penalty=self._sampling.repetition_penalty,
                 max_new_tokens=self._sampling.max_completion_tokens,
+                stopping_criteria=[stopped] if self._sampling.stop else None,
                 output_scores=True,
                 return_dict_in_generate=True,
             )
@@ -378,9 +403,10 @@ class TransformersSampler:
         scores = torch.stack(output.scores, dim=1).float().log_softmax(-1)
         logprobs = scores.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
         completions = []
-        for tokens, values in zip(drawn.tolist(), logprobs.tolist(), strict=True):
+        for row, (tokens, values) in enumerate(zip(drawn.tolist(), logprobs.tolist(), strict=True)):
             # `generate` fills up what has ended before the longest of the batch
             length = next((i for i, token in enumerate(tokens, start=1) if token in self._ends), None)
+            length = min((n for n in (length, stopped.lengths.get(row)) if n is not None), default=None)
             completions.append(Completion(tokens[:length], values[:length], length is None))
         return completions
 

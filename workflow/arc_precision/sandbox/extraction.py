@@ -4,6 +4,10 @@ import re
 import symtable
 import textwrap
 import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from arc_precision.config.thinking import Thinking
 
 # No part gives back what it has taken, so that a line is read in linear time, whatever a model has written there.
 _OPENING = re.compile(r"[ \t]*+(`{3,}+)[ \t]*+(\S*+)[ \t]*+")
@@ -11,13 +15,22 @@ _MAX_CHARACTERS = 100_000  # of a program: the compiler's time does not grow in 
 _LANGUAGES = {"python", "py"}
 
 
-def extract_program(completion: str) -> str | None:
+def extract_program(completion: str, thinking: "Thinking | None" = None, prompt: str = "") -> str | None:
     """The program a completion holds, or None.
 
     It is the last closed block fenced as ```` ```python ```` or ```` ```py ```` that compiles and defines `transform`
     at its top level. A completion without any fence counts when it is itself such a program. A fence that a truncated
     completion leaves open is not a block, and neither is one of more than 100,000 characters.
+
+    Args:
+        thinking: what stands around the part in which the model thinks; no program is taken from there.
+        prompt: that the completion goes on from; some chat templates begin the thinking part in it.
     """
+    if thinking:
+        begun = thinking.open if prompt.rstrip().endswith(thinking.open) else ""
+        completion = f"{begun}{completion}".rpartition(thinking.close)[2]
+        if thinking.open in completion:
+            return None
     blocks, fenced = _python_blocks(completion)
     if not fenced:
         blocks = [completion]

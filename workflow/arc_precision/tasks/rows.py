@@ -44,6 +44,8 @@ ROW_GROUP_ROWS = 500
 CHUNKS_AHEAD = 8
 """Chunks per process that may be read before their rows are written; each is about one MB."""
 
+PROMPT_MODULES = ("chat", "prompts", "templates")
+
 WritePrompt = Callable[[Task, int], tuple[str, int]]
 """A task and the index of a test pair to the prompt's text and its length in tokens."""
 
@@ -161,7 +163,8 @@ def write_evaluation_set(
 def scratch_folder(output: Path, slice: Sequence[str], sources: Iterable[Source], write_prompt: WritePrompt) -> Path:
     """The folder beside `output` for parts that depend on all this; those left over from anything else are removed."""
     hashed = hashlib.sha256(pickle.dumps((list(slice), write_prompt)))
-    for file in [*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parents[1] / "prompts.py"]:
+    library = Path(__file__).parents[1]
+    for file in [*sorted(library.glob("tasks/*.py")), *(library / f"{name}.py" for name in PROMPT_MODULES)]:
         hashed.update(file.read_bytes())
     for file in [file for source in sources for file in source_files(source)]:
         hashed.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())

@@ -1,11 +1,13 @@
 """Rewards of a batch of completions, computed while the trainer does other work."""
 
+import copy
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from arc_precision.config.sandbox import SandboxConfig
+from arc_precision.config.thinking import Thinking
 from arc_precision.sandbox import Sandbox
 from arc_precision.scoring.completions import judged, limits_of
 from arc_precision.scoring.rewards import reward, solved
@@ -25,10 +27,22 @@ class Scorer:
     Args:
         tasks: by row id.
         reward_name: name of the reward.
+        thinking: no program is taken from within this.
+        prompts: by row id; needed with `thinking`.
     """
 
-    def __init__(self, tasks: dict[str, Task], reward_name: str, sandbox: SandboxConfig, workers: int) -> None:
+    def __init__(
+        self,
+        tasks: dict[str, Task],
+        reward_name: str,
+        sandbox: SandboxConfig,
+        workers: int,
+        thinking: Thinking | None = None,
+        prompts: dict[str, str] | None = None,
+    ) -> None:
         self._tasks = tasks
+        self._thinking = thinking
+        self._prompts = prompts or {}
         self._reward_name = reward_name
         self._sandbox = Sandbox(limits_of(sandbox), workers=workers, min_level=sandbox.min_level)
         self._thread = ThreadPoolExecutor(1)
@@ -37,6 +51,13 @@ class Scorer:
         self.n_solved = 0
         self.n_reused = 0
         self.rewards: list[float] = []
+
+    def beside(self, tasks: dict[str, Task], prompts: dict[str, str]) -> "Scorer":
+        """The scorer of another run, with tasks of its own and the same pool: one batch runs after the other."""
+        other = copy.copy(self)
+        other._tasks, other._prompts = tasks, prompts
+        other.take()
+        return other
 
     def start(self, row_ids: list[str], completions: list[str]) -> Callable[[], list[float]]:
         """As `judge`; the returned function waits for the rewards alone."""
@@ -59,14 +80,16 @@ class Scorer:
         return taken
 
     def close(self) -> None:
-        """End the sandbox's processes."""
+        """End the sandbox's processes, for all runs."""
         self._thread.shutdown()
         self._sandbox.__exit__(None, None, None)
 
     def _score(self, row_ids: list[str], completions: list[str]) -> list[Scored]:
         tasks = [self._tasks[row_id] for row_id in row_ids]
+        prompts = [self._prompts.get(row_id, "") for row_id in row_ids]
+        found = judged(self._sandbox.run, completions, tasks, self._thinking, prompts)
         scored = []
-        for (_, verdict, reused), task in zip(judged(self._sandbox.run, completions, tasks), tasks, strict=True):
+        for (_, verdict, reused), task in zip(found, tasks, strict=True):
             scored.append(Scored(reward(self._reward_name, verdict, task), verdict.status))
             self.verdicts[verdict.status] += 1
             self.n_solved += solved(verdict, task)

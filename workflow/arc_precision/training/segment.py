@@ -140,13 +140,15 @@ def run_segment(
     )
     base = load_base(model, slice.trainer_dtype, slice.load_in_4bit)
     together = Together(sampler, len(going))
-    own_workers = max(1, workers // processes.num_processes // len(going))
+    workers = max(1, workers // processes.num_processes)
+    scorer = Scorer({}, slice.training.reward, slice.sandbox, workers, slice.thinking)
     kept = kept | {"seeds_of_job": list(seeds), "together": [seed for seed, *_ in going]}
     runs = [
-        SegmentOfRun(slice, seed, start, stop, own, sharing_weights(base), together, number, own_workers, kept, curves)
+        SegmentOfRun(slice, seed, start, stop, own, sharing_weights(base), together, number, scorer, kept, curves)
         for number, (seed, own, curves) in enumerate(going)
     ]
     together.run([run.train for run in runs])
+    scorer.close()
     processes.wait_for_everyone()
 
 
@@ -163,7 +165,7 @@ class SegmentOfRun:
         base: PreTrainedModel,
         together: Together,
         number: int,
-        workers: int,
+        scorer: Scorer,
         kept: dict[str, Any],
         reporting: dict[str, Any],
     ) -> None:
@@ -171,7 +173,7 @@ class SegmentOfRun:
         order = row_order(count_rows(files.train, TASKS), seed, _prompts(slice, stop))
         prompts, tasks = segment_rows(files.train, order, _prompts(slice, start))
         sampler = together.sampler(number)
-        self._scorer = Scorer(tasks, slice.training.reward, slice.sandbox, workers)
+        self._scorer = scorer.beside(tasks, {row["row_id"]: row["prompt"] for row in prompts.values()})
         self._own_scratch = tempfile.TemporaryDirectory(prefix="segment-")
         # All processes save into one checkpoint.
         self._scratch = Path(broadcast_object_list([self._own_scratch.name])[0])
@@ -213,7 +215,6 @@ class SegmentOfRun:
         trainer = self._trainer
         trainer.train(resume_from_checkpoint=self._before and str(self._before))
         trainer.handover.close()
-        self._scorer.close()
         trainer.accelerator.wait_for_everyone()
         if trainer.accelerator.is_main_process:
             self._write()

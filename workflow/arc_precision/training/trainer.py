@@ -72,6 +72,7 @@ class PrecisionTrainer(GRPOTrainer):
         self._score = score
         self.clock_s = clock_s
         self._row_ids: list[str] = []
+        self._truncated: list[bool] = []
         self._pending: Callable[[], list[Scored]] | None = None
         self._kept: dict[int, dict[str, Any]] = {}  # by their place in the batch, until the loss has seen them
         self._policy: torch.Tensor | None = None
@@ -126,6 +127,11 @@ class PrecisionTrainer(GRPOTrainer):
         self._row_ids = [row["row_id"] for row in inputs]
         batch = super()._generate_and_score_completions(inputs)
         batch["place"] = torch.arange(len(inputs))  # TRL shuffles a batch and splits it into passes
+        if self.slice.training.mask_truncated_completions:
+            # TRL would look at a completion's last token, and what a stop string ends has no end token there.
+            kept = torch.tensor([not cut for cut in self._truncated], device=batch["completion_mask"].device)
+            batch["completion_mask"] = batch["completion_mask"] * kept.unsqueeze(1)
+            batch["num_items_in_batch"] = self.accelerator.gather(batch["completion_mask"].sum()).sum()
         if self.slice.training.correction == "sequence_geometric_mask":
             batch["importance_sampling_ratio"] = geometric_mask(
                 batch["old_per_token_logps"],
@@ -151,7 +157,8 @@ class PrecisionTrainer(GRPOTrainer):
         self._pending = self._score(self._row_ids, texts)
         self.measured["completion_tokens"] += [len(ids) for ids in token_ids]
         self.measured["prompt_tokens"] += [len(ids) for ids in prompt_ids]
-        self.measured["truncated"] += [completion.truncated for completion in completions]
+        self._truncated = [completion.truncated for completion in completions]
+        self.measured["truncated"] += self._truncated
         self.measured["unique_token_share"] += [len(set(ids)) / len(ids) for ids in token_ids]
         group, n_kept = self.slice.training.num_generations, self.slice.training.kept_completions
         places = sorted(range(len(texts)), key=lambda place: (place % group, place))[:n_kept]
@@ -306,7 +313,7 @@ def grpo_config(slice: TrainSlice, seed: int, stop: int, output_dir: str, **repo
         loss_type=training.loss_type,
         scale_rewards=training.scale_rewards,
         importance_sampling_level=training.importance_sampling_level,
-        mask_truncated_completions=training.mask_truncated_completions,
+        mask_truncated_completions=False,  # PrecisionTrainer does it
         vllm_importance_sampling_correction=training.correction != "off",
         vllm_importance_sampling_mode=TRL_MODES.get(training.correction, training.correction),
         vllm_importance_sampling_clip_max=math.inf if training.correction_max is None else training.correction_max,

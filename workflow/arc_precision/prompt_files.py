@@ -1,0 +1,28 @@
+"""Files of prompts: those that come with the workflow, by name, and a user's own. Plain Python: plans need it."""
+
+from pathlib import Path
+
+from arc_precision.config.sentences import listed
+
+ROOT = Path(__file__).parents[2]
+PROMPTS = "resources/prompts"
+
+
+def prompt_file(prompt: str, base: Path = ROOT) -> Path:
+    """The template that a name or a path stands for; a path is relative to the working directory or else to `base`.
+
+    Args:
+        base: the clone that names are looked for in.
+
+    Raises:
+        ValueError: there is none.
+    """
+    names = sorted(path.stem for path in (base / PROMPTS).glob("*.jinja"))
+    possible = [base / PROMPTS / f"{prompt}.jinja"] if prompt in names else [Path(prompt), base / prompt]
+    for path in possible:
+        if path.is_file():
+            return path
+    raise ValueError(
+        f"model.prompt: {prompt!r:.200} is neither a prompt of this workflow nor a file; write {listed(names, 'or')}, "
+        "or the path of a Jinja template"
+    )
