@@ -1,4 +1,4 @@
-"""The experiments of docs/answer.md: each can be planned where its model is, and has the size that its header states."""
+"""The experiments of docs/answer.md: each can be planned where its model is, and has the size its header states."""
 
 import json
 

@@ -50,6 +50,8 @@ try:
     }
     for name in experiment.used_sources:
         files_of_source(name)
+    WARM_START_SOURCE = sources.located(experiment.warm_start.source, ROOT)
+    WARM_START_FILES = source_files(WARM_START_SOURCE)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
@@ -162,6 +164,23 @@ def arm_cfg(arm):
 
 def train_cfg(wildcards):
     return arm_cfg(wildcards.arm)
+
+
+def warm_start_cfg():
+    slice = experiment.warm_start_slice()
+    if not WARM_START_FILES:
+        return settings(slice)
+    source = sources.digested(WARM_START_SOURCE, WARM_START_FILES, HASHES)
+    return settings(slice.with_path(source.path))
+
+
+def warm_started(wildcards):
+    weights = layout.WARM_STARTED.path(name="model.safetensors")
+    return in_results([weights]) if wildcards.when == "after" else []
+
+
+def tried_model(wildcards, input):
+    return os.path.dirname(input[0]) if input else str(MODEL)
 
 
 def previous_segment(wildcards):

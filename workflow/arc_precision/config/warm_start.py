@@ -1,11 +1,22 @@
 """How a pretrained model is warmed up before reinforcement learning."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from arc_precision.config.base import Device, Section
-from arc_precision.config.data import GeneratedSource
+from arc_precision.config.base import Device, Dtype, Section, Seed
+from arc_precision.config.data import BarcSource, GeneratedSource
+from arc_precision.config.sampling import SamplingConfig
+from arc_precision.config.sandbox import SandboxConfig
+
+
+class SolvedBarcSource(BarcSource):
+    """BARC's tasks with their own programs (`source`)."""
+
+    n_tasks: int = Field(30000, gt=0, description="At most this many tasks, from the file's beginning.")
+
+
+SolvedSource = Annotated[GeneratedSource | SolvedBarcSource, Field(discriminator="kind")]
 
 
 class TargetConfig(Section):
@@ -19,15 +30,13 @@ class TargetConfig(Section):
     )
 
 
-class WarmStartConfig(Section):
-    """Supervised fine-tuning of all weights of `model.path` on tasks and their programs, in the format of the prompt.
+class WarmStartFit(Section):
+    """What decides the fine-tuning itself."""
 
-    The defaults take minutes on one GPU with 80 GB for a model of 135 million parameters.
-    """
-
-    source: GeneratedSource = Field(
+    source: SolvedSource = Field(
         GeneratedSource(kind="generated", n_tasks=30000, seed=7),
-        description="Tasks with their programs.",
+        description="Tasks with their programs: the generator's (`kind: generated`), or BARC's (`kind: barc`, `path`, "
+        "`n_tasks`), whose tasks then need their `source`.",
     )
     target: TargetConfig = Field(TargetConfig(), description="What the model learns to write.")
     max_prompt_tokens: int = Field(1300, gt=0, description="Longer prompts are dropped, and counted.")
@@ -63,9 +72,54 @@ class WarmStartConfig(Section):
         return self
 
 
+class TrialConfig(Section):
+    """New tasks on which the card compares the model before and after."""
+
+    source: GeneratedSource = Field(
+        GeneratedSource(kind="generated", n_tasks=200, seed=8), description="Tasks that the model does not learn from."
+    )
+    n_samples: int = Field(4, gt=0, description="Completions per task, at temperature 1.")
+    seed: Seed = Field(0, description="Seed of the completions.")
+
+
+class WarmStartConfig(WarmStartFit):
+    """Supervised fine-tuning of all weights of `model.path` on tasks and their programs, in the format of the prompt.
+
+    The defaults take minutes on one GPU with 80 GB for a model of 135 million parameters.
+    """
+
+    trial: TrialConfig = Field(TrialConfig(), description="What the model solves before and after.")
+
+    @model_validator(mode="after")
+    def _new_tasks(self):
+        if self.source.kind == "generated" and self.trial.source.seed == self.source.seed:
+            raise ValueError(
+                f"trial.source.seed {self.trial.source.seed} gives the tasks that the model learns from; write another "
+                "seed"
+            )
+        return self
+
+
 class WarmStartSlice(Section):
     """What decides the warmed-up model, beside the files of the model that it starts from."""
 
     device: Device
     prompt: Literal["dsl", "barc"]
-    warm_start: WarmStartConfig
+    warm_start: WarmStartFit
+
+    def with_path(self, path: str) -> "WarmStartSlice":
+        """The slice with another path of BARC's file: the real one, or a digest in its place."""
+        source = self.warm_start.source.model_copy(update={"path": path})
+        return self.model_copy(update={"warm_start": self.warm_start.model_copy(update={"source": source})})
+
+
+class TrialSlice(Section):
+    """What decides a trial, beside the files of the model that is tried."""
+
+    device: Device
+    prompt: Literal["dsl", "barc"]
+    dtype: Dtype
+    trial: TrialConfig
+    max_prompt_tokens: int
+    sampling: SamplingConfig
+    sandbox: SandboxConfig
