@@ -1,10 +1,12 @@
 """The experiments of docs/answer.md: each can be planned where its model is, and has the size its header states."""
 
+import gzip
 import json
+import subprocess
 
 import numpy as np
 import pytest
-from conftest import copy_pipeline
+from conftest import ROOT, copy_pipeline
 from safetensors.numpy import save_file
 
 from arc_precision.staleness.plan import experiment_of, jobs
@@ -36,7 +38,7 @@ def root(tmp_path_factory):
 
 
 def _configs(files: list[str]) -> list[str]:
-    return [f"experiments/{name}.yaml" for name in files]
+    return [str(ROOT / "experiments" / f"{name}.yaml") for name in files]
 
 
 @pytest.mark.parametrize("name", PLANNED)
@@ -79,6 +81,22 @@ def test_the_edge_is_the_same_in_both_of_its_experiments(root):
 def test_the_warm_start_and_the_runs_share_no_task(root):
     warm = experiment_of(root, _configs(["smollm2-warm-start"]))
     edge = experiment_of(root, _configs(["smollm2"]))
-    learnt = warm.warm_start.source.seed
-    assert learnt not in {edge.sources[name].seed for name in ("generated", "generated-held-out")}
+    own = {warm.warm_start.source.seed, warm.warm_start.trial.source.seed}
+    assert not own & {edge.sources[name].seed for name in ("generated", "generated-held-out")}
     assert edge.model.path == f"results/{warm.experiment}/warm-start" and edge.model.prompt == warm.model.prompt
+
+
+def test_a_warm_start_reads_a_file_of_barc_and_is_told_by_its_content(root):
+    (root / "barc.json.gz").write_bytes(gzip.compress(b"{}"))
+    (root / "barc.yaml").write_text("warm_start: {barc: {path: barc.json.gz}}\n")
+    command = ["snakemake", "-np", "warm_start", "--configfile", "barc.yaml"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    fit = next(line for line in done.stdout.splitlines() if "warm_start_fit.py" in line)
+    assert "--source-path barc.json.gz" in fit and 'barc.path="barc' not in fit and "barc.path=" in fit
+    tried = [line for line in done.stdout.splitlines() if "warm_start_trial.py" in line]
+    models = {line.split(" --model ")[1].split()[0] for line in tried}
+    assert models == {"resources/tiny-arc", "results/tiny/warm-start"}
+    (root / "barc.json.gz").unlink()
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    assert "barc.json.gz: no such file" in done.stdout + done.stderr

@@ -34,7 +34,7 @@ def _run(arm, seed, spread, score):
 @pytest.fixture
 def dose():
     """Float16, bfloat16, three doses on weights of which the last does harm, and a dose on logits."""
-    scores = {"float16": 0.6, "bfloat16": 0.6, "w-1": 0.59, "w-2": 0.58, "w-3": 0.2, "l-1": 0.6}
+    scores = {"float16": 0.6, "bfloat16": 0.6, "w-1": 0.59, "w-2": 0.4, "w-3": 0.2, "l-1": 0.6}
     spreads = {"float16": 0.003, "bfloat16": 0.03, "w-1": 0.3, "w-2": 1.0, "w-3": 30.0, "l-1": 2.5}
     worse = {"bfloat16": (0, -0.01, 0.01), "w-1": (-0.01, -0.02, 0.01), "w-2": (-0.02, -0.04, -0.005)}
     worse |= {"w-3": (-0.4, -0.5, -0.3), "l-1": (0, None, None)}
@@ -218,7 +218,9 @@ def test_a_report_is_taken_over_and_told(tmp_path):
     results = tmp_path / "results"
     report = build_report(make_results(results, plan), results).model_copy(update={"experiment": "smollm2"})
     (results / "report").mkdir()
-    (results / "report/report.json").write_text(report.model_dump_json())
+    written = json.loads(report.model_dump_json())
+    written["evaluation"]["rows"].reverse()
+    (results / "report/report.json").write_text(json.dumps(written))
     (results / "report/report.html").write_text("<html>")
     folder = tmp_path / "answer"
     answer.take(results, folder)

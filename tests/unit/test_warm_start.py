@@ -186,7 +186,7 @@ def barc_file(tmp_path):
 def test_programs_of_barc_solve_their_tasks_as_answers_of_the_model(barc_file, monkeypatch):
     monkeypatch.setattr(barc, "READ_BYTES", 200)
     monkeypatch.setattr(barc, "CHUNK_BYTES", 2000)
-    chunks = list(solved_chunks(SolvedBarcSource(kind="barc", path=str(barc_file), n_tasks=10)))
+    chunks = list(solved_chunks(SolvedBarcSource(path=str(barc_file), n_tasks=10)))
     assert len(chunks) > 2 and [chunk.start for chunk in chunks] == sorted({chunk.start for chunk in chunks})
     found = [pair for chunk in chunks for pair in chunk.solved()]
     assert [task.task_id for task, _ in found] == [f"barc_{number}" for number in range(10)]
@@ -203,9 +203,11 @@ def test_an_answer_has_the_words_of_the_prompt():
     assert "steal is" in completion and '"colors"' in completion
 
 
-def test_examples_come_from_barc_as_well(barc_file, tokenizer):
+def test_examples_come_from_barc_as_well(barc_file, tokenizer, monkeypatch):
+    monkeypatch.setattr(barc, "READ_BYTES", 200)
+    monkeypatch.setattr(barc, "CHUNK_BYTES", 2000)
     cfg = _cfg(
-        source={"kind": "barc", "path": str(barc_file), "n_tasks": 11},
+        barc={"path": str(barc_file), "n_tasks": 11},
         held_out_tasks=2,
         max_prompt_tokens=900,
         max_completion_tokens=600,
@@ -222,7 +224,7 @@ def test_a_task_without_a_program_is_named(barc_file):
     for source in (None, "def transform(grid): ..."):
         tasks["barc_1"]["source"] = source
         barc_file.write_bytes(gzip.compress(json.dumps(tasks).encode()))
-        (chunk,) = solved_chunks(SolvedBarcSource(kind="barc", path=str(barc_file)))
+        (chunk,) = solved_chunks(SolvedBarcSource(path=str(barc_file)))
         with pytest.raises(
             ValueError, match=r"barc.json.gz: task barc_1: no program to learn from; give each task its"
         ):
@@ -341,6 +343,8 @@ def test_configuration_faults_are_named():
         _cfg(warmup_steps=5)
     with pytest.raises(ValidationError, match="held_out_tasks 40 leaves none of 40"):
         _cfg(held_out_tasks=40)
+    with pytest.raises(ValidationError, match="held_out_tasks 40 leaves none of 30"):
+        _cfg(barc={"path": "x", "n_tasks": 30}, held_out_tasks=40)
     with pytest.raises(ValidationError, match="trial.source.seed 5 gives the tasks that the model learns from"):
         _cfg(trial={"source": {"kind": "generated", "n_tasks": 3, "seed": 5}})
 

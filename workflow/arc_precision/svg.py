@@ -45,15 +45,15 @@ class Figure:
         self.title, self.x, self.y = title, x, y
         self._marks: list[str] = []
         self._legend: dict[str, str] = {}
+        self._n_uprights = 0
 
-    def points(self, xs: Sequence[float], ys: Sequence[float], color: str, label: str = "", hollow: bool = False):
+    def points(self, xs: Sequence[float], ys: Sequence[float], color: str, label: str = "") -> None:
         """Circles."""
-        fill = f'fill="white" stroke="{color}"' if hollow else f'fill="{color}" fill-opacity="0.75"'
         places = [(self._px(x), self._py(y)) for x, y in zip(xs, ys, strict=True)]
-        self._marks += [f'<circle cx="{x}" cy="{y}" r="3.5" {fill}/>' for x, y in places]
+        self._marks += [f'<circle cx="{x}" cy="{y}" r="3.5" fill="{color}" fill-opacity="0.75"/>' for x, y in places]
         self._name(label, color)
 
-    def line(self, xs: Sequence[float], ys: Sequence[float], color: str, label: str = "", stairs: bool = False):
+    def line(self, xs: Sequence[float], ys: Sequence[float], color: str, label: str = "", stairs: bool = False) -> None:
         """A line through points; `stairs` keeps each value until the next x."""
         places = [(self._px(x), self._py(y)) for x, y in zip(xs, ys, strict=True)]
         path = " ".join(
@@ -73,10 +73,11 @@ class Figure:
 
     def upright(self, x: float, text: str) -> None:
         """A dashed line across the figure at `x`, with a word at its top."""
-        px = self._px(x)
+        px, y = self._px(x), _TOP + 10 + 14 * self._n_uprights
+        self._n_uprights += 1
         self._marks.append(
             f'<path d="M{px} {_TOP} V{HEIGHT - _BOTTOM}" stroke="#8c959f" stroke-dasharray="4 3"/>'
-            f'<text x="{px}" y="{_TOP + 10}" dx="3" fill="#57606a">{escape(text)}</text>'
+            f'<text x="{px}" y="{y}" dx="3" fill="#57606a">{escape(text)}</text>'
         )
 
     def svg(self) -> str:

@@ -50,7 +50,7 @@ try:
     }
     for name in experiment.used_sources:
         files_of_source(name)
-    WARM_START_SOURCE = sources.located(experiment.warm_start.source, ROOT)
+    WARM_START_SOURCE = sources.located(experiment.warm_start.solved_source, ROOT)
     WARM_START_FILES = source_files(WARM_START_SOURCE)
 except ValueError as error:
     raise WorkflowError(str(error)) from None

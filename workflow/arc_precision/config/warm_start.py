@@ -1,6 +1,6 @@
 """How a pretrained model is warmed up before reinforcement learning."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -11,12 +11,10 @@ from arc_precision.config.sandbox import SandboxConfig
 
 
 class SolvedBarcSource(BarcSource):
-    """BARC's tasks with their own programs (`source`)."""
+    """BARC's tasks with their own programs: each has the key `source`."""
 
+    kind: Literal["barc"] = Field("barc", description="BARC's format.")
     n_tasks: int = Field(30000, gt=0, description="At most this many tasks, from the file's beginning.")
-
-
-SolvedSource = Annotated[GeneratedSource | SolvedBarcSource, Field(discriminator="kind")]
 
 
 class TargetConfig(Section):
@@ -33,10 +31,13 @@ class TargetConfig(Section):
 class WarmStartFit(Section):
     """What decides the fine-tuning itself."""
 
-    source: SolvedSource = Field(
-        GeneratedSource(kind="generated", n_tasks=30000, seed=7),
-        description="Tasks with their programs: the generator's (`kind: generated`), or BARC's (`kind: barc`, `path`, "
-        "`n_tasks`), whose tasks then need their `source`.",
+    source: GeneratedSource = Field(
+        GeneratedSource(kind="generated", n_tasks=30000, seed=7), description="Tasks with their programs."
+    )
+    barc: SolvedBarcSource | None = Field(
+        None,
+        description="BARC's tasks and programs in their place: `path` of a file whose tasks have their `source`, and "
+        "`n_tasks`.",
     )
     target: TargetConfig = Field(TargetConfig(), description="What the model learns to write.")
     max_prompt_tokens: int = Field(1300, gt=0, description="Longer prompts are dropped, and counted.")
@@ -65,18 +66,23 @@ class WarmStartFit(Section):
             )
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps {self.warmup_steps} must be less than steps {self.steps}")
-        if self.source.n_tasks <= self.held_out_tasks:
+        if self.solved_source.n_tasks <= self.held_out_tasks:
             raise ValueError(
-                f"held_out_tasks {self.held_out_tasks} leaves none of {self.source.n_tasks} tasks to learn"
+                f"held_out_tasks {self.held_out_tasks} leaves none of {self.solved_source.n_tasks} tasks to learn"
             )
         return self
+
+    @property
+    def solved_source(self) -> GeneratedSource | SolvedBarcSource:
+        """Where the examples come from."""
+        return self.barc or self.source
 
 
 class TrialConfig(Section):
     """New tasks on which the card compares the model before and after."""
 
     source: GeneratedSource = Field(
-        GeneratedSource(kind="generated", n_tasks=200, seed=8), description="Tasks that the model does not learn from."
+        GeneratedSource(kind="generated", n_tasks=200, seed=9), description="Tasks that the model does not learn from."
     )
     n_samples: int = Field(4, gt=0, description="Completions per task, at temperature 1.")
     seed: Seed = Field(0, description="Seed of the completions.")
@@ -92,7 +98,7 @@ class WarmStartConfig(WarmStartFit):
 
     @model_validator(mode="after")
     def _new_tasks(self):
-        if self.source.kind == "generated" and self.trial.source.seed == self.source.seed:
+        if self.barc is None and self.trial.source.seed == self.source.seed:
             raise ValueError(
                 f"trial.source.seed {self.trial.source.seed} gives the tasks that the model learns from; write another "
                 "seed"
@@ -109,8 +115,8 @@ class WarmStartSlice(Section):
 
     def with_path(self, path: str) -> "WarmStartSlice":
         """The slice with another path of BARC's file: the real one, or a digest in its place."""
-        source = self.warm_start.source.model_copy(update={"path": path})
-        return self.model_copy(update={"warm_start": self.warm_start.model_copy(update={"source": source})})
+        barc = self.warm_start.barc.model_copy(update={"path": path})
+        return self.model_copy(update={"warm_start": self.warm_start.model_copy(update={"barc": barc})})
 
 
 class TrialSlice(Section):

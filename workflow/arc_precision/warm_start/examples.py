@@ -37,7 +37,7 @@ class Chunks(Dataset):
 
     def __init__(self, cfg: WarmStartSlice, tokenizer: PreTrainedTokenizerBase, write_prompt: WritePrompt):
         self.cfg, self.tokenizer, self.write_prompt = cfg, tokenizer, write_prompt
-        self.chunks = list(solved_chunks(cfg.warm_start.source))
+        self.chunks = list(solved_chunks(cfg.warm_start.solved_source))
 
     def __len__(self) -> int:
         return len(self.chunks)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from arc_precision.config.data import GeneratedSource
-from arc_precision.config.warm_start import SolvedBarcSource, SolvedSource
+from arc_precision.config.warm_start import SolvedBarcSource
 from arc_precision.tasks.barc import BarcChunk, read_chunks
 from arc_precision.tasks.files import barc_file
 from arc_precision.tasks.generator import generate_task
@@ -27,7 +27,7 @@ class SolvedChunk(Protocol):
         """The tasks, each with its program in a fence."""
 
 
-def solved_chunks(source: SolvedSource) -> Iterator[SolvedChunk]:
+def solved_chunks(source: GeneratedSource | SolvedBarcSource) -> Iterator[SolvedChunk]:
     """The tasks of a source in their order.
 
     Raises:
