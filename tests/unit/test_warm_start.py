@@ -347,6 +347,7 @@ def test_configuration_faults_are_named():
         _cfg(barc={"path": "x", "n_tasks": 30}, held_out_tasks=40)
     with pytest.raises(ValidationError, match="trial.source.seed 5 gives the tasks that the model learns from"):
         _cfg(trial={"source": {"kind": "generated", "n_tasks": 3, "seed": 5}})
+    _cfg(barc={"path": "x"}, trial={"source": {"kind": "generated", "n_tasks": 3, "seed": 5}})  # learns from others
 
 
 # ------------------------------------------------------------------------------------------------ trial and card
