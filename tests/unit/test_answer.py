@@ -53,6 +53,7 @@ def dose():
             "logit_noise": {"w-1": 0, "l-1": 2.0},
         },
         "base_score": 0.46,
+        "design_effects": {"w-1": 7.125},
         "arms": [_arm(arm, score=(score, score - 0.02, score + 0.02)) for arm, score in scores.items()],
         "runs": runs,
         "comparisons": [{"arm": arm, "over_seeds": _interval(*ends)} for arm, ends in worse.items()],
@@ -103,6 +104,8 @@ def test_the_threshold_of_the_doses_lies_between_two_of_them(dose):
     assert values["dose.harmful"] == "**1 nats (w-2: -2.0 (-4.0 to -0.5) points)**"
     assert values["dose.harmless"] == "**0.3 nats (w-1: -1.0 (-2.0 to +1.0) points)**"
     assert values["dose.collapsed"] == "**w-3 2 of 2**"
+    row = "| w-1 | 2 | - | 0.3 | 7.1 | 59.0 (57.0 to 61.0) | -1.0 (-2.0 to +1.0) |"
+    assert row in values["dose"] and "| float16 | 2 | - | 0.003 | - | 60.0" in values["dose"]
     for row in dose["comparisons"]:
         row["over_seeds"]["high"] = 0.01
     values = answer.texts({"dose": dose})
@@ -222,6 +225,7 @@ def test_a_report_is_taken_over_and_told(tmp_path):
     (results / "report").mkdir()
     written = json.loads(report.model_dump_json())
     written["evaluation"]["rows"].reverse()
+    written["ladder"] = {"arms": [{"arm": "bfloat16", "design_effect": _interval(3.5, 3, 4)}]}
     (results / "report/report.json").write_text(json.dumps(written))
     (results / "report/report.html").write_text("<html>")
     folder = tmp_path / "answer"
@@ -235,7 +239,7 @@ def test_a_report_is_taken_over_and_told(tmp_path):
         mean = sum(row["mismatch/seq_log_ratio_std"] for row in steps[:50]) / 50
         assert len(steps) == 60
         assert spread == pytest.approx(mean, rel=1e-5)
-    assert data["noise"] == {}
+    assert data["noise"] == {} and data["design_effects"] == {"bfloat16": 3.5}
     base = next(row for row in report.evaluation.rows if row.arm == "base" and row.dtype == "float32")
     assert data["base_score"] == base.metrics["pass@1"].value
     (tmp_path / "answer.md").write_text("<!-- answer: smollm2 --><!-- /answer -->")

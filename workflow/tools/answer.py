@@ -68,6 +68,7 @@ def trimmed(report: Data) -> Data:
             for row in report["differences"]
             if row["key"] in ("sampling.weight_noise", "sampling.logit_noise")
         },
+        "design_effects": _design_effects(report),
         "base_score": next(
             (
                 row["metrics"][settings["primary_metric"]]["value"]
@@ -88,6 +89,12 @@ def trimmed(report: Data) -> Data:
         },
         "origins": report["provenance"]["origins"],
     }
+
+
+def _design_effects(report: Data) -> dict[str, float | None]:
+    """By arm, where the report has a ladder of ordered arms: how far the sequences of a step err together."""
+    ladder = report.get("ladder")
+    return {row["arm"]: row["design_effect"]["value"] for row in ladder["arms"]} if ladder else {}
 
 
 # ------------------------------------------------------------------------------------------------ the document
@@ -156,16 +163,16 @@ def _section(name: str, data: Data | None) -> str:
 def arm_table(data: Data) -> str:
     """A row per arm: what happened to its runs."""
     rows = [
-        "| arm | runs | collapsed at step | spread of D, nats | score, % | difference, points |",
-        "|---|---|---|---|---|---|",
+        "| arm | runs | collapsed at step | spread of D, nats | design effect | score, % | difference, points |",
+        "|---|---|---|---|---|---|---|",
     ]
     against = {row["arm"]: row for row in data["comparisons"]}
     for arm in data["arms"]:
         steps = ", ".join(str(step) for step in sorted(arm["onsets"])) or "-"
         score = _interval(arm["score"], 100) if arm["score"] else "-"
         difference = _interval(against[arm["name"]]["over_seeds"], 100, "+") if arm["name"] in against else "-"
-        spread = arm_spread(data, arm["name"])
-        cells = [arm["name"], str(arm["seeds_found"]), steps, _number(spread), score, difference]
+        sizes = arm_spread(data, arm["name"]), data["design_effects"].get(arm["name"])
+        cells = [arm["name"], str(arm["seeds_found"]), steps, *map(_number, sizes), score, difference]
         rows.append(f"| {' | '.join(cells)} |")
     settings = data["settings"]
     level = f"{100 * settings['confidence']:g} %"
@@ -173,7 +180,8 @@ def arm_table(data: Data) -> str:
         [
             *rows,
             "",
-            f"Spread: mean over the first 50 steps and the seeds. Score: {settings['primary_metric']} on "
+            "Spread: mean over the first 50 steps and the seeds. Design effect: 1 where the sequences of a step err "
+            f"independently, more where they err together. Score: {settings['primary_metric']} on "
             f"{settings['primary_set']} with its {level} interval. Difference: from {settings['baseline_arm']}, its "
             f"interval over seeds and tasks, which holds for all rows together at {level}.",
         ]
