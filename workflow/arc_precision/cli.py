@@ -3,7 +3,8 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 # On a CPU these tell at every start that there is no Triton.
 SAID_AT_EVERY_START = ("vllm.triton_utils.importing", "torch._library.triton")
@@ -23,6 +24,11 @@ def run(main: Callable[[], None]) -> None:
         main()
     except ValueError as error:
         raise SystemExit(f"error: {error}") from None
+
+
+def folders(files: Iterable[Path]) -> list[Path]:
+    """The folders of some files, each once, in order."""
+    return list(dict.fromkeys(file.parent for file in files))
 
 
 def hide_torch() -> None:

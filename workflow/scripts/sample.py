@@ -6,7 +6,7 @@ Writes one row per completion with its tokens and log-probs. Not covered: verdic
 import argparse
 from pathlib import Path
 
-from arc_precision.cli import run
+from arc_precision.cli import folders, run
 from arc_precision.config.base import from_settings
 from arc_precision.config.evaluation import SampleSlice
 from arc_precision.contracts.parquet import read_rows, write_rows
@@ -21,9 +21,9 @@ def main() -> None:
     parser.add_argument("--cfg", nargs="+", required=True, help="SampleSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="task file")
-    parser.add_argument("--adapter", type=Path, nargs="*", default=[], help="files of the adapter; none: base model")
+    parser.add_argument("--adapters", type=Path, nargs="*", default=[], help="files of adapters; none: base model")
     EngineMemory.add_arguments(parser)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="of each adapter")
     args = parser.parse_args()
 
     cfg = from_settings(SampleSlice, args.cfg)
@@ -37,10 +37,10 @@ def main() -> None:
         EngineMemory.of(args),
         lora_r=cfg.lora_r,
     )
-    if args.adapter:
-        sampler.load_adapter(args.adapter[0].parent)
-    batches = draw(sampler, args.model, rows, cfg.n_samples, cfg.seed)
-    write_rows(args.output, SAMPLES, batches)
+    for folder, output in zip(folders(args.adapters) or [None], args.outputs, strict=True):
+        if folder:
+            sampler.load_adapter(folder)
+        write_rows(output, SAMPLES, draw(sampler, args.model, rows, cfg.n_samples, cfg.seed))
 
 
 run(main)

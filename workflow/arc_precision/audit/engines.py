@@ -23,7 +23,7 @@ def make_engine(
     max_prompt_tokens: int,
     memory: EngineMemory,
 ) -> Sampler:
-    """The sampler of a checkpoint, its adapter beside the base model or merged into the base's weights in `dtype`.
+    """An engine for `load_checkpoint`; `adapter` is one of those that it will load.
 
     `max_prompt_tokens` is that of the audited prompts; see `arc_precision.sampling.engines.make_sampler` for the rest.
     """
@@ -31,14 +31,20 @@ def make_engine(
     limit = max_prompt_tokens + 1
     if merged:
         sampler = make_sampler(sampling, str(model), dtype, device, limit, memory)
-        stored = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
-        sampler.load_weights(merged_weights(PeftModel.from_pretrained(stored, adapter), sampler.dtype))
     else:
         lora = PeftConfig.from_pretrained(adapter)
         modules = sorted(lora.target_modules)
         sampler = make_sampler(sampling, str(model), dtype, device, limit, memory, lora.r, modules)
-        sampler.load_adapter(adapter)
     return sampler
+
+
+def load_checkpoint(sampler: Sampler, model: Path, adapter: Path, merged: bool) -> None:
+    """Go on with this adapter, beside the base model or merged into the base's weights in the sampler's dtype."""
+    if merged:
+        stored = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
+        sampler.load_weights(merged_weights(PeftModel.from_pretrained(stored, adapter), sampler.dtype))
+    else:
+        sampler.load_adapter(adapter)
 
 
 def prefill_logprobs(sampler: Sampler, completions: Sequence[Audited], batch_size: int) -> list[np.ndarray]:

@@ -12,13 +12,13 @@ from safetensors.numpy import save_file
 from arc_precision.staleness.plan import experiment_of, jobs
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-# Experiment: the files of it, runs, segments of each, evaluations, audits.
+# Experiment: the files of it, arms, seeds, segments of a run, evaluations, audits.
 PLANNED = {
-    "smollm2": (["smollm2"], 10, 3, 11, 0),
-    "smollm2-sweep": (["smollm2", "smollm2-sweep"], 6, 1, 7, 0),
-    "smollm2-swept": (["smollm2", "smollm2-swept"], 6, 3, 7, 0),
-    "smollm2-causes": (["smollm2-causes"], 30, 3, 31, 0),
-    "notebook-8b-audit": (["notebook-8b-audit"], 4, 1, 5, 4),
+    "smollm2": (["smollm2"], 2, 5, 3, 11, 0),
+    "smollm2-sweep": (["smollm2", "smollm2-sweep"], 6, 1, 1, 7, 0),
+    "smollm2-swept": (["smollm2", "smollm2-swept"], 2, 3, 3, 7, 0),
+    "smollm2-causes": (["smollm2-causes"], 10, 3, 3, 31, 0),
+    "notebook-8b-audit": (["notebook-8b-audit"], 4, 1, 1, 5, 4),
 }
 
 
@@ -43,10 +43,12 @@ def _configs(files: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("name", PLANNED)
 def test_an_experiment_of_the_answer_has_its_size(root, name):
-    files, runs, segments, evaluations, audits = PLANNED[name]
+    files, arms, seeds, segments, evaluations, audits = PLANNED[name]
     plan = jobs(root, _configs(files))
-    counts = {rule: sum(job.rule == rule for job in plan) for rule in ("train", "sample", "audit_join")}
-    assert counts == {"train": runs * segments, "sample": evaluations, "audit_join": audits}
+    assert sum(job.rule == "train" for job in plan) == arms * segments  # all seeds of an arm in one job
+    outputs = [output for job in plan for output in job.output]
+    for pattern, wanted in (("/steps-", arms * seeds * segments), ("/samples/", evaluations), ("/chain.json", audits)):
+        assert sum(pattern in output for output in outputs) == wanted
     assert all(output.startswith(f"results/{name}/") for job in plan for output in job.output)
 
 
