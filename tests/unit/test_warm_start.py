@@ -24,16 +24,16 @@ from arc_precision.config.warm_start import (
     WarmStartConfig,
     WarmStartSlice,
 )
+from arc_precision.language import tokenizer as tiny
+from arc_precision.language.programs import parse_completion, solves
 from arc_precision.prompts import barc_question, prompt_writer, render
-from arc_precision.rewards import solved
 from arc_precision.sampling.engines import Completion
 from arc_precision.sandbox import Limits, run_programs
-from arc_precision.sandbox.completions import extract_program
+from arc_precision.sandbox.extraction import extract_program
+from arc_precision.scoring.rewards import solved
 from arc_precision.tasks import barc
-from arc_precision.tasks import tokenizer as tiny
 from arc_precision.tasks.generator import generate_task
 from arc_precision.tasks.grids import Pair, Task
-from arc_precision.tasks.program import parse_completion, solves
 from arc_precision.warm_start import fit, solutions
 from arc_precision.warm_start.batches import IGNORED, Collator, in_batches, plan_batches
 from arc_precision.warm_start.card import card, loss_figure
@@ -45,8 +45,8 @@ from arc_precision.warm_start.trial import try_model
 STYLES = [TargetConfig(test_output=False), TargetConfig(), TargetConfig(train_outputs=1), TargetConfig(train_outputs=9)]
 
 
-def _cfg(**changes) -> WarmStartSlice:
-    settings = {
+def _slice(**changes) -> WarmStartSlice:
+    section = {
         "source": {"kind": "generated", "n_tasks": 40, "seed": 5},
         "max_prompt_tokens": 500,
         "max_completion_tokens": 90,
@@ -58,7 +58,7 @@ def _cfg(**changes) -> WarmStartSlice:
         "log_every": 1,
         "learning_rate": 1e-2,
     }
-    return WarmStartSlice(device="cpu", prompt="dsl", warm_start=WarmStartConfig(**{**settings, **changes}))
+    return WarmStartSlice(device="cpu", prompt="dsl", warm_start=WarmStartConfig(**{**section, **changes}))
 
 
 @pytest.fixture(scope="module")
@@ -128,13 +128,13 @@ def test_more_outputs_make_longer_targets():
 
 
 def test_an_example_is_the_prompt_of_reinforcement_learning_then_the_target_and_the_end(tokenizer):
-    cfg = _cfg()
-    examples, dropped = make_examples(cfg, tokenizer, 0)
-    write = prompt_writer("dsl", tokenizer, cfg.warm_start.max_prompt_tokens)
+    slice = _slice()
+    examples, dropped = make_examples(slice, tokenizer, 0)
+    write = prompt_writer("dsl", tokenizer, slice.warm_start.max_prompt_tokens)
     for example in examples:
-        generated = generate_task(5, example.task, cfg.warm_start.source.depths)
+        generated = generate_task(5, example.task, slice.warm_start.source.depths)
         prompt, n_prompt = write(generated.task, 0)
-        target = target_text(cfg.warm_start.target, "dsl", generated.task, generated.completion)
+        target = target_text(slice.warm_start.target, "dsl", generated.task, generated.completion)
         assert tokenizer.decode(example.ids[: example.n_prompt]) == prompt and example.n_prompt == n_prompt
         assert tokenizer.decode(example.ids[example.n_prompt :]) == target + tiny.EOS
     assert dropped.prompt_too_long and dropped.completion_too_long
@@ -143,14 +143,14 @@ def test_an_example_is_the_prompt_of_reinforcement_learning_then_the_target_and_
 
 def test_examples_do_not_depend_on_the_number_of_workers(tokenizer, monkeypatch):
     monkeypatch.setattr(solutions, "CHUNK_TASKS", 7)
-    (alone, dropped), (shared, also_dropped) = (make_examples(_cfg(), tokenizer, workers) for workers in (0, 2))
+    (alone, dropped), (shared, also_dropped) = (make_examples(_slice(), tokenizer, workers) for workers in (0, 2))
     assert dropped == also_dropped and [e.task for e in alone] == [e.task for e in shared]
     assert all(np.array_equal(one.ids, other.ids) for one, other in zip(alone, shared, strict=True))
 
 
 def test_limits_that_leave_too_little_are_named(tokenizer):
     with pytest.raises(ValueError, match=r"40 tasks have prompts longer than max_prompt_tokens 5.*held_out_tasks 4"):
-        make_examples(_cfg(max_prompt_tokens=5), tokenizer, 0)
+        make_examples(_slice(max_prompt_tokens=5), tokenizer, 0)
 
 
 # ------------------------------------------------------------------------------------------------ BARC's solutions
@@ -206,14 +206,14 @@ def test_an_answer_has_the_words_of_the_prompt():
 def test_examples_come_from_barc_as_well(barc_file, tokenizer, monkeypatch):
     monkeypatch.setattr(barc, "READ_BYTES", 200)
     monkeypatch.setattr(barc, "CHUNK_BYTES", 2000)
-    cfg = _cfg(
+    slice = _slice(
         barc={"path": str(barc_file), "n_tasks": 11},
         held_out_tasks=2,
         max_prompt_tokens=900,
         max_completion_tokens=600,
         batch_tokens=1500,
     )
-    examples, dropped = make_examples(cfg, tokenizer, 0)
+    examples, dropped = make_examples(slice, tokenizer, 0)
     assert [example.task for example in examples] == list(range(11)) and not any(vars(dropped).values())
     text = tokenizer.decode(examples[3].ids[examples[3].n_prompt :])
     assert text.startswith("Output of the test example:\n") and text.endswith(barc_completion(MAIN) + tiny.EOS)
@@ -256,7 +256,7 @@ def test_batches_of_an_order_keep_it():
 
 
 def test_the_loss_of_a_padded_batch_is_that_of_its_completions_one_by_one(folder, tokenizer):
-    examples, _ = make_examples(_cfg(), tokenizer, 0)
+    examples, _ = make_examples(_slice(), tokenizer, 0)
     chosen = [0, 3, 5]
     batch = Collator(examples, tokenizer.eos_token_id)([{"examples": chosen}])
     labels = batch.pop("labels")
@@ -281,7 +281,7 @@ class _KilledError(Exception):
 
 
 def test_a_run_that_is_killed_goes_on_to_the_same_model(folder, tmp_path, monkeypatch):
-    cfg = _cfg()
+    slice = _slice()
     done = []
     step = fit.SFTTrainer.training_step
 
@@ -295,7 +295,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_model(folder, tmp_path, monkey
     monkeypatch.setattr(fit.SFTTrainer, "training_step", counted)
 
     def run(name: str) -> None:
-        fit.warm_start(cfg, folder, 0, tmp_path / name, tmp_path / f"checkpoints-{name}", tmp_path / f"{name}.jsonl")
+        fit.warm_start(slice, folder, 0, tmp_path / name, tmp_path / f"checkpoints-{name}", tmp_path / f"{name}.jsonl")
 
     run("a")
     with pytest.raises(_KilledError):
@@ -333,21 +333,21 @@ def test_a_context_that_is_too_short_is_named(folder, tmp_path):
     LlamaForCausalLM(short).save_pretrained(tmp_path / "short")
     tiny.save_tokenizer(tmp_path / "short")
     with pytest.raises(ValueError, match="and the model reads 64; lower max_prompt_tokens"):
-        fit.warm_start(_cfg(), tmp_path / "short", 0, tmp_path / "out", tmp_path / "checkpoints", tmp_path / "log")
+        fit.warm_start(_slice(), tmp_path / "short", 0, tmp_path / "out", tmp_path / "checkpoints", tmp_path / "log")
 
 
 def test_configuration_faults_are_named():
     with pytest.raises(ValidationError, match="cannot hold the longest example; write 590"):
-        _cfg(batch_tokens=589)
+        _slice(batch_tokens=589)
     with pytest.raises(ValidationError, match="warmup_steps 5 must be less than steps 5"):
-        _cfg(warmup_steps=5)
+        _slice(warmup_steps=5)
     with pytest.raises(ValidationError, match="held_out_tasks 40 leaves none of 40"):
-        _cfg(held_out_tasks=40)
+        _slice(held_out_tasks=40)
     with pytest.raises(ValidationError, match="held_out_tasks 40 leaves none of 30"):
-        _cfg(barc={"path": "x", "n_tasks": 30}, held_out_tasks=40)
+        _slice(barc={"path": "x", "n_tasks": 30}, held_out_tasks=40)
     with pytest.raises(ValidationError, match="trial.source.seed 5 gives the tasks that the model learns from"):
-        _cfg(trial={"source": {"kind": "generated", "n_tasks": 3, "seed": 5}})
-    _cfg(barc={"path": "x"}, trial={"source": {"kind": "generated", "n_tasks": 3, "seed": 5}})  # learns from others
+        _slice(trial={"source": {"kind": "generated", "n_tasks": 3, "seed": 5}})
+    _slice(barc={"path": "x"}, trial={"source": {"kind": "generated", "n_tasks": 3, "seed": 5}})  # learns from others
 
 
 # ------------------------------------------------------------------------------------------------ trial and card
@@ -372,7 +372,7 @@ class _ScriptedSampler:
 
 def test_a_trial_counts_what_is_solved(folder, tokenizer):
     source = GeneratedSource(kind="generated", n_tasks=8, seed=6)
-    cfg = TrialSlice(
+    slice = TrialSlice(
         device="cpu",
         prompt="dsl",
         dtype="float32",
@@ -386,7 +386,7 @@ def test_a_trial_counts_what_is_solved(folder, tokenizer):
     fitting = [made for made in generated if write(made.task, 0)[1] <= 500]
     assert 2 < len(fitting) < 8
     sampler = _ScriptedSampler(tokenizer, [made.completion for made in fitting])
-    result = try_model(sampler, folder, cfg, workers=1)
+    result = try_model(sampler, folder, slice, workers=1)
     n = len(fitting)
     assert (result["tasks"], result["prompt_too_long"]) == (n, 8 - n)
     assert result["solved_share"] == pytest.approx(1.5 / n)
@@ -396,7 +396,7 @@ def test_a_trial_counts_what_is_solved(folder, tokenizer):
     lengths = [len(ids) for ids in sampler.answers[:2]]
     assert result["completion_tokens_mean"] == pytest.approx((lengths[0] + (lengths[1] + 30) / 2 + 30 * (n - 2)) / n)
     with pytest.raises(ValueError, match="warm_start.max_prompt_tokens: 5 is less than every prompt of trial.source"):
-        try_model(sampler, folder, cfg.model_copy(update={"max_prompt_tokens": 5}), workers=1)
+        try_model(sampler, folder, slice.model_copy(update={"max_prompt_tokens": 5}), workers=1)
 
 
 def test_a_trial_samples_as_plainly_as_the_loss_assumes():

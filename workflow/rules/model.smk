@@ -51,14 +51,14 @@ rule pretrain:
             starting.gpus(experiment, experiment.resources.pretrain)
         ),
     params:
-        cfg=settings(experiment.pretrain),
+        slice=as_words(experiment.pretrain),
         code=code("pretrain"),
         pins=pins("pretrain"),
     message:
         "Training the tiny base model from scratch"
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/pretrain.py"'
-        " --cfg {params.cfg:q} --workers $(({threads} - 1))"
+        " --slice {params.slice:q} --workers $(({threads} - 1))"
         " --output-dir $(dirname {output.model}) --log-jsonl {output.history} 2>&1 | tee {log}"
 
 
@@ -127,7 +127,7 @@ rule warm_start_fit:
             starting.gpus(experiment, experiment.resources.warm_start)
         ),
     params:
-        cfg=warm_start_cfg(),
+        slice=warm_start_slice(),
         model=digest_lines(MODEL_FILES + TOKENIZER_FILES),
         code=code("warm_start_fit"),
         pins=pins("warm_start_fit"),
@@ -135,7 +135,7 @@ rule warm_start_fit:
         "Fine-tuning {resources.path} on tasks and their programs"
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/warm_start_fit.py"'
-        " --cfg {params.cfg:q} --model {resources.path:q} {resources.source}"
+        " --slice {params.slice:q} --model {resources.path:q} {resources.source}"
         " --model-files {params.model:q} --workers $(({threads} - 1)) --output-dir $(dirname {output.model})"
         " --checkpoints $(dirname {output.model}).checkpoints --log-jsonl {output.history} 2>&1 | tee {log}"
 
@@ -163,7 +163,7 @@ rule warm_start_trial:
         engine_memory=starting.engine_memory(experiment.resources.sample),
         model=tried_model,
     params:
-        cfg=settings(experiment.warm_start_trial_slice()),
+        slice=as_words(experiment.warm_start_trial_slice()),
         model=digest_lines(MODEL_FILES + TOKENIZER_FILES),
         code=code("warm_start_trial"),
         pins=pins("warm_start_trial"),
@@ -171,5 +171,5 @@ rule warm_start_trial:
         "Counting what the model solves {wildcards.when} its warm start"
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/warm_start_trial.py"'
-        " --cfg {params.cfg:q} --model {resources.model:q} {resources.engine_memory} --workers {threads}"
+        " --slice {params.slice:q} --model {resources.model:q} {resources.engine_memory} --workers {threads}"
         " --output {output} 2>&1 | tee {log}"

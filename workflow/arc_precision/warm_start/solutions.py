@@ -10,9 +10,9 @@ from typing import Protocol
 from arc_precision.config.data import GeneratedSource
 from arc_precision.config.warm_start import SolvedBarcSource
 from arc_precision.tasks.barc import BarcChunk, read_chunks
-from arc_precision.tasks.files import barc_file
 from arc_precision.tasks.generator import generate_task
 from arc_precision.tasks.grids import Task
+from arc_precision.tasks.source_files import barc_file
 
 CHUNK_TASKS = 100
 
