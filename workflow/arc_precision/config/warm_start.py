@@ -1,9 +1,20 @@
 """How a pretrained model is warmed up before reinforcement learning."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
-from arc_precision.config.base import Device, Section
-from arc_precision.config.data import GeneratedSource
+from arc_precision.config.base import Device, Dtype, Section, Seed
+from arc_precision.config.data import BarcSource, GeneratedSource
+from arc_precision.config.sampling import SamplingConfig
+from arc_precision.config.sandbox import SandboxConfig
+
+
+class SolvedBarcSource(BarcSource):
+    """BARC's tasks with their own programs: each has the key `source`."""
+
+    kind: Literal["barc"] = Field("barc", description="BARC's format.")
+    n_tasks: int = Field(30000, gt=0, description="At most this many tasks, from the file's beginning.")
 
 
 class TargetConfig(Section):
@@ -17,15 +28,16 @@ class TargetConfig(Section):
     )
 
 
-class WarmStartConfig(Section):
-    """Supervised fine-tuning of all weights of `model.path` on tasks and their programs, in the format of the prompt.
-
-    The defaults take minutes on one GPU with 80 GB for a model of 135 million parameters.
-    """
+class WarmStartFit(Section):
+    """What decides the fine-tuning itself."""
 
     source: GeneratedSource = Field(
-        GeneratedSource(kind="generated", n_tasks=30000, seed=7),
-        description="Tasks with their programs.",
+        GeneratedSource(kind="generated", n_tasks=30000, seed=7), description="Tasks with their programs."
+    )
+    barc: SolvedBarcSource | None = Field(
+        None,
+        description="BARC's tasks and programs in their place: `path` of a file whose tasks have their `source`, and "
+        "`n_tasks`.",
     )
     target: TargetConfig = Field(TargetConfig(), description="What the model learns to write.")
     max_prompt_tokens: int = Field(1300, gt=0, description="Longer prompts are dropped, and counted.")
@@ -54,9 +66,42 @@ class WarmStartConfig(Section):
             )
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps {self.warmup_steps} must be less than steps {self.steps}")
-        if self.source.n_tasks <= self.held_out_tasks:
+        if self.solved_source.n_tasks <= self.held_out_tasks:
             raise ValueError(
-                f"held_out_tasks {self.held_out_tasks} leaves none of {self.source.n_tasks} tasks to learn"
+                f"held_out_tasks {self.held_out_tasks} leaves none of {self.solved_source.n_tasks} tasks to learn"
+            )
+        return self
+
+    @property
+    def solved_source(self) -> GeneratedSource | SolvedBarcSource:
+        """Where the examples come from."""
+        return self.barc or self.source
+
+
+class TrialConfig(Section):
+    """New tasks on which the card compares the model before and after."""
+
+    source: GeneratedSource = Field(
+        GeneratedSource(kind="generated", n_tasks=200, seed=9), description="Tasks that the model does not learn from."
+    )
+    n_samples: int = Field(4, gt=0, description="Completions per task, at temperature 1.")
+    seed: Seed = Field(0, description="Seed of the completions.")
+
+
+class WarmStartConfig(WarmStartFit):
+    """Supervised fine-tuning of all weights of `model.path` on tasks and their programs, in the format of the prompt.
+
+    The defaults take minutes on one GPU with 80 GB for a model of 135 million parameters.
+    """
+
+    trial: TrialConfig = Field(TrialConfig(), description="What the model solves before and after.")
+
+    @model_validator(mode="after")
+    def _new_tasks(self):
+        if self.barc is None and self.trial.source.seed == self.source.seed:
+            raise ValueError(
+                f"trial.source.seed {self.trial.source.seed} gives the tasks that the model learns from; write another "
+                "seed"
             )
         return self
 
@@ -66,4 +111,21 @@ class WarmStartSlice(Section):
 
     device: Device
     prompt: str
-    warm_start: WarmStartConfig
+    warm_start: WarmStartFit
+
+    def with_path(self, path: str) -> "WarmStartSlice":
+        """The slice with another path of BARC's file: the real one, or a digest in its place."""
+        barc = self.warm_start.barc.model_copy(update={"path": path})
+        return self.model_copy(update={"warm_start": self.warm_start.model_copy(update={"barc": barc})})
+
+
+class TrialSlice(Section):
+    """What decides a trial, beside the files of the model that is tried."""
+
+    device: Device
+    prompt: str
+    dtype: Dtype
+    trial: TrialConfig
+    max_prompt_tokens: int
+    sampling: SamplingConfig
+    sandbox: SandboxConfig

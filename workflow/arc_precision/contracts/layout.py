@@ -24,6 +24,7 @@ WILDCARDS = {
     "engine": r"draw|trainer\.\w+\.\w+|sampler\.\w+\.\w+\.\w+",
     "rule": r"[a-z_]+",
     "name": r"[^/]+",
+    "when": r"before|after",
 }
 
 
@@ -96,6 +97,8 @@ MODEL_MANIFEST = Pattern("model/{name}.json")
 PRETRAINED = Pattern("pretrain/{name}")
 WARM_STARTED = Pattern("warm-start/{name}")
 WARM_START_HISTORY = "warm-start.jsonl"
+WARM_START_TRIAL = Pattern("warm-start-trials/{when}.json")
+WARM_START_LOSS = "warm-start.svg"
 
 ROWS = Pattern("data/{set}.parquet")
 ROWS_MANIFEST = Pattern("data/{set}.json")

@@ -46,6 +46,9 @@ from arc_precision.report.schema import (
 from arc_precision.report.text import PLAIN_METRICS
 from arc_precision.report.verdict import outcome_of, verdict
 
+SPREAD_STEPS = 50
+"""First steps whose mean spread of D says how large a run's mismatch was: later ones depend on what it did."""
+
 
 def build_report(slice: ReportSlice, root: Path, files: list[Path] | None = None) -> Report:
     """Read the results under `root` (only `files`, if given) and compute everything the page shows.
@@ -256,6 +259,7 @@ def _run_rows(
                     "reward_mean", until_applied=equal, last=slice.report.smoothing_steps
                 ),
                 logp_diff_abs_mean=record.mean("mismatch/logp_diff_abs_mean"),
+                seq_log_ratio_std=record.mean("mismatch/seq_log_ratio_std", first=SPREAD_STEPS),
                 score=outcomes[key].tasks[slice.report.primary_metric].mean() if key in outcomes else None,
                 hours=record.hours,
                 gpu_hours=record.gpu_hours,

@@ -59,13 +59,15 @@ class RunRecord:
             return None
         return self.hours * self.facts["config"]["training"]["processes"]
 
-    def mean(self, key: str, until_applied: int | None = None, last: int | None = None) -> float | None:
-        """Mean of a column over its last `last` steps, of those with at most `until_applied` updates; None: all."""
+    def mean(
+        self, key: str, until_applied: int | None = None, first: int | None = None, last: int | None = None
+    ) -> float | None:
+        """Mean of a column over `first` or `last` steps, of those with at most `until_applied` updates; None: all."""
         if key not in self.steps:
             return None
         steps = self.steps if until_applied is None else self.steps[self.steps["applied_steps"] <= until_applied]
-        values = steps[key].astype(float)
-        return (values.tail(last) if last else values).mean()
+        values = steps[key].astype(float).head(first or len(steps))
+        return values.tail(last or len(steps)).mean()
 
 
 def read_runs(results: Results, runs: list[Run], max_steps: int) -> dict[Run, RunRecord]:

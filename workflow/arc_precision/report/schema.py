@@ -108,6 +108,9 @@ class RunRow(Part):
         description="The same up to the number of applied updates that every run has reached."
     )
     logp_diff_abs_mean: Number = Field(description="Mean |d| over all steps, in nats.")
+    seq_log_ratio_std: Number = Field(
+        description="Spread of the sequence log-ratio D, mean over the first 50 steps, in nats."
+    )
     score: Number = Field(description="Primary outcome at the step compared.")
     hours: Number = Field(description="Sum of step times, in hours.")
     gpu_hours: Number

@@ -72,7 +72,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "training.lr_scheduler_type": {"training": {"lr_scheduler_type": "linear", "schedule_steps": 1000}},
 }
 # Not edited: other files would have to exist.
-LEFT_OUT = {"model.path", "model.prompt"}
+LEFT_OUT = {"model.path", "model.prompt", "warm_start.barc"}
 
 
 def leaf_edits(config: ExperimentConfig) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -8,10 +8,8 @@ from transformers import PreTrainedTokenizerBase
 
 from arc_precision.config.warm_start import WarmStartSlice
 from arc_precision.prompts import WritePrompt, prompt_writer
-from arc_precision.tasks.generator import generate_task
+from arc_precision.warm_start.solutions import solved_chunks
 from arc_precision.warm_start.targets import target_text
-
-CHUNK_TASKS = 100
 
 
 @dataclass(frozen=True)
@@ -35,25 +33,24 @@ class Dropped:
 
 
 class Chunks(Dataset):
-    """Item i: the examples of `CHUNK_TASKS` tasks of the source, and how many were dropped."""
+    """Item i: the examples of the source's i-th chunk, and how many tasks were dropped."""
 
     def __init__(self, slice: WarmStartSlice, tokenizer: PreTrainedTokenizerBase, write_prompt: WritePrompt):
         self.slice, self.tokenizer, self.write_prompt = slice, tokenizer, write_prompt
+        self.chunks = list(solved_chunks(slice.warm_start.solved_source))
 
     def __len__(self) -> int:
-        return -(-self.slice.warm_start.source.n_tasks // CHUNK_TASKS)
+        return len(self.chunks)
 
-    def __getitem__(self, chunk: int) -> tuple[list[Example], Dropped]:
-        section = self.slice.warm_start
-        stop = min((chunk + 1) * CHUNK_TASKS, section.source.n_tasks)
+    def __getitem__(self, number: int) -> tuple[list[Example], Dropped]:
+        section, chunk = self.slice.warm_start, self.chunks[number]
         dropped, kept = Dropped(), []
-        for index in range(chunk * CHUNK_TASKS, stop):
-            generated = generate_task(section.source.seed, index, section.source.depths)
-            prompt, n_prompt = self.write_prompt(generated.task, 0)
+        for index, (task, program) in enumerate(chunk.solved(), start=chunk.start):
+            prompt, n_prompt = self.write_prompt(task, 0)
             if n_prompt > section.max_prompt_tokens:
                 dropped.prompt_too_long += 1
                 continue
-            completion = target_text(section.target, self.slice.prompt, generated.task, generated.completion)
+            completion = target_text(section.target, self.slice.prompt, task, program)
             completion_ids = [*self._ids(completion), self.tokenizer.eos_token_id]
             if len(completion_ids) > section.max_completion_tokens:
                 dropped.completion_too_long += 1
@@ -74,7 +71,8 @@ def make_examples(
     Prompt and completion are tokenized apart, as in reinforcement learning.
 
     Raises:
-        ValueError: the model does not have what the prompt needs, or too few tasks are short enough.
+        ValueError: the model does not have what the prompt needs, the source is not what it should be, or too few
+            tasks are short enough.
     """
     if tokenizer.eos_token_id is None:
         raise ValueError(f"{tokenizer.name_or_path}: the tokenizer has no end token; set eos_token in its config")
