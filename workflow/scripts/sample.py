@@ -13,6 +13,7 @@ from arc_precision.contracts.parquet import read_rows, write_rows
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.tasks import TASKS
 from arc_precision.evaluation.drawing import draw
+from arc_precision.model.files import check_adapter
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 
 
@@ -28,6 +29,8 @@ def main() -> None:
 
     cfg = from_settings(SampleSlice, args.cfg)
     rows = list(read_rows(args.rows, TASKS, columns=["row_id", "prompt"]))
+    if args.adapter:
+        check_adapter(args.adapter[0].parent)
     sampler = make_sampler(
         cfg.sampling,
         str(args.model),

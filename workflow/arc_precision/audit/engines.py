@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from arc_precision.audit.completions import Audited, batches
 from arc_precision.config.sampling import SamplingConfig
+from arc_precision.model.files import check_adapter
 from arc_precision.sampling.engines import EngineMemory, Sampler, make_sampler
 from arc_precision.sampling.handover import merged_weights
 
@@ -27,6 +28,7 @@ def make_engine(
 
     `max_prompt_tokens` is that of the audited prompts; see `arc_precision.sampling.engines.make_sampler` for the rest.
     """
+    check_adapter(adapter)
     # One more than a completion at the limit: for prompt log-probs the engine must be free to draw a token.
     limit = max_prompt_tokens + 1
     if merged:
