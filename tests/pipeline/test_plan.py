@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, inside
 
+from arc_precision.contracts import layout
 from arc_precision.staleness.plan import jobs
 from arc_precision.staleness.table import document, stale_rules, table
 
@@ -26,7 +27,14 @@ def fresh_clone(finished, tmp_path):
 
 
 def stale(root, config=None):
-    return {(job.rule, *job.wildcards.values()) for job in jobs(root, config=config) if job.stale} - {("all",)}
+    """(rule, wildcards of an output) for every output of the stale jobs."""
+    outputs = {(job.rule, output) for job in jobs(root, config=config) if job.stale for output in job.output}
+    return {(rule, *wildcards(output)) for rule, output in outputs}
+
+
+def wildcards(output):
+    kinds = [kind for kind in vars(layout).values() if isinstance(kind, layout.Pattern)]
+    return next((tuple(found.values()) for kind in kinds if (found := kind.parse(inside(output)))), ())
 
 
 def rules(root, config=None):
@@ -41,23 +49,23 @@ def test_every_key_of_the_config_reruns_what_the_documentation_says(finished):
 def test_more_steps_add_segments_and_keep_the_old_ones(finished):
     found = stale(finished, {"max_steps": 30})
     trained = {job for job in found if job[0] == "train"}
-    assert trained == {("train", arm, "0", "30") for arm in ("float16", "bfloat16")}
+    assert trained == {("train", arm, seed, "30") for arm in ("float16", "bfloat16") for seed in "012"}
 
 
 def test_a_seed_an_arm_and_a_set_add_only_themselves(finished):
-    assert {job[1:3] for job in stale(finished, {"seeds": [0, 1]}) if job[0] == "train"} == {
-        ("float16", "1"),
-        ("bfloat16", "1"),
+    assert {job[1:3] for job in stale(finished, {"seeds": [0, 1, 2, 3]}) if job[0] == "train"} == {
+        ("float16", "3"),
+        ("bfloat16", "3"),
     }
     more_arms = stale(finished, {"run_arms": ["float16", "bfloat16", "float32"]})
     assert {job[1] for job in more_arms if job[0] == "train"} == {"float32"}
     more_sets = stale(finished, {"evaluate_on": ["arc-agi-1-training", "arc-agi-1-evaluation", "generated-held-out"]})
     assert {job[0] for job in more_sets} <= {"evaluation_set", "sample", "score", "report_data", "report_page"}
-    assert {job[3] for job in more_sets if job[0] == "sample"} == {"generated-held-out"}
+    assert {job[3] for job in more_sets if job[0] == "sample"} == {"arc-agi-1-training"}
 
 
 def test_taking_something_away_reruns_the_report_alone(finished):
-    for less in ({"run_arms": ["float16"]}, {"evaluate_on": ["arc-agi-1-evaluation"]}):
+    for less in ({"run_arms": ["float16"]}, {"seeds": [1]}, {"evaluate_on": ["generated-held-out"]}):
         assert rules(finished, less) == {"report_data", "report_page"}
 
 

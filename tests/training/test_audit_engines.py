@@ -70,7 +70,7 @@ class Audit:
         adapter = [self.folder / "adapter" / file for file in ("adapter_model.safetensors", "adapter_config.json")]
         rows = self.folder / "rows.parquet"
         script = f"audit_{name.split('.')[0]}"
-        job(script, slice, "--model", MODEL, "--rows", rows, *drawn, "--adapter", *adapter, "--output", output)
+        job(script, slice, "--model", MODEL, "--rows", rows, *drawn, "--adapters", *adapter, "--outputs", output)
         return output
 
     def trainer(self, dtype: str) -> Path:
@@ -100,7 +100,7 @@ def audit(tmp_path_factory) -> Audit:
 def chain(audit) -> dict:
     joined = audit.folder / "chain.json"
     files = [audit.folder / "draw.parquet", audit.trainer("float32"), audit.sampler("float32", "merged")]
-    job("audit_join", audit.config.audit_join_slice("float32"), "--output", joined, "--", *files)
+    job("audit_join", audit.config.audit_join_slice("float32"), "--outputs", joined, "--", *files)
     return json.loads(joined.read_text())
 
 

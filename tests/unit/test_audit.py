@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from arc_precision.audit import join
 from arc_precision.audit.completions import Audited, batches, read_completions, read_prompts, scored_rows
-from arc_precision.audit.engines import make_engine, prefill_logprobs
+from arc_precision.audit.engines import load_checkpoint, make_engine, prefill_logprobs
 from arc_precision.audit.policy import Policy
 from arc_precision.config.audit import AuditJoinSlice, AuditTrainerSlice, Processing, audit_engines
 from arc_precision.config.base import from_settings, lay_over, settings
@@ -147,7 +147,9 @@ def test_logits_and_the_fused_head_agree(model, adapter, completions):
 
 def engine(model, adapter, dtype="float32", merged=False, **sampling):
     config = SamplingConfig(engine="transformers", max_completion_tokens=12, **sampling)
-    return make_engine(config, model, adapter, merged, dtype, "cpu", 20, EngineMemory(0.3))
+    engine = make_engine(config, model, adapter, merged, dtype, "cpu", 20, EngineMemory(0.3))
+    load_checkpoint(engine, model, adapter, merged)
+    return engine
 
 
 @pytest.mark.parametrize("merged", [False, True], ids=["applied", "merged"])

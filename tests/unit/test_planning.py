@@ -1,5 +1,6 @@
 """What an experiment's jobs read and how they start, and that planning needs few packages."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from arc_precision.config.data import ArcJsonSource
 from arc_precision.config.experiment import load_experiment
 from arc_precision.contracts import layout
 from arc_precision.plan import checkpoints, inputs, sources, starting
+from arc_precision.plan.together import BASE_JOB, SeedsJob, at_most, groups, keep, planned, seeds_jobs
 from arc_precision.staleness.dependencies import Hashes
 
 ROOT = Path(__file__).parents[2]
@@ -40,9 +42,9 @@ def test_runs_are_arms_times_seeds_and_each_has_all_segments():
 
 @pytest.mark.parametrize(("own", "steps"), [("none", set()), ("last", {40}), ("all", {20, 40})])
 def test_the_base_model_is_evaluated_once_and_every_kept_checkpoint(own, steps):
-    found = checkpoints.evaluated(experiment(evaluation=evaluation(own), evaluate_on=["arc-agi-1-evaluation"]))
+    found = checkpoints.evaluated(experiment(evaluation=evaluation(own), evaluate_on=["generated-held-out"]))
     assert len(set(found)) == len(found) == 1 + 4 * 2 + 4 * len(steps)
-    assert [job for job in found if job[0] == layout.BASE] == [(layout.BASE, 0, "arc-agi-1-evaluation", "float32")]
+    assert [job for job in found if job[0] == layout.BASE] == [(layout.BASE, 0, "generated-held-out", "float32")]
     assert {step for run, step, _, dtype in found if run == "float16/seed-3" and dtype == "float16"} == steps
 
 
@@ -58,10 +60,79 @@ def test_nothing_is_audited_beyond_the_last_step():
 
 
 def test_the_first_segment_goes_on_from_nothing_and_others_from_the_one_before():
-    assert inputs.previous_segment(experiment(), "float16", 3, 10) == []
-    before = inputs.previous_segment(experiment(), "float16", 3, 30)
-    assert layout.STATE.path(arm="float16", seed=3, stop=20) in before and len(before) == 4
+    job = SeedsJob("float16", (3, 4), (10, 20, 30, 40))
+    assert inputs.previous_segment(experiment(), job, 10) == []
+    before = inputs.previous_segment(experiment(), job, 30)
+    assert layout.STATE.path(arm="float16", seed=4, stop=20) in before and len(before) == 2 * 4
     assert all("20" in path for path in before)
+
+
+def of_arm(plan, arm="float16"):
+    return {stop: [tuple(seeds) for seeds in there] for stop, there in plan[arm].items()}
+
+
+def several(seeds, at_most=4, **changes):
+    return experiment(seeds=seeds, resources={"train": {"seeds_together": at_most}}, **changes)
+
+
+def test_seeds_are_spread_evenly_over_as_few_jobs_as_possible():
+    assert of_arm(groups(several([0, 1, 2, 3, 4]), {})) == dict.fromkeys((10, 20, 30, 40), [(0, 1), (2, 3, 4)])
+    assert of_arm(groups(several([5, 3], 1), {}))[10] == [(5,), (3,)]
+
+
+def test_seeds_that_cannot_share_a_sampler_train_alone():
+    merged = several([0, 1], training={"segment_steps": 10, "sync": "merge"})
+    assert at_most(merged, "float16") == 1 and at_most(several([0, 1]), "float16") == 4
+    assert of_arm(groups(merged, {}))[10] == [(0,), (1,)]
+
+
+def test_who_trained_together_stays_together_whatever_seeds_are_asked_for():
+    before = {"float16": {10: [[0, 1, 2]], 20: [[0, 1, 2]]}}
+    added = of_arm(groups(several([0, 1, 2, 3, 4]), before))
+    assert added == dict.fromkeys((10, 20, 30, 40), [(0, 1, 2), (3, 4)])
+    fewer = of_arm(groups(several([0, 2]), before))
+    assert fewer == dict.fromkeys((10, 20), [(0, 1, 2)]) | dict.fromkeys((30, 40), [(0, 2)])
+    limited = of_arm(groups(several([0, 1, 2], 2), before))
+    assert limited == dict.fromkeys((10, 20), [(0, 1, 2)]) | dict.fromkeys((30, 40), [(0,), (1, 2)])
+
+
+def write_facts(folder, seeds_of_job, stop=10, arm="float16"):
+    for seed in seeds_of_job:
+        path = folder / layout.FACTS.path(arm=arm, seed=seed, stop=stop)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"seeds_of_job": seeds_of_job}))
+
+
+def test_facts_say_who_trained_together_and_damaged_ones_count_as_alone(tmp_path):
+    write_facts(tmp_path, [1, 2])
+    (tmp_path / layout.FACTS.path(arm="bfloat16", seed=1, stop=10)).parent.mkdir(parents=True)
+    (tmp_path / layout.FACTS.path(arm="bfloat16", seed=1, stop=10)).write_text("{")
+    plan = planned(several([0, 1, 2]), tmp_path, going_on=False)
+    assert of_arm(plan)[40] == [(1, 2), (0,)]
+    assert of_arm(plan, "bfloat16")[40] == [(1,), (0, 2)]
+
+
+def test_while_a_run_goes_on_its_plan_holds_though_facts_are_gone(tmp_path):
+    chosen = several([0, 1, 2, 3])
+    write_facts(tmp_path, [0, 1])
+    write_facts(tmp_path, [2, 3])
+    began = planned(chosen, tmp_path, going_on=False)
+    keep(began, tmp_path)
+    for path in tmp_path.rglob("facts-*.json"):
+        path.unlink()
+    assert planned(chosen, tmp_path, going_on=True) == began
+    assert of_arm(planned(chosen, tmp_path, going_on=False))[10] == [(0, 1, 2, 3)]
+
+
+def test_jobs_of_the_same_seeds_share_a_rule_and_every_segment_has_one():
+    before = {"float16": {10: [[0, 1, 2]]}}
+    jobs = seeds_jobs(groups(several([0, 2], run_arms=["float16"]), before))
+    assert jobs == [SeedsJob("float16", (0, 1, 2), (10,)), SeedsJob("float16", (0, 2), (20, 30, 40))]
+    assert [job.rule("train") for job in jobs] == ["train.float16.0-1-2", "train.float16.0-2"]
+    assert jobs[1].paths(layout.STEPS) == [f"runs/float16/seed-{seed}/steps-{{stop}}.jsonl" for seed in (0, 2)]
+    assert jobs[1].paths(layout.SAMPLES, step=3)[1] == "samples/float16/seed-2/step-3/{set}.{dtype}.parquet"
+    assert BASE_JOB.paths(layout.SAMPLES, step=0) == ["samples/base/step-0/{set}.{dtype}.parquet"]
+    assert inputs.adapters(BASE_JOB, 0) == [] and len(inputs.adapters(jobs[0], 10)) == 6
 
 
 def test_an_audit_joins_files_that_its_rules_make():

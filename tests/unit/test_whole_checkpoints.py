@@ -1,16 +1,19 @@
 """A checkpoint is believed only if it is whole: every reader checks before it starts an engine."""
 
 import json
+import shutil
 import tarfile
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from arc_precision.audit import engines, policy
 from arc_precision.contracts.whole import DamagedFile
-from arc_precision.model.files import check_adapter
+from arc_precision.model.files import ADAPTER, adapter_folders
 from arc_precision.training.segment import ALWAYS_SAVED, check_checkpoint
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -49,11 +52,20 @@ def test_an_archive_cut_between_two_files_is_named(checkpoint):
         check_checkpoint(checkpoint)
 
 
-def test_audits_check_before_they_load(checkpoint, monkeypatch):
-    (checkpoint / "adapter_model.safetensors").write_bytes(b"half")
-    with pytest.raises(DamagedFile):
-        check_adapter(checkpoint)
-    with pytest.raises(DamagedFile):
-        engines.make_engine(None, checkpoint, checkpoint, False, "float32", "cpu", 1, None)
-    with pytest.raises(DamagedFile):
-        policy.Policy(None, checkpoint, checkpoint)
+def test_the_folders_of_several_adapters_are_given_once_each_and_checked(checkpoint, tmp_path):
+    other = shutil.copytree(checkpoint, tmp_path / "checkpoint-20")
+    files = [folder / name for name in ADAPTER for folder in (checkpoint, other)]
+    assert adapter_folders(files) == [checkpoint, other] and adapter_folders([]) == []
+    (other / ADAPTER[0]).write_bytes(b"half")
+    with pytest.raises(DamagedFile, match=f"{other / ADAPTER[0]}: damaged"):
+        adapter_folders(files)
+
+
+SCRIPTS = ("sample", "audit_draw", "audit_trainer", "audit_sampler")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_that_reads_adapters_checks_them_before_it_starts_an_engine(name):
+    text = (ROOT / "workflow" / "scripts" / f"{name}.py").read_text()
+    started = min(text.index(word) for word in ("= make_sampler(", "= make_engine(", "= Policy(") if word in text)
+    assert text.index("adapter_folders(args.adapters)") < started

@@ -59,7 +59,7 @@ class OldResults:
 
     def put_back_all(self) -> None:
         """Before a run: put back what an earlier one left, failed or interrupted. Not while another run is going on."""
-        if not self._index.exists() or any(Path(".snakemake/locks").glob("*.lock")):
+        if not self._index.exists() or going_on():
             return
         self._put_back_unfinished(FilePersistence())
 
@@ -111,6 +111,11 @@ class OldResults:
         for path in job:
             records._unmark_incomplete(path)
         records._clear_cache()
+
+
+def going_on() -> bool:
+    """Whether a run of Snakemake holds the working directory."""
+    return any(Path(".snakemake/locks").glob("*.lock"))
 
 
 def _lost(job: dict[str, dict[str, Any] | None]) -> bool:

@@ -19,8 +19,8 @@ from arc_precision.config.yaml_file import read_config
 from arc_precision.contracts import layout
 from arc_precision.model.check import check_model
 from arc_precision.model.files import tokenizer_files, weight_files
-from arc_precision.old_results import OldResults
-from arc_precision.plan import checkpoints, inputs, sources, starting
+from arc_precision.old_results import OldResults, going_on
+from arc_precision.plan import checkpoints, inputs, sources, starting, together
 from arc_precision.retention import check_folder, check_results, tidy
 from arc_precision.staleness import dependencies
 from arc_precision.tasks.files import source_files
@@ -65,6 +65,10 @@ SOURCE_CODE = dependencies.SourceCode(
 OLD_RESULTS = OldResults(Path(RESULTS))
 if workflow.is_main_process:
     OLD_RESULTS.put_back_all()
+GROUPS = together.planned(
+    experiment, Path(RESULTS), not workflow.is_main_process or going_on()
+)
+SEEDS_JOBS = together.seeds_jobs(GROUPS)
 
 # All objects of a plan live until its end. To search thousands of jobs for garbage, or to take them apart at the end,
 # takes time and frees nothing.
@@ -160,27 +164,21 @@ def arm_cfg(arm):
     return settings(experiment.train_slice(arm))
 
 
-def train_cfg(wildcards):
-    return arm_cfg(wildcards.arm)
-
-
-def previous_segment(wildcards):
-    stop = int(wildcards.stop)
-    return in_results(
-        inputs.previous_segment(experiment, wildcards.arm, wildcards.seed, stop)
+def previous_segment(job):
+    """The input function of a job's segments: what they go on from."""
+    return lambda wildcards: in_results(
+        inputs.previous_segment(experiment, job, int(wildcards.stop))
     )
 
 
-def train_gpus(wildcards):
-    return starting.train_gpus(experiment, wildcards.arm)
+def adapters(job):
+    """The input function of what reads the checkpoints of a job's seeds."""
+    return lambda wildcards: in_results(inputs.adapters(job, wildcards.step))
 
 
-def train_launcher(wildcards):
-    return starting.train_launcher(experiment, wildcards.arm)
-
-
-def adapter(wildcards):
-    return in_results(layout.adapter_files(wildcards.run, wildcards.step))
+def of_seeds(job, pattern):
+    """Outputs of a job's seeds."""
+    return [f"<results>/{path}" for path in job.paths(pattern)]
 
 
 @cache
@@ -188,28 +186,25 @@ def samples_cfg(arm, name, dtype):
     return settings(experiment.sample_slice(arm, name, dtype))
 
 
-def sample_cfg(wildcards):
-    arm = checkpoints.arm_of(wildcards.run)
-    return samples_cfg(arm, wildcards.set, wildcards.dtype)
+def sample_cfg(job):
+    arm = job.arm if job.seeds else None
+    return lambda wildcards: samples_cfg(arm, wildcards.set, wildcards.dtype)
 
 
 def audit_scored(wildcards):
     return in_results(inputs.audit_scored(experiment, wildcards.run, wildcards.step))
 
 
-def audit_draw_cfg(wildcards):
-    return settings(experiment.audit_draw_slice(checkpoints.arm_of(wildcards.run)))
+def audit_trainer_cfg(job):
+    return lambda wildcards: settings(
+        experiment.audit_trainer_slice(job.arm, wildcards.dtype)
+    )
 
 
-def audit_trainer_cfg(wildcards):
-    arm = checkpoints.arm_of(wildcards.run)
-    return settings(experiment.audit_trainer_slice(arm, wildcards.dtype))
-
-
-def audit_sampler_cfg(wildcards):
-    arm = checkpoints.arm_of(wildcards.run)
-    slice = experiment.audit_sampler_slice(arm, wildcards.dtype, wildcards.adapter)
-    return settings(slice)
+def audit_sampler_cfg(job):
+    return lambda wildcards: settings(
+        experiment.audit_sampler_slice(job.arm, wildcards.dtype, wildcards.adapter)
+    )
 
 
 def audit_join_cfg(wildcards):

@@ -1,37 +1,43 @@
 # Completions need the model, verdicts do not: changing a reward or a limit never draws again.
-rule sample:
-    input:
-        model=f"<results>/{layout.MODEL}",
-        rows=f"<results>/{layout.ROWS}",
-        adapter=adapter,
-    output:
-        f"<results>/{layout.SAMPLES}",
-    log:
-        f"<results>/{layout.log('sample', layout.SAMPLES)}",
-    benchmark:
-        f"<results>/{layout.benchmark('sample', layout.SAMPLES)}"
-    conda:
-        ENVIRONMENT
-    threads: experiment.resources.sample.threads
-    resources:
-        mem_mb=experiment.resources.sample.mem_mb,
-        disk_mb=experiment.resources.sample.disk_mb,
-        runtime=experiment.resources.sample.runtime,
-        gpu=starting.gpus(experiment, experiment.resources.sample),
-        launcher=starting.sample_launcher(experiment),
-        engine_memory=starting.engine_memory(experiment.resources.sample),
-        model=str(MODEL),
-    params:
-        cfg=sample_cfg,
-        code=code("sample"),
-        pins=pins("sample"),
-    message:
-        "Sampling {wildcards.set} from {wildcards.run} at step {wildcards.step} in {wildcards.dtype}"
-    shell:
-        '{resources.launcher} "$WORKFLOW/scripts/sample.py"'
-        " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
-        " --adapter {input.adapter} {resources.engine_memory}"
-        " --output {output} 2>&1 | tee {log}"
+for job in [together.BASE_JOB, *SEEDS_JOBS]:
+
+    rule:
+        name:
+            job.rule("sample")
+        input:
+            model=f"<results>/{layout.MODEL}",
+            rows=f"<results>/{layout.ROWS}",
+            adapters=adapters(job),
+        output:
+            of_seeds(job, layout.SAMPLES),
+        log:
+            of_seeds(job, layout.log("sample", layout.SAMPLES))[0],
+        benchmark:
+            of_seeds(job, layout.benchmark("sample", layout.SAMPLES))[0]
+        wildcard_constraints:
+            step="|".join(map(str, job.stops)),
+        conda:
+            ENVIRONMENT
+        threads: experiment.resources.sample.threads
+        resources:
+            mem_mb=experiment.resources.sample.mem_mb,
+            disk_mb=experiment.resources.sample.disk_mb,
+            runtime=experiment.resources.sample.runtime,
+            gpu=starting.gpus(experiment, experiment.resources.sample),
+            launcher=starting.sample_launcher(experiment),
+            engine_memory=starting.engine_memory(experiment.resources.sample),
+            model=str(MODEL),
+        params:
+            cfg=sample_cfg(job),
+            code=code("sample"),
+            pins=pins("sample"),
+        message:
+            f"Sampling {{wildcards.set}} from {job} at step {{wildcards.step}} in {{wildcards.dtype}}"
+        shell:
+            '{resources.launcher} "$WORKFLOW/scripts/sample.py"'
+            " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+            " --adapters {input.adapters} {resources.engine_memory}"
+            " --outputs {output} 2>&1 | tee {log}"
 
 
 rule score:

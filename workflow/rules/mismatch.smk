@@ -1,108 +1,120 @@
 # One job per engine setting: each scores the same completions, and the last takes the mismatch apart.
-rule audit_draw:
-    input:
-        model=f"<results>/{layout.MODEL}",
-        rows=f"<results>/{layout.ROWS.path(set=experiment.audit.set)}",
-        adapter=adapter,
-    output:
-        f"<results>/{layout.AUDIT_DRAW}",
-    log:
-        f"<results>/{layout.log('audit_draw', layout.AUDIT_DRAW)}",
-    benchmark:
-        f"<results>/{layout.benchmark('audit_draw', layout.AUDIT_DRAW)}"
-    conda:
-        ENVIRONMENT
-    threads: experiment.resources.sample.threads
-    resources:
-        mem_mb=experiment.resources.sample.mem_mb,
-        disk_mb=experiment.resources.sample.disk_mb,
-        runtime=experiment.resources.sample.runtime,
-        gpu=starting.gpus(experiment, experiment.resources.sample),
-        launcher=starting.sample_launcher(experiment),
-        engine_memory=starting.engine_memory(experiment.resources.sample),
-        model=str(MODEL),
-    params:
-        cfg=audit_draw_cfg,
-        code=code("audit_draw"),
-        pins=pins("audit_draw"),
-    message:
-        "Auditing {wildcards.run} at step {wildcards.step}: drawing completions"
-    shell:
-        '{resources.launcher} "$WORKFLOW/scripts/audit_draw.py"'
-        " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
-        " --adapter {input.adapter} {resources.engine_memory}"
-        " --output {output} 2>&1 | tee {log}"
+for job in SEEDS_JOBS:
 
+    rule:
+        name:
+            job.rule("audit_draw")
+        input:
+            model=f"<results>/{layout.MODEL}",
+            rows=f"<results>/{layout.ROWS.path(set=experiment.audit.set)}",
+            adapters=adapters(job),
+        output:
+            of_seeds(job, layout.AUDIT_DRAW),
+        log:
+            of_seeds(job, layout.log("audit_draw", layout.AUDIT_DRAW))[0],
+        benchmark:
+            of_seeds(job, layout.benchmark("audit_draw", layout.AUDIT_DRAW))[0]
+        wildcard_constraints:
+            step="|".join(map(str, job.stops)),
+        conda:
+            ENVIRONMENT
+        threads: experiment.resources.sample.threads
+        resources:
+            mem_mb=experiment.resources.sample.mem_mb,
+            disk_mb=experiment.resources.sample.disk_mb,
+            runtime=experiment.resources.sample.runtime,
+            gpu=starting.gpus(experiment, experiment.resources.sample),
+            launcher=starting.sample_launcher(experiment),
+            engine_memory=starting.engine_memory(experiment.resources.sample),
+            model=str(MODEL),
+        params:
+            cfg=settings(experiment.audit_draw_slice(job.arm)),
+            code=code("audit_draw"),
+            pins=pins("audit_draw"),
+        message:
+            f"Auditing {job} at step {{wildcards.step}}: drawing completions"
+        shell:
+            '{resources.launcher} "$WORKFLOW/scripts/audit_draw.py"'
+            " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+            " --adapters {input.adapters} {resources.engine_memory}"
+            " --outputs {output} 2>&1 | tee {log}"
 
-rule audit_trainer:
-    input:
-        model=f"<results>/{layout.MODEL}",
-        rows=f"<results>/{layout.ROWS.path(set=experiment.audit.set)}",
-        drawn=f"<results>/{layout.AUDIT_DRAW}",
-        adapter=adapter,
-    output:
-        f"<results>/{layout.AUDIT_TRAINER}",
-    log:
-        f"<results>/{layout.log('audit_trainer', layout.AUDIT_TRAINER)}",
-    benchmark:
-        f"<results>/{layout.benchmark('audit_trainer', layout.AUDIT_TRAINER)}"
-    conda:
-        ENVIRONMENT
-    threads: experiment.resources.sample.threads
-    resources:
-        mem_mb=experiment.resources.sample.mem_mb,
-        disk_mb=experiment.resources.sample.disk_mb,
-        runtime=experiment.resources.sample.runtime,
-        gpu=starting.gpus(experiment, experiment.resources.sample),
-        launcher=starting.sample_launcher(experiment),
-        model=str(MODEL),
-    params:
-        cfg=audit_trainer_cfg,
-        code=code("audit_trainer"),
-        pins=pins("audit_trainer"),
-    message:
-        "Auditing {wildcards.run} at step {wildcards.step}: trainer in {wildcards.dtype}"
-    shell:
-        '{resources.launcher} "$WORKFLOW/scripts/audit_trainer.py"'
-        " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
-        " --drawn {input.drawn} --adapter {input.adapter}"
-        " --output {output} 2>&1 | tee {log}"
+    rule:
+        name:
+            job.rule("audit_trainer")
+        input:
+            model=f"<results>/{layout.MODEL}",
+            rows=f"<results>/{layout.ROWS.path(set=experiment.audit.set)}",
+            drawn=of_seeds(job, layout.AUDIT_DRAW),
+            adapters=adapters(job),
+        output:
+            of_seeds(job, layout.AUDIT_TRAINER),
+        log:
+            of_seeds(job, layout.log("audit_trainer", layout.AUDIT_TRAINER))[0],
+        benchmark:
+            of_seeds(job, layout.benchmark("audit_trainer", layout.AUDIT_TRAINER))[0]
+        wildcard_constraints:
+            step="|".join(map(str, job.stops)),
+        conda:
+            ENVIRONMENT
+        threads: experiment.resources.sample.threads
+        resources:
+            mem_mb=experiment.resources.sample.mem_mb,
+            disk_mb=experiment.resources.sample.disk_mb,
+            runtime=experiment.resources.sample.runtime,
+            gpu=starting.gpus(experiment, experiment.resources.sample),
+            launcher=starting.sample_launcher(experiment),
+            model=str(MODEL),
+        params:
+            cfg=audit_trainer_cfg(job),
+            code=code("audit_trainer"),
+            pins=pins("audit_trainer"),
+        message:
+            f"Auditing {job} at step {{wildcards.step}}: trainer in {{wildcards.dtype}}"
+        shell:
+            '{resources.launcher} "$WORKFLOW/scripts/audit_trainer.py"'
+            " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+            " --drawn {input.drawn} --adapters {input.adapters}"
+            " --outputs {output} 2>&1 | tee {log}"
 
-
-rule audit_sampler:
-    input:
-        model=f"<results>/{layout.MODEL}",
-        rows=f"<results>/{layout.ROWS.path(set=experiment.audit.set)}",
-        drawn=f"<results>/{layout.AUDIT_DRAW}",
-        adapter=adapter,
-    output:
-        f"<results>/{layout.AUDIT_SAMPLER}",
-    log:
-        f"<results>/{layout.log('audit_sampler', layout.AUDIT_SAMPLER)}",
-    benchmark:
-        f"<results>/{layout.benchmark('audit_sampler', layout.AUDIT_SAMPLER)}"
-    conda:
-        ENVIRONMENT
-    threads: experiment.resources.sample.threads
-    resources:
-        mem_mb=experiment.resources.sample.mem_mb,
-        disk_mb=experiment.resources.sample.disk_mb,
-        runtime=experiment.resources.sample.runtime,
-        gpu=starting.gpus(experiment, experiment.resources.sample),
-        launcher=starting.sample_launcher(experiment),
-        engine_memory=starting.engine_memory(experiment.resources.sample),
-        model=str(MODEL),
-    params:
-        cfg=audit_sampler_cfg,
-        code=code("audit_sampler"),
-        pins=pins("audit_sampler"),
-    message:
-        "Auditing {wildcards.run} at step {wildcards.step}: sampler in {wildcards.dtype}, adapter {wildcards.adapter}"
-    shell:
-        '{resources.launcher} "$WORKFLOW/scripts/audit_sampler.py"'
-        " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
-        " --drawn {input.drawn} --adapter {input.adapter} {resources.engine_memory}"
-        " --output {output} 2>&1 | tee {log}"
+    rule:
+        name:
+            job.rule("audit_sampler")
+        input:
+            model=f"<results>/{layout.MODEL}",
+            rows=f"<results>/{layout.ROWS.path(set=experiment.audit.set)}",
+            drawn=of_seeds(job, layout.AUDIT_DRAW),
+            adapters=adapters(job),
+        output:
+            of_seeds(job, layout.AUDIT_SAMPLER),
+        log:
+            of_seeds(job, layout.log("audit_sampler", layout.AUDIT_SAMPLER))[0],
+        benchmark:
+            of_seeds(job, layout.benchmark("audit_sampler", layout.AUDIT_SAMPLER))[0]
+        wildcard_constraints:
+            step="|".join(map(str, job.stops)),
+        conda:
+            ENVIRONMENT
+        threads: experiment.resources.sample.threads
+        resources:
+            mem_mb=experiment.resources.sample.mem_mb,
+            disk_mb=experiment.resources.sample.disk_mb,
+            runtime=experiment.resources.sample.runtime,
+            gpu=starting.gpus(experiment, experiment.resources.sample),
+            launcher=starting.sample_launcher(experiment),
+            engine_memory=starting.engine_memory(experiment.resources.sample),
+            model=str(MODEL),
+        params:
+            cfg=audit_sampler_cfg(job),
+            code=code("audit_sampler"),
+            pins=pins("audit_sampler"),
+        message:
+            f"Auditing {job} at step {{wildcards.step}}: sampler in {{wildcards.dtype}}, adapter {{wildcards.adapter}}"
+        shell:
+            '{resources.launcher} "$WORKFLOW/scripts/audit_sampler.py"'
+            " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+            " --drawn {input.drawn} --adapters {input.adapters} {resources.engine_memory}"
+            " --outputs {output} 2>&1 | tee {log}"
 
 
 rule audit_join:

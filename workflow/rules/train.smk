@@ -1,41 +1,50 @@
-# One segment of a run. It reads the checkpoint before it and writes the next; a run is a chain of these.
-rule train:
-    input:
-        model=f"<results>/{layout.MODEL}",
-        rows=f"<results>/{layout.ROWS.path(set=inputs.training_set(experiment))}",
-        previous=previous_segment,
-    output:
-        adapter=f"<results>/{layout.ADAPTER}",
-        adapter_config=f"<results>/{layout.ADAPTER_CONFIG}",
-        state=f"<results>/{layout.STATE}",
-        steps=f"<results>/{layout.STEPS}",
-        timing=f"<results>/{layout.TIMING}",
-        facts=f"<results>/{layout.FACTS}",
-    log:
-        f"<results>/{layout.log('train', layout.STEPS)}",
-    benchmark:
-        f"<results>/{layout.benchmark('train', layout.STEPS)}"
-    conda:
-        ENVIRONMENT
-    threads: experiment.resources.train.threads
-    resources:
-        mem_mb=experiment.resources.train.mem_mb,
-        disk_mb=experiment.resources.train.disk_mb,
-        runtime=experiment.resources.train.runtime,
-        gpu=train_gpus,
-        engine_memory=starting.engine_memory(experiment.resources.train),
-        model=str(MODEL),
-        launcher=train_launcher,
-        watch=experiment.watch,
-        declared=json.dumps(declared(experiment.report_slice()), sort_keys=True),
-    params:
-        cfg=train_cfg,
-        code=code("train"),
-        pins=pins("train"),
-    message:
-        "Training {wildcards.arm}, seed {wildcards.seed}, to step {wildcards.stop}"
-    shell:
-        '{resources.launcher} "$WORKFLOW/scripts/train.py"'
-        " --cfg {params.cfg:q} --seeds {wildcards.seed} --stop {wildcards.stop}"
-        " --model {resources.model:q} --declared {resources.declared:q} --train {input.rows} --run-dirs $(dirname {output.steps})"
-        " --workers {threads} {resources.engine_memory} --watch {resources.watch} 2>&1 | tee {log}"
+# One segment of the runs that train together. It reads the checkpoints before it and writes the next; a run is a chain
+# of these.
+for job in SEEDS_JOBS:
+
+    rule:
+        name:
+            job.rule("train")
+        input:
+            model=f"<results>/{layout.MODEL}",
+            rows=f"<results>/{layout.ROWS.path(set=inputs.training_set(experiment))}",
+            previous=previous_segment(job),
+        output:
+            adapter=of_seeds(job, layout.ADAPTER),
+            adapter_config=of_seeds(job, layout.ADAPTER_CONFIG),
+            state=of_seeds(job, layout.STATE),
+            steps=of_seeds(job, layout.STEPS),
+            timing=of_seeds(job, layout.TIMING),
+            facts=of_seeds(job, layout.FACTS),
+        log:
+            of_seeds(job, layout.log("train", layout.STEPS))[0],
+        benchmark:
+            of_seeds(job, layout.benchmark("train", layout.STEPS))[0]
+        wildcard_constraints:
+            stop="|".join(map(str, job.stops)),
+        conda:
+            ENVIRONMENT
+        threads: experiment.resources.train.threads
+        resources:
+            mem_mb=experiment.resources.train.mem_mb,
+            disk_mb=experiment.resources.train.disk_mb,
+            runtime=experiment.resources.train.runtime,
+            gpu=starting.train_gpus(experiment, job.arm),
+            engine_memory=starting.engine_memory(experiment.resources.train),
+            model=str(MODEL),
+            launcher=starting.train_launcher(experiment, job.arm),
+            watch=experiment.watch,
+            declared=json.dumps(declared(experiment.report_slice()), sort_keys=True),
+            seeds=" ".join(map(str, job.seeds)),
+        params:
+            cfg=arm_cfg(job.arm),
+            code=code("train"),
+            pins=pins("train"),
+        message:
+            f"Training {job}, to step {{wildcards.stop}}"
+        shell:
+            '{resources.launcher} "$WORKFLOW/scripts/train.py"'
+            " --cfg {params.cfg:q} --seeds {resources.seeds} --stop {wildcards.stop}"
+            " --model {resources.model:q} --declared {resources.declared:q} --train {input.rows}"
+            " --run-dirs $(dirname {output.steps})"
+            " --workers {threads} {resources.engine_memory} --watch {resources.watch} 2>&1 | tee {log}"

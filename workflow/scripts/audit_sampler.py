@@ -10,12 +10,13 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from arc_precision.audit.completions import read_completions, scored_rows
-from arc_precision.audit.engines import make_engine, prefill_logprobs
+from arc_precision.audit.engines import load_checkpoint, make_engine, prefill_logprobs
 from arc_precision.cli import run
 from arc_precision.config.audit import AuditSamplerSlice
 from arc_precision.config.base import from_settings
 from arc_precision.contracts.audit import AUDIT, setting_name
 from arc_precision.contracts.parquet import write_rows
+from arc_precision.model.files import adapter_folders
 from arc_precision.sampling.engines import EngineMemory
 
 
@@ -24,27 +25,32 @@ def main() -> None:
     parser.add_argument("--cfg", nargs="+", required=True, help="AuditSamplerSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="task file")
-    parser.add_argument("--drawn", type=Path, required=True, help="audited completions")
-    parser.add_argument("--adapter", type=Path, nargs="+", required=True, help="files of the adapter")
+    parser.add_argument("--drawn", type=Path, nargs="+", required=True, help="audited completions of each adapter")
+    parser.add_argument("--adapters", type=Path, nargs="+", required=True, help="files of adapters")
     EngineMemory.add_arguments(parser)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="of each adapter")
     args = parser.parse_args()
     cfg = from_settings(AuditSamplerSlice, args.cfg)
 
-    completions = read_completions(args.drawn, args.rows, AutoTokenizer.from_pretrained(args.model))
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    drawn = [read_completions(path, args.rows, tokenizer) for path in args.drawn]
+    adapters = adapter_folders(args.adapters)
+    merged = cfg.adapter == "merged" or cfg.dtype == "float32"
     sampler = make_engine(
         cfg.sampling,
         args.model,
-        args.adapter[0].parent,
-        cfg.adapter == "merged" or cfg.dtype == "float32",
+        adapters[0],
+        merged,
         cfg.dtype,
         cfg.device,
-        max(len(c.prompt_ids) for c in completions),
+        max(len(c.prompt_ids) for completions in drawn for c in completions),
         EngineMemory.of(args),
     )
-    logprobs = prefill_logprobs(sampler, completions, cfg.batch_size)
     setting = setting_name("sampler", cfg.dtype, cfg.adapter)
-    write_rows(args.output, AUDIT, [scored_rows(completions, setting, "", logprobs)])
+    for folder, completions, output in zip(adapters, drawn, args.outputs, strict=True):
+        load_checkpoint(sampler, args.model, folder, merged)
+        logprobs = prefill_logprobs(sampler, completions, cfg.batch_size)
+        write_rows(output, AUDIT, [scored_rows(completions, setting, "", logprobs)])
 
 
 run(main)

@@ -13,7 +13,7 @@ from arc_precision.contracts.parquet import read_rows, write_rows
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.tasks import TASKS
 from arc_precision.evaluation.drawing import draw
-from arc_precision.model.files import check_adapter
+from arc_precision.model.files import adapter_folders
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 
 
@@ -22,15 +22,14 @@ def main() -> None:
     parser.add_argument("--cfg", nargs="+", required=True, help="SampleSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="task file")
-    parser.add_argument("--adapter", type=Path, nargs="*", default=[], help="files of the adapter; none: base model")
+    parser.add_argument("--adapters", type=Path, nargs="*", default=[], help="files of adapters; none: base model")
     EngineMemory.add_arguments(parser)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="of each adapter")
     args = parser.parse_args()
 
     cfg = from_settings(SampleSlice, args.cfg)
     rows = list(read_rows(args.rows, TASKS, columns=["row_id", "prompt"]))
-    if args.adapter:
-        check_adapter(args.adapter[0].parent)
+    folders = adapter_folders(args.adapters) or [None]
     sampler = make_sampler(
         cfg.sampling,
         str(args.model),
@@ -40,10 +39,10 @@ def main() -> None:
         EngineMemory.of(args),
         lora_r=cfg.lora_r,
     )
-    if args.adapter:
-        sampler.load_adapter(args.adapter[0].parent)
-    batches = draw(sampler, args.model, rows, cfg.n_samples, cfg.seed)
-    write_rows(args.output, SAMPLES, batches)
+    for folder, output in zip(folders, args.outputs, strict=True):
+        if folder:
+            sampler.load_adapter(folder)
+        write_rows(output, SAMPLES, draw(sampler, args.model, rows, cfg.n_samples, cfg.seed))
 
 
 run(main)

@@ -9,7 +9,6 @@ from transformers import AutoModelForCausalLM
 
 from arc_precision.audit.completions import Audited, batches
 from arc_precision.config.sampling import SamplingConfig
-from arc_precision.model.files import check_adapter
 from arc_precision.sampling.engines import EngineMemory, Sampler, make_sampler
 from arc_precision.sampling.handover import merged_weights
 
@@ -24,23 +23,28 @@ def make_engine(
     max_prompt_tokens: int,
     memory: EngineMemory,
 ) -> Sampler:
-    """The sampler of a checkpoint, its adapter beside the base model or merged into the base's weights in `dtype`.
+    """An engine for `load_checkpoint`; `adapter` is one of those that it will load.
 
     `max_prompt_tokens` is that of the audited prompts; see `arc_precision.sampling.engines.make_sampler` for the rest.
     """
-    check_adapter(adapter)
     # One more than a completion at the limit: for prompt log-probs the engine must be free to draw a token.
     limit = max_prompt_tokens + 1
     if merged:
         sampler = make_sampler(sampling, str(model), dtype, device, limit, memory)
-        stored = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
-        sampler.load_weights(merged_weights(PeftModel.from_pretrained(stored, adapter), sampler.dtype))
     else:
         lora = PeftConfig.from_pretrained(adapter)
         modules = sorted(lora.target_modules)
         sampler = make_sampler(sampling, str(model), dtype, device, limit, memory, lora.r, modules)
-        sampler.load_adapter(adapter)
     return sampler
+
+
+def load_checkpoint(sampler: Sampler, model: Path, adapter: Path, merged: bool) -> None:
+    """Go on with this adapter, beside the base model or merged into the base's weights in the sampler's dtype."""
+    if merged:
+        stored = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
+        sampler.load_weights(merged_weights(PeftModel.from_pretrained(stored, adapter), sampler.dtype))
+    else:
+        sampler.load_adapter(adapter)
 
 
 def prefill_logprobs(sampler: Sampler, completions: Sequence[Audited], batch_size: int) -> list[np.ndarray]:

@@ -11,7 +11,6 @@ from trl.trainer.utils import add_fused_lm_head
 
 from arc_precision.audit.completions import Audited, batches
 from arc_precision.config.audit import AuditTrainerSlice
-from arc_precision.model.files import check_adapter
 from arc_precision.training.policy import load_base
 from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
 
@@ -23,7 +22,6 @@ class Policy:
     """
 
     def __init__(self, config: AuditTrainerSlice, model: Path, adapter: Path) -> None:
-        check_adapter(adapter)
         base = load_base(model, config.dtype, config.load_in_4bit).to(config.device)
         add_fused_lm_head(base)
         self._model = PeftModel.from_pretrained(base, adapter).eval()

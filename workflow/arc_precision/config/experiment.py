@@ -55,10 +55,10 @@ class ExperimentConfig(Section):
     )
     run_arms: tuple[str, ...] = Field(("float16", "bfloat16"), min_length=1, description="Arms that are run, by name.")
     seeds: tuple[Seed, ...] = Field(
-        (0,), min_length=1, description="One run per arm and seed. A seed sets order and sampling."
+        (0, 1, 2), min_length=1, description="One run per arm and seed. A seed sets order and sampling."
     )
     evaluate_on: tuple[str, ...] = Field(
-        ("arc-agi-1-training", "arc-agi-1-evaluation"),
+        ("generated-held-out", "arc-agi-1-evaluation"),
         min_length=1,
         description="Evaluation sets that are used, by name.",
     )

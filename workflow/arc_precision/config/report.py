@@ -11,7 +11,7 @@ class ReportConfig(Section):
     """What is compared and how. The primary outcome stands here before the run."""
 
     title: str = Field("float16 against bfloat16", description="Title of the page.")
-    primary_set: str = Field("arc-agi-1-evaluation", description="Evaluation set of the primary outcome.")
+    primary_set: str = Field("generated-held-out", description="Evaluation set of the primary outcome.")
     primary_metric: str = Field("pass@1", description="Metric of the primary outcome.")
     baseline_arm: str = Field("bfloat16", description="Arm that the others are compared with.")
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of every interval.")

@@ -35,6 +35,13 @@ class Engine(Section):
 class TrainJob(Engine, Job):
     """Training. With device: cuda it asks for one GPU per process (`training.processes`)."""
 
+    seeds_together: int = Field(
+        4,
+        gt=0,
+        description="Seeds of an arm that train in one job at most, over one engine. Less than all seeds spreads them "
+        "over several jobs, and over GPUs. For runs that begin: others stay with those that they began with.",
+    )
+
 
 class SampleJob(Engine, GpuJob):
     """Sampling and scoring completions with a model."""

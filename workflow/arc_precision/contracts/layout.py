@@ -66,6 +66,11 @@ class Pattern:
         """The path with `values` for its wildcards."""
         return self._template.format(**values)
 
+    def of_run(self, run: str, **values: object) -> str:
+        """The path of a run by name, with `values` for its other wildcards; those without a value stay wildcards."""
+        values |= {"run": run, **(found._asdict() if (found := run_of(run)) else {})}
+        return re.sub(r"\{(\w+)\}", lambda match: str(values.get(match[1], match[0])), self._template)
+
     def parse(self, path: str) -> dict[str, str] | None:
         """The values of the wildcards in `path`; None where it is another kind of file."""
         match = self._regex.fullmatch(path)
@@ -101,6 +106,7 @@ STATE = Pattern(f"{_RUN}/checkpoint-{{stop}}/trainer_state.tar")
 STEPS = Pattern(f"{_RUN}/steps-{{stop}}.jsonl")
 TIMING = Pattern(f"{_RUN}/timing-{{stop}}.jsonl")
 FACTS = Pattern(f"{_RUN}/facts-{{stop}}.json")
+TOGETHER = "runs/together.json"  # the seeds of every training job, for jobs that plan while others make facts anew
 
 _CHECKPOINT = "{run}/step-{step}"
 SAMPLES = Pattern(f"samples/{_CHECKPOINT}/{{set}}.{{dtype}}.parquet")
@@ -141,20 +147,14 @@ def checkpoint_of(values: dict[str, str]) -> Checkpoint:
     return Checkpoint(run.arm if run else BASE, run.seed if run else None, int(values["step"]))
 
 
-def adapter_files(run: str, step: int | str) -> list[str]:
-    """The adapter of a run by name at a step; nothing for the base model."""
-    found = run_of(run)
-    return [kind.path(arm=found.arm, seed=found.seed, stop=step) for kind in (ADAPTER, ADAPTER_CONFIG)] if found else []
-
-
-def log(rule: str, output: Pattern | None = None) -> str:
+def log(rule: str, output: Pattern | None = None) -> Pattern:
     """The log of a rule: one for all, or one beside each output."""
-    return f"logs/{_beside(rule, output)}.log"
+    return Pattern(f"logs/{_beside(rule, output)}.log")
 
 
-def benchmark(rule: str, output: Pattern | None = None) -> str:
+def benchmark(rule: str, output: Pattern | None = None) -> Pattern:
     """The times of a rule, likewise."""
-    return f"benchmarks/{_beside(rule, output)}.tsv"
+    return Pattern(f"benchmarks/{_beside(rule, output)}.tsv")
 
 
 def benchmarked_rule(path: str) -> str | None:

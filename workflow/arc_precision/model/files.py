@@ -3,6 +3,7 @@
 import hashlib
 import json
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,18 @@ def check_adapter(folder: Path) -> None:
         _shapes(weights)
     except ValueError as error:
         raise DamagedFile(weights, f"it {error}") from None
+
+
+def adapter_folders(files: Iterable[Path]) -> list[Path]:
+    """The folders of whole adapters by their files, each once, in order.
+
+    Raises:
+        DamagedFile: a file of one is not as it was written.
+    """
+    folders = list(dict.fromkeys(file.parent for file in files))
+    for folder in folders:
+        check_adapter(folder)
+    return folders
 
 
 def _shapes(path: Path) -> dict[str, list[int]]:

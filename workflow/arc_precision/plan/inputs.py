@@ -4,6 +4,7 @@ from arc_precision.config.audit import audit_engines
 from arc_precision.config.experiment import ExperimentConfig
 from arc_precision.contracts import layout
 from arc_precision.plan.checkpoints import arm_of, audited, evaluated, runs, segment_start, segments
+from arc_precision.plan.together import SeedsJob
 
 
 def training_set(experiment: ExperimentConfig) -> str:
@@ -11,11 +12,17 @@ def training_set(experiment: ExperimentConfig) -> str:
     return "train" if experiment.perfectible.enabled else "candidates"
 
 
-def previous_segment(experiment: ExperimentConfig, arm: str, seed: int | str, stop: int) -> list[str]:
+def previous_segment(experiment: ExperimentConfig, job: SeedsJob, stop: int) -> list[str]:
     """Files that a segment goes on from: adapter, trainer state, facts. The first segment has none."""
-    start = segment_start(experiment, arm, stop)
+    start = segment_start(experiment, job.arm, stop)
     kinds = (layout.ADAPTER, layout.ADAPTER_CONFIG, layout.STATE, layout.FACTS)
-    return [kind.path(arm=arm, seed=seed, stop=start) for kind in kinds] if start else []
+    return [path for kind in kinds for path in job.paths(kind, stop=start)] if start else []
+
+
+def adapters(job: SeedsJob, step: int | str) -> list[str]:
+    """Files of the adapters of a job's seeds at a step; nothing for the base model."""
+    kinds = (layout.ADAPTER, layout.ADAPTER_CONFIG) if job.seeds else ()
+    return [path for kind in kinds for path in job.paths(kind, stop=step)]
 
 
 def audit_scored(experiment: ExperimentConfig, run: str, step: int | str) -> list[str]:

@@ -29,6 +29,7 @@ from snakemake.settings.types import (
 from arc_precision.config.base import lay_over
 from arc_precision.config.experiment import ExperimentConfig, load_experiment
 from arc_precision.config.yaml_file import read_config
+from arc_precision.plan.together import kind
 
 MAX_CHECKSUM_FILE_SIZE = 100_000_000  # as in profiles/default
 
@@ -37,7 +38,7 @@ MAX_CHECKSUM_FILE_SIZE = 100_000_000  # as in profiles/default
 class PlannedJob:
     """A job of the plan."""
 
-    rule: str
+    rule: str  # what it does; rules of several seeds differ in arm and seeds
     wildcards: Mapping[str, str]
     output: tuple[str, ...]
     stale: bool
@@ -91,7 +92,7 @@ def _jobs(root: Path, configfiles: Sequence[Path], config: Mapping[str, Any] | N
             stale = set(dag.needrun_jobs())
             return [
                 PlannedJob(
-                    job.rule.name,
+                    kind(job.rule.name),
                     dict(job.wildcards),
                     tuple(map(str, job.output)),
                     job in stale,

@@ -98,7 +98,7 @@ def run_segment(
         if own.previous:
             check_checkpoint(own.previous)
         if own.previous_facts and (before := read_facts(own.previous_facts))["status"] != "running":
-            pass_on(own, before)
+            pass_on(own, before | {"seeds_of_job": list(seeds)})
         else:
             going.append((seed, own, curves))
     if not going:
@@ -121,7 +121,7 @@ def run_segment(
     base = load_base(model, config.trainer_dtype, config.load_in_4bit)
     together = Together(sampler, len(going))
     own_workers = max(1, workers // processes.num_processes // len(going))
-    kept = kept | {"together": [seed for seed, *_ in going]}
+    kept = kept | {"seeds_of_job": list(seeds), "together": [seed for seed, *_ in going]}
     runs = [
         SegmentOfRun(config, seed, start, stop, own, sharing_weights(base), together, number, own_workers, kept, curves)
         for number, (seed, own, curves) in enumerate(going)

@@ -1,0 +1,131 @@
+"""Which seeds share a job.
+
+Seeds of an arm train together, at most `resources.train.seeds_together` of them, and what reads their checkpoints is
+grouped alike. Who trained with whom stays as it was: a seed that is added later gets a job of its own, so that no
+finished job sees other inputs than before. The facts of a segment say which seeds its job trained.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from arc_precision.config.experiment import ExperimentConfig
+from arc_precision.contracts import layout
+from arc_precision.plan.checkpoints import segments
+
+Groups = dict[str, dict[int, list[list[int]]]]
+"""For each arm, for the last step of each segment, the seeds of each job."""
+
+
+class SeedsJob(NamedTuple):
+    """Jobs of one arm over the same seeds: one per segment that ends at one of the steps `stops`."""
+
+    arm: str
+    seeds: tuple[int, ...]  # none for the base model
+    stops: tuple[int, ...]
+
+    def __str__(self) -> str:
+        """For messages."""
+        return f"{self.arm}, seeds {', '.join(map(str, self.seeds))}" if self.seeds else self.arm
+
+    def rule(self, kind: str) -> str:
+        """Name of the rule that does `kind` of work for these seeds."""
+        return ".".join([kind, self.arm, *(["-".join(map(str, self.seeds))] if self.seeds else [])])
+
+    def paths(self, pattern: layout.Pattern, **values: object) -> list[str]:
+        """One path for each seed; wildcards without a value stay."""
+        runs = [layout.run_name(self.arm, seed) for seed in self.seeds] or [layout.BASE]
+        return [pattern.of_run(run, **values) for run in runs]
+
+
+def kind(rule: str) -> str:
+    """What a rule does, by its name: rules of jobs over several seeds have the arm and the seeds after it."""
+    return rule.partition(".")[0]
+
+
+BASE_JOB = SeedsJob(layout.BASE, (), (0,))
+
+
+def at_most(experiment: ExperimentConfig, arm: str) -> int:
+    """Seeds of an arm that may train in one job: several need vLLM, and an adapter for each."""
+    several = experiment.training_of(arm).sync == "adapter" and experiment.sampling_of(arm).engine == "vllm"
+    return experiment.resources.train.seeds_together if several else 1
+
+
+def planned(experiment: ExperimentConfig, results: Path, going_on: bool) -> Groups:
+    """The seeds of every training job.
+
+    While a run is `going_on`, facts may be gone because they are made anew; what that run planned is kept then.
+    """
+    plan = results / layout.TOGETHER
+    if going_on and plan.exists():
+        before = {
+            arm: {int(stop): seeds for stop, seeds in of_arm.items()}
+            for arm, of_arm in json.loads(plan.read_bytes()).items()
+        }
+    else:
+        before = recorded(experiment, results)
+    return groups(experiment, before)
+
+
+def keep(planned: Groups, results: Path) -> None:
+    """Keep who trains with whom for the processes that plan while the run goes on."""
+    plan = results / layout.TOGETHER
+    plan.parent.mkdir(parents=True, exist_ok=True)
+    plan.write_text(json.dumps(planned) + "\n")
+
+
+def recorded(experiment: ExperimentConfig, results: Path) -> Groups:
+    """Who trained with whom, by the facts of finished segments."""
+    groups: Groups = {}
+    for arm in experiment.run_arms:
+        for stop in segments(experiment, arm):
+            for seed in experiment.seeds:
+                facts = results / layout.FACTS.path(arm=arm, seed=seed, stop=stop)
+                if facts.exists():
+                    groups.setdefault(arm, {}).setdefault(stop, []).append(_seeds_of_job(facts, seed))
+    return groups
+
+
+def _seeds_of_job(facts: Path, seed: int) -> list[int]:
+    try:
+        return json.loads(facts.read_bytes())["seeds_of_job"]
+    except (ValueError, KeyError):  # damaged, or of an earlier version: made anew, on its own
+        return [seed]
+
+
+def groups(experiment: ExperimentConfig, before: Groups) -> Groups:
+    """The seeds of every training job.
+
+    Groups of finished segments stay. Other seeds stay with those that they trained with in the segment before; in the
+    first segment they are spread evenly over as few jobs as possible.
+    """
+    planned: Groups = {}
+    for arm in experiment.run_arms:
+        last = [list(experiment.seeds)]
+        for stop in segments(experiment, arm):
+            there: list[list[int]] = []
+            for group in before.get(arm, {}).get(stop, []):
+                if not {seed for other in there for seed in other} & set(group):
+                    there.append(group)
+            taken = {seed for group in there for seed in group}
+            left = [[seed for seed in group if seed not in taken and seed in experiment.seeds] for group in last]
+            there += [part for group in left for part in _spread(group, at_most(experiment, arm))]
+            planned.setdefault(arm, {})[stop] = last = there
+    return planned
+
+
+def _spread(seeds: list[int], at_most: int) -> list[list[int]]:
+    n_jobs = -(-len(seeds) // at_most)
+    cuts = [len(seeds) * job // n_jobs for job in range(n_jobs + 1)] if seeds else []
+    return [seeds[first:end] for first, end in zip(cuts, cuts[1:], strict=False)]
+
+
+def seeds_jobs(planned: Groups) -> list[SeedsJob]:
+    """The same, by arm and seeds."""
+    stops: dict[tuple[str, tuple[int, ...]], list[int]] = {}
+    for arm, of_arm in planned.items():
+        for stop, seeds in of_arm.items():
+            for group in seeds:
+                stops.setdefault((arm, tuple(group)), []).append(stop)
+    return [SeedsJob(arm, seeds, tuple(at)) for (arm, seeds), at in stops.items()]
