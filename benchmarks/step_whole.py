@@ -170,7 +170,7 @@ def run_side(args: argparse.Namespace, side: str, dtype: str, folder: Path) -> l
             )  # fmt: skip
             trainer = TimedTrl(str(folder), reward_funcs=alternating_rewards, args=grpo, **common)
         else:
-            config = TrainSlice(
+            slice = TrainSlice(
                 device=args.device, load_in_4bit=False, trainer_dtype=dtype, sampler_dtype=dtype, collapse=None,
                 nonfinite_steps=10, max_prompt_tokens=max_prompt, sandbox=SandboxConfig(),
                 sampling=SamplingConfig(max_completion_tokens=max_completion, decoding="compiled"),
@@ -183,7 +183,7 @@ def run_side(args: argparse.Namespace, side: str, dtype: str, folder: Path) -> l
                 ),
             )  # fmt: skip
             sampler = make_sampler(
-                config.sampling,
+                slice.sampling,
                 str(folder),
                 dtype,
                 args.device,
@@ -196,8 +196,8 @@ def run_side(args: argparse.Namespace, side: str, dtype: str, folder: Path) -> l
             together = Together(sampler, n_seeds)
             trainers = [
                 TimedPrecision(
-                    config, SEED + run, together.sampler(run), sampler, model=sharing_weights(model),
-                    args=grpo_config(config, SEED + run, len(schedule), f"{scratch}/{run}"), **common,
+                    slice, SEED + run, together.sampler(run), sampler, model=sharing_weights(model),
+                    args=grpo_config(slice, SEED + run, len(schedule), f"{scratch}/{run}"), **common,
                 )
                 for run in range(n_seeds)
             ]  # fmt: skip

@@ -50,7 +50,7 @@ def train(place: Path, **user) -> None:
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
     facts = json.loads((place / "work here" / RUN / "facts-2.json").read_text())
-    assert facts["status"] == "running" and facts["observed"]["base_dtype"] == "bfloat16"
+    assert facts["status"] == "running" and facts["observed"]["trainer_dtype"] == "bfloat16"
     assert (place / "work here" / RUN / "checkpoint-2/adapter_model.safetensors").stat().st_size > 1000
     assert {path.name for path in (place / "my clone").iterdir()} == set(CLONED)
 

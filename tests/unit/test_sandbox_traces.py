@@ -251,7 +251,7 @@ print(verdict.status, *verdict.outputs)
 
 def test_one_result_whether_or_not_python_has_compiled_the_libraries(tmp_path):
     """As in a fresh clone, and in one that has been used."""
-    for path in ("__init__.py", "sandbox", "tasks/dsl.py"):
+    for path in ("__init__.py", "sandbox", "language/dsl.py"):
         source, target = Path(arc_precision.__file__).parent / path, tmp_path / "arc_precision" / path
         target.parent.mkdir(exist_ok=True, parents=True)
         if source.is_dir():

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from arc_precision.contracts.whole import DamagedFile
-from arc_precision.model.files import ADAPTER, adapter_folders
+from arc_precision.model.folder import ADAPTER, adapter_folders
 from arc_precision.training.segment import ALWAYS_SAVED, check_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -67,5 +67,5 @@ SCRIPTS = ("sample", "audit_draw", "audit_trainer", "audit_sampler")
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_script_that_reads_adapters_checks_them_before_it_starts_an_engine(name):
     text = (ROOT / "workflow" / "scripts" / f"{name}.py").read_text()
-    started = min(text.index(word) for word in ("= make_sampler(", "= make_engine(", "= Policy(") if word in text)
+    started = min(text.index(word) for word in ("= make_sampler(", "= audit_sampler(", "= Policy(") if word in text)
     assert text.index("adapter_folders(args.adapters)") < started

@@ -28,14 +28,14 @@ for job in [together.BASE_JOB, *SEEDS_JOBS]:
             engine_memory=starting.engine_memory(experiment.resources.sample),
             model=str(MODEL),
         params:
-            cfg=sample_cfg(job),
+            slice=sample_slice(job),
             code=code("sample"),
             pins=pins("sample"),
         message:
             f"Sampling {{wildcards.set}} from {job} at step {{wildcards.step}} in {{wildcards.dtype}}"
         shell:
             '{resources.launcher} "$WORKFLOW/scripts/sample.py"'
-            " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+            " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"
             " --adapters {input.adapters} {resources.engine_memory}"
             " --outputs {output} 2>&1 | tee {log}"
 
@@ -59,14 +59,14 @@ rule score:
         runtime=experiment.resources.score.runtime,
         gpu=0,
     params:
-        cfg=settings(experiment.score_slice()),
+        slice=as_words(experiment.score_slice()),
         code=code("score"),
         pins=pins("score"),
     message:
         "Scoring {wildcards.set} from {wildcards.run} at step {wildcards.step} in {wildcards.dtype}"
     shell:
         'python "$WORKFLOW/scripts/score.py"'
-        " --cfg {params.cfg:q} --rows {input.rows} --samples {input.samples} --workers {threads}"
+        " --slice {params.slice:q} --rows {input.rows} --samples {input.samples} --workers {threads}"
         " --output {output} 2>&1 | tee {log}"
 
 

@@ -28,14 +28,14 @@ for job in SEEDS_JOBS:
             engine_memory=starting.engine_memory(experiment.resources.sample),
             model=str(MODEL),
         params:
-            cfg=settings(experiment.audit_draw_slice(job.arm)),
+            slice=as_words(experiment.audit_draw_slice(job.arm)),
             code=code("audit_draw"),
             pins=pins("audit_draw"),
         message:
             f"Auditing {job} at step {{wildcards.step}}: drawing completions"
         shell:
             '{resources.launcher} "$WORKFLOW/scripts/audit_draw.py"'
-            " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+            " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"
             " --adapters {input.adapters} {resources.engine_memory}"
             " --outputs {output} 2>&1 | tee {log}"
 
@@ -66,14 +66,14 @@ for job in SEEDS_JOBS:
             launcher=starting.sample_launcher(experiment),
             model=str(MODEL),
         params:
-            cfg=audit_trainer_cfg(job),
+            slice=audit_trainer_slice(job),
             code=code("audit_trainer"),
             pins=pins("audit_trainer"),
         message:
             f"Auditing {job} at step {{wildcards.step}}: trainer in {{wildcards.dtype}}"
         shell:
             '{resources.launcher} "$WORKFLOW/scripts/audit_trainer.py"'
-            " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+            " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"
             " --drawn {input.drawn} --adapters {input.adapters}"
             " --outputs {output} 2>&1 | tee {log}"
 
@@ -105,14 +105,14 @@ for job in SEEDS_JOBS:
             engine_memory=starting.engine_memory(experiment.resources.sample),
             model=str(MODEL),
         params:
-            cfg=audit_sampler_cfg(job),
+            slice=audit_sampler_slice(job),
             code=code("audit_sampler"),
             pins=pins("audit_sampler"),
         message:
             f"Auditing {job} at step {{wildcards.step}}: sampler in {{wildcards.dtype}}, adapter {{wildcards.adapter}}"
         shell:
             '{resources.launcher} "$WORKFLOW/scripts/audit_sampler.py"'
-            " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+            " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"
             " --drawn {input.drawn} --adapters {input.adapters} {resources.engine_memory}"
             " --outputs {output} 2>&1 | tee {log}"
 
@@ -135,11 +135,11 @@ rule audit_join:
         runtime=experiment.resources.report.runtime,
         gpu=0,
     params:
-        cfg=audit_join_cfg,
+        slice=audit_join_slice,
         code=code("audit_join"),
         pins=pins("audit_join"),
     message:
         "Auditing {wildcards.run} at step {wildcards.step}: causes of the mismatch"
     shell:
         'python "$WORKFLOW/scripts/audit_join.py"'
-        " --cfg {params.cfg:q} --output {output} {input.scored} 2>&1 | tee {log}"
+        " --slice {params.slice:q} --output {output} {input.scored} 2>&1 | tee {log}"

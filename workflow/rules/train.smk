@@ -37,14 +37,14 @@ for job in SEEDS_JOBS:
             declared=json.dumps(declared(experiment.report_slice()), sort_keys=True),
             seeds=" ".join(map(str, job.seeds)),
         params:
-            cfg=arm_cfg(job.arm),
+            slice=arm_slice(job.arm),
             code=code("train"),
             pins=pins("train"),
         message:
             f"Training {job}, to step {{wildcards.stop}}"
         shell:
             '{resources.launcher} "$WORKFLOW/scripts/train.py"'
-            " --cfg {params.cfg:q} --seeds {resources.seeds} --stop {wildcards.stop}"
+            " --slice {params.slice:q} --seeds {resources.seeds} --stop {wildcards.stop}"
             " --model {resources.model:q} --declared {resources.declared:q} --train {input.rows}"
             " --run-dirs $(dirname {output.steps})"
             " --workers {threads} {resources.engine_memory} --watch {resources.watch} 2>&1 | tee {log}"

@@ -1,4 +1,4 @@
-"""Score the audited completions with a sampler's engine in one dtype, the adapter applied beside the base or merged.
+"""Score the audited completions with a sampler in one dtype, the adapter applied beside the base or merged.
 
 In float32 the adapter is always merged: vLLM's adapter kernels on GPUs know half precision only, and in float32 merging
 rounds no more than computing does. Not covered: drawing (`audit_draw.py`).
@@ -9,20 +9,20 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
-from arc_precision.audit.completions import read_completions, scored_rows
-from arc_precision.audit.engines import load_checkpoint, make_engine, prefill_logprobs
+from arc_precision.audit.audited import read_completions, scored_rows
+from arc_precision.audit.sampler_side import audit_sampler, load_checkpoint, prefill_logprobs
 from arc_precision.cli import run
 from arc_precision.config.audit import AuditSamplerSlice
-from arc_precision.config.base import from_settings
-from arc_precision.contracts.audit import AUDIT, setting_name
+from arc_precision.config.base import from_words
+from arc_precision.contracts.audit_files import AUDIT, setting_name
 from arc_precision.contracts.parquet import write_rows
-from arc_precision.model.files import adapter_folders
+from arc_precision.model.folder import adapter_folders
 from arc_precision.sampling.engines import EngineMemory
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cfg", nargs="+", required=True, help="AuditSamplerSlice as key=value")
+    parser.add_argument("--slice", nargs="+", required=True, help="AuditSamplerSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="task file")
     parser.add_argument("--drawn", type=Path, nargs="+", required=True, help="audited completions of each adapter")
@@ -30,26 +30,26 @@ def main() -> None:
     EngineMemory.add_arguments(parser)
     parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="of each adapter")
     args = parser.parse_args()
-    cfg = from_settings(AuditSamplerSlice, args.cfg)
+    slice = from_words(AuditSamplerSlice, args.slice)
 
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     drawn = [read_completions(path, args.rows, tokenizer) for path in args.drawn]
     adapters = adapter_folders(args.adapters)
-    merged = cfg.adapter == "merged" or cfg.dtype == "float32"
-    sampler = make_engine(
-        cfg.sampling,
+    merged = slice.adapter == "merged" or slice.dtype == "float32"
+    sampler = audit_sampler(
+        slice.sampling,
         args.model,
         adapters[0],
         merged,
-        cfg.dtype,
-        cfg.device,
+        slice.dtype,
+        slice.device,
         max(len(c.prompt_ids) for completions in drawn for c in completions),
         EngineMemory.of(args),
     )
-    setting = setting_name("sampler", cfg.dtype, cfg.adapter)
+    setting = setting_name("sampler", slice.dtype, slice.adapter)
     for folder, completions, output in zip(adapters, drawn, args.outputs, strict=True):
         load_checkpoint(sampler, args.model, folder, merged)
-        logprobs = prefill_logprobs(sampler, completions, cfg.batch_size)
+        logprobs = prefill_logprobs(sampler, completions, slice.batch_size)
         write_rows(output, AUDIT, [scored_rows(completions, setting, "", logprobs)])
 
 

@@ -10,40 +10,40 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
-from arc_precision.audit.completions import Audited, read_completions, scored_rows
-from arc_precision.audit.policy import Policy
+from arc_precision.audit.audited import Audited, read_completions, scored_rows
+from arc_precision.audit.trainer_side import Policy
 from arc_precision.cli import run
 from arc_precision.config.audit import AuditTrainerSlice
-from arc_precision.config.base import from_settings
-from arc_precision.contracts.audit import AUDIT, batch_variant, setting_name
+from arc_precision.config.base import from_words
+from arc_precision.contracts.audit_files import AUDIT, batch_variant, setting_name
 from arc_precision.contracts.parquet import write_rows
 from arc_precision.mismatch.processing import processed_logprobs
-from arc_precision.model.files import adapter_folders
+from arc_precision.model.folder import adapter_folders
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cfg", nargs="+", required=True, help="AuditTrainerSlice as key=value")
+    parser.add_argument("--slice", nargs="+", required=True, help="AuditTrainerSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="task file")
     parser.add_argument("--drawn", type=Path, nargs="+", required=True, help="audited completions of each adapter")
     parser.add_argument("--adapters", type=Path, nargs="+", required=True, help="files of adapters")
     parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="of each adapter")
     args = parser.parse_args()
-    cfg = from_settings(AuditTrainerSlice, args.cfg)
+    slice = from_words(AuditTrainerSlice, args.slice)
 
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     for folder, drawn, output in zip(adapter_folders(args.adapters), args.drawn, args.outputs, strict=True):
-        policy = Policy(cfg, args.model, folder)
-        write_rows(output, AUDIT, scored(cfg, policy, read_completions(drawn, args.rows, tokenizer)))
+        policy = Policy(slice, args.model, folder)
+        write_rows(output, AUDIT, scored(slice, policy, read_completions(drawn, args.rows, tokenizer)))
 
 
-def scored(cfg: AuditTrainerSlice, policy: Policy, completions: list[Audited]) -> Iterator[list[dict]]:
+def scored(slice: AuditTrainerSlice, policy: Policy, completions: list[Audited]) -> Iterator[list[dict]]:
     """Rows of `AUDIT`: at both batch sizes, then what processing makes of the logits."""
-    setting = setting_name("trainer", cfg.dtype)
-    for size, variant in zip(cfg.batch_sizes, ("", batch_variant(cfg.batch_sizes[1])), strict=True):
+    setting = setting_name("trainer", slice.dtype)
+    for size, variant in zip(slice.batch_sizes, ("", batch_variant(slice.batch_sizes[1])), strict=True):
         yield scored_rows(completions, setting, variant, policy.logprobs(completions, size))
-    if cfg.processings:
+    if slice.processings:
         for completion, logits in zip(completions, policy.logits(completions), strict=True):
             yield [
                 completion.row(
@@ -51,7 +51,7 @@ def scored(cfg: AuditTrainerSlice, policy: Policy, completions: list[Audited]) -
                     processing.name,
                     processed_logprobs(logits, completion.token_ids, completion.prompt_ids, **processing.model_dump()),
                 )
-                for processing in cfg.processings
+                for processing in slice.processings
             ]
 
 

@@ -117,9 +117,9 @@ def _about_facts(records: list[RunRecord]) -> list[Note]:
         notes.append(_note("Some runs do not know their commit: they ran outside git."))
     for record in known:
         asked, observed = record.facts["asked"], record.facts["observed"]
-        pairs = [("sampler", asked["sampler_dtype"], observed["engine_dtype"])]
+        pairs = [("sampler", asked["sampler_dtype"], observed["sampler_dtype"])]
         if not record.facts["config"]["load_in_4bit"]:
-            pairs.append(("trainer", asked["trainer_dtype"], observed["base_dtype"]))
+            pairs.append(("trainer", asked["trainer_dtype"], observed["trainer_dtype"]))
         for who, wanted, found in pairs:
             if wanted != found:
                 notes.append(_serious(f"{_name(record.run)}: the {who} ran in {found}, {wanted} was asked for."))

@@ -30,11 +30,11 @@ from arc_precision.contracts.parquet import count_rows, read_rows
 from arc_precision.contracts.steps import SCHEMA_VERSION, STEP, read_facts
 from arc_precision.contracts.tasks import TASKS, task_of_row
 from arc_precision.contracts.whole import DamagedFile, read_steps
-from arc_precision.model.files import ADAPTER, check_adapter
+from arc_precision.model.folder import ADAPTER, check_adapter
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.tasks.grids import Task
-from arc_precision.training.facts import check_in_effect, observe
-from arc_precision.training.policy import load_base
+from arc_precision.training.base_model import load_base
+from arc_precision.training.in_effect import check_in_effect, observe
 from arc_precision.training.scoring import Scorer
 from arc_precision.training.together import Together, sharing_weights
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b_facts, step_mismatch
@@ -65,7 +65,7 @@ class SegmentFiles:
 
 
 def run_segment(
-    config: TrainSlice,
+    slice: TrainSlice,
     seeds: Sequence[int],
     start: int,
     stop: int,
@@ -88,7 +88,7 @@ def run_segment(
         ValueError: the precision in effect is not the one that was asked for, or seeds cannot share the sampler.
         SandboxFault: the sandbox itself failed.
     """
-    if len(seeds) > 1 and (config.training.sync == "merge" or config.sampling.engine != "vllm"):
+    if len(seeds) > 1 and (slice.training.sync == "merge" or slice.sampling.engine != "vllm"):
         raise ValueError(
             f"seeds {list(seeds)} cannot train in one job: only vLLM with training.sync adapter holds several "
             "adapters; give each seed a job of its own"
@@ -105,25 +105,25 @@ def run_segment(
         return
 
     # The process group of a data-parallel run, before vLLM would make one of its own.
-    processes = PartialState(cpu=config.device == "cpu")
+    processes = PartialState(cpu=slice.device == "cpu")
     model = going[0][1].model
     sampler = make_sampler(
-        config.sampling,
+        slice.sampling,
         str(model),
-        config.sampler_dtype,
-        config.device,
-        config.max_prompt_tokens,
+        slice.sampler_dtype,
+        slice.device,
+        slice.max_prompt_tokens,
         memory,
-        lora_r=config.training.lora.r if config.training.sync == "adapter" else 0,
-        lora_modules=config.training.lora.target_modules,
+        lora_r=slice.training.lora.r if slice.training.sync == "adapter" else 0,
+        lora_modules=slice.training.lora.target_modules,
         n_adapters=len(going),
     )
-    base = load_base(model, config.trainer_dtype, config.load_in_4bit)
+    base = load_base(model, slice.trainer_dtype, slice.load_in_4bit)
     together = Together(sampler, len(going))
     own_workers = max(1, workers // processes.num_processes // len(going))
     kept = kept | {"seeds_of_job": list(seeds), "together": [seed for seed, *_ in going]}
     runs = [
-        SegmentOfRun(config, seed, start, stop, own, sharing_weights(base), together, number, own_workers, kept, curves)
+        SegmentOfRun(slice, seed, start, stop, own, sharing_weights(base), together, number, own_workers, kept, curves)
         for number, (seed, own, curves) in enumerate(going)
     ]
     together.run([run.train for run in runs])
@@ -135,7 +135,7 @@ class SegmentOfRun:
 
     def __init__(
         self,
-        config: TrainSlice,
+        slice: TrainSlice,
         seed: int,
         start: int,
         stop: int,
@@ -147,11 +147,11 @@ class SegmentOfRun:
         kept: dict[str, Any],
         reporting: dict[str, Any],
     ) -> None:
-        self._config, self._seed, self._files, self._kept = config, seed, files, kept
-        order = row_order(count_rows(files.train, TASKS), seed, _prompts(config, stop))
-        prompts, tasks = segment_rows(files.train, order, _prompts(config, start))
+        self._slice, self._seed, self._files, self._kept = slice, seed, files, kept
+        order = row_order(count_rows(files.train, TASKS), seed, _prompts(slice, stop))
+        prompts, tasks = segment_rows(files.train, order, _prompts(slice, start))
         sampler = together.sampler(number)
-        self._scorer = Scorer(tasks, config.training.reward, config.sandbox, workers)
+        self._scorer = Scorer(tasks, slice.training.reward, slice.sandbox, workers)
         self._own_scratch = tempfile.TemporaryDirectory(prefix="segment-")
         # All processes save into one checkpoint.
         self._scratch = Path(broadcast_object_list([self._own_scratch.name])[0])
@@ -167,22 +167,22 @@ class SegmentOfRun:
             return wait
 
         self._trainer = PrecisionTrainer(
-            config,
+            slice,
             seed,
             sampler,
             score,
             lambda: together.turns.clock_s(number),
             model=base,
-            args=grpo_config(config, seed, stop, str(self._scratch), **reporting),
+            args=grpo_config(slice, seed, stop, str(self._scratch), **reporting),
             train_dataset=Dataset.from_dict({key: [prompts[i][key] for i in order] for key in ("prompt", "row_id")}),
             processing_class=AutoTokenizer.from_pretrained(files.model),
-            peft_config=lora_config(config),
+            peft_config=lora_config(slice),
         )
         self._observed = observe(self._trainer, sampler, self._scorer)
-        check_in_effect(config, self._observed)
+        check_in_effect(slice, self._observed)
         self._before = unpack_checkpoint(files.previous, self._scratch, start) if files.previous else None
         self._log = StepLog(
-            config, self._trainer, self._scorer, files, start, stop, _read_steps(self._before, files, start)
+            slice, self._trainer, self._scorer, files, start, stop, _read_steps(self._before, files, start)
         )
         self._trainer.remove_callback(PrinterCallback)
         self._trainer.add_callback(self._log)
@@ -209,9 +209,9 @@ class SegmentOfRun:
             "schema_version": SCHEMA_VERSION,
             "status": status,
             "stopped_at": last_step if status != "running" else None,
-            "asked": {"trainer_dtype": self._config.trainer_dtype, "sampler_dtype": self._config.sampler_dtype},
+            "asked": {"trainer_dtype": self._slice.trainer_dtype, "sampler_dtype": self._slice.sampler_dtype},
             "observed": self._observed,
-            "config": self._config.model_dump(mode="json"),
+            "config": self._slice.model_dump(mode="json"),
             **self._kept,
         }
         self._files.facts.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
@@ -227,9 +227,9 @@ def pass_on(files: SegmentFiles, before: dict[str, Any]) -> None:
     files.facts.write_text(json.dumps(before, indent=1, sort_keys=True) + "\n")
 
 
-def lora_config(config: TrainSlice) -> LoraConfig:
+def lora_config(slice: TrainSlice) -> LoraConfig:
     """PEFT's description of the adapter."""
-    lora = config.training.lora
+    lora = slice.training.lora
     return LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
@@ -261,8 +261,8 @@ def segment_rows(path: Path, order: np.ndarray, done: int) -> tuple[dict[int, di
     return prompts, tasks
 
 
-def _prompts(config: TrainSlice, steps: int) -> int:
-    training = config.training
+def _prompts(slice: TrainSlice, steps: int) -> int:
+    training = slice.training
     generations = math.ceil(steps * training.gradient_accumulation_steps / training.generation_cycle)
     return generations * training.prompts_per_generation
 
@@ -272,7 +272,7 @@ class StepLog(TrainerCallback):
 
     def __init__(
         self,
-        config: TrainSlice,
+        slice: TrainSlice,
         trainer: PrecisionTrainer,
         scorer: Scorer,
         files: SegmentFiles,
@@ -280,7 +280,7 @@ class StepLog(TrainerCallback):
         stop: int,
         before: list[dict[str, Any]],
     ) -> None:
-        self._config = config
+        self._slice = slice
         self._trainer = trainer
         self._scorer = scorer
         self._stop = stop
@@ -356,10 +356,10 @@ class StepLog(TrainerCallback):
 
     def _decide(self) -> None:
         step, loss, *series = (np.array([row[key] for row in self.rows], dtype=float) for key in DECIDING)
-        if failed_step(step, loss, self._config) is not None:
+        if failed_step(step, loss, self._slice) is not None:
             self.status = "failed"
-        elif self._config.collapse:
-            if detect(step, *series, self._config.collapse) is not None:
+        elif self._slice.collapse:
+            if detect(step, *series, self._slice.collapse) is not None:
                 self.status = "collapsed"
         if self.status != "running":
             self._trainer.control.should_training_stop = self._trainer.control.should_save = True
@@ -367,7 +367,7 @@ class StepLog(TrainerCallback):
     def _times(self, step: int, seconds: dict[str, float], measured: dict[str, list]) -> dict[str, Any]:
         phases = ("generate_s", "sync_s", "reward_s", "logps_s", "loss_s", "backward_s")
         step_s = self._trainer.clock_s() - self._began_s
-        cuda = torch.cuda.is_available() and self._config.device == "cuda"
+        cuda = torch.cuda.is_available() and self._slice.device == "cuda"
         return {
             "schema_version": SCHEMA_VERSION,
             "step": step,

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from arc_precision.config.retention import RetentionConfig
-from arc_precision.retention import check_folder, check_results, tidy
+from arc_precision.disk import check_folder, check_results, tidy
 
 
 def test_all_but_the_last_trainer_state_go(tmp_path):

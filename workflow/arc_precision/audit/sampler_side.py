@@ -7,13 +7,13 @@ import numpy as np
 from peft import PeftConfig, PeftModel
 from transformers import AutoModelForCausalLM
 
-from arc_precision.audit.completions import Audited, batches
+from arc_precision.audit.audited import Audited, batches
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.sampling.engines import EngineMemory, Sampler, make_sampler
 from arc_precision.sampling.handover import merged_weights
 
 
-def make_engine(
+def audit_sampler(
     sampling: SamplingConfig,
     model: Path,
     adapter: Path,

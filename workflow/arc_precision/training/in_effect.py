@@ -12,18 +12,18 @@ from arc_precision.training.trainer import PrecisionTrainer
 
 
 def observe(trainer: PrecisionTrainer, sampler: Sampler, scorer: Scorer) -> dict[str, Any]:
-    """Dtypes of base, adapter, autocast and engine, layers with an adapter, loss scaler, sandbox's level and GPU."""
+    """Dtypes of base, adapter, autocast and sampler, layers with an adapter, loss scaler, sandbox's level and GPU."""
     adapter = {str(p.dtype) for p in trainer.model.parameters() if p.requires_grad}
     base = {str(p.dtype) for p in trainer.model.parameters() if not p.requires_grad and p.is_floating_point()}
     device = trainer.accelerator.device.type
     with trainer.accelerator.autocast():
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     return {
-        "base_dtype": _names(base),
+        "trainer_dtype": _names(base),
         "adapter_dtype": _names(adapter),
         "adapter_layers": adapter_layers(trainer.model),
         "autocast_dtype": _names({str(autocast)}) if autocast else None,
-        "engine_dtype": _names({str(sampler.dtype)}),
+        "sampler_dtype": _names({str(sampler.dtype)}),
         "loss_scaler": trainer.accelerator.scaler is not None,
         "isolation_level": scorer.isolation_level,
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
@@ -40,23 +40,23 @@ def adapter_layers(model: torch.nn.Module) -> dict[str, int]:
     return dict(sorted(Counter(carriers).items()))
 
 
-def check_in_effect(config: TrainSlice, observed: dict[str, Any]) -> None:
+def check_in_effect(slice: TrainSlice, observed: dict[str, Any]) -> None:
     """Raise ValueError when what is in effect is not what was asked for."""
-    for target in config.training.lora.target_modules:
+    for target in slice.training.lora.target_modules:
         if target.split(".")[-1] not in observed["adapter_layers"]:
             raise ValueError(
                 f"training.lora.target_modules: no layer {target} carries an adapter; the adapter is in "
                 f"{', '.join(observed['adapter_layers']) or 'no layer'}, so write those"
             )
     expected = {
-        "base_dtype": config.trainer_dtype,
+        "trainer_dtype": slice.trainer_dtype,
         "adapter_dtype": "float32",
-        "autocast_dtype": None if config.trainer_dtype == "float32" else config.trainer_dtype,
-        "engine_dtype": config.sampler_dtype,
-        "loss_scaler": config.trainer_dtype == "float16",
+        "autocast_dtype": None if slice.trainer_dtype == "float32" else slice.trainer_dtype,
+        "sampler_dtype": slice.sampler_dtype,
+        "loss_scaler": slice.trainer_dtype == "float16",
     }
-    if config.load_in_4bit:
-        del expected["base_dtype"]
+    if slice.load_in_4bit:
+        del expected["trainer_dtype"]
     for fact, value in expected.items():
         if observed[fact] != value:
             raise ValueError(f"{fact}: {value} was asked for, but {observed[fact]} is in effect")
