@@ -1,9 +1,11 @@
 """Disk: the check before, and what goes after."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from arc_precision.config.retention import RetentionConfig
-from arc_precision.disk import check_results, tidy
+from arc_precision.disk import check_folder, check_results, tidy
 
 
 def test_all_but_the_last_trainer_state_go(tmp_path):
@@ -23,6 +25,14 @@ def test_a_full_disk_is_refused(tmp_path):
     check_results(tmp_path, RetentionConfig(min_free_disk_mb=0))
     with pytest.raises(ValueError, match="min_free_disk_mb: [0-9]+ MB are free, 1000000000 are wanted"):
         check_results(tmp_path, RetentionConfig(min_free_disk_mb=10**9))
+
+
+def test_a_disk_without_any_space_is_refused_at_the_plan(tmp_path, monkeypatch):
+    check_folder(tmp_path / "results" / "tiny")
+    full = SimpleNamespace(free=2**20 - 1)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: full)
+    with pytest.raises(ValueError, match=": the disk is full; free some"):
+        check_folder(tmp_path / "results" / "tiny")
 
 
 def test_results_that_cannot_be_written_are_refused_in_one_sentence(tmp_path, monkeypatch):

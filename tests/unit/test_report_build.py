@@ -351,6 +351,16 @@ def test_a_cut_file_is_never_believed(tmp_path, name, kept):
     build_report(slice, tmp_path, files)
 
 
+def test_times_that_were_not_written_stop_no_report(tmp_path):
+    slice = make_results(tmp_path, Plan(**SMALL, seeds=(0,)))
+    folder = tmp_path / "benchmarks" / "score"
+    folder.mkdir(parents=True)
+    for name, text in (("a", ""), ("b", "cpu_time\n3\n"), ("c", "s\th:m:s\n4.5\t0:00:04\n")):
+        (folder / f"{name}.tsv").write_text(text)
+    [times] = build_report(slice, tmp_path).provenance.rule_times
+    assert (times.rule, times.jobs, times.wall_s) == ("score", 3, 4.5)
+
+
 def test_a_step_that_is_left_out_or_stands_twice_is_seen(tmp_path):
     slice = make_results(tmp_path, Plan(**SMALL, seeds=(0,)))
     steps = tmp_path / "runs/float16/seed-0/steps-20.jsonl"

@@ -49,3 +49,13 @@ def test_report_holds_the_runs(made):
 def test_tables_and_page_are_written(made):
     assert (made / "report_data/runs.csv").read_text().startswith("arm,seed,state,stopped_at,steps")
     assert "bfloat16" in (made / "report.html").read_text()
+
+
+@pytest.mark.parametrize("text", ["", '{"schema_version": 1', "{}"])
+def test_a_report_that_was_cut_is_named(tmp_path, text):
+    (tmp_path / "report.json").write_text(text)
+    script, template = ROOT / "workflow/scripts/report_page.py", ROOT / "workflow/report"
+    command = [sys.executable, script, "--report", tmp_path / "report.json", "--template-dir", template, "--page", "x"]
+    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT / "workflow")}, capture_output=True, text=True)
+    [sentence] = done.stderr.splitlines()
+    assert done.returncode == 1 and f"{tmp_path}/report.json: damaged (" in sentence

@@ -266,6 +266,12 @@ hash(nested)"""
     assert run(sandbox, body) == ("exception", "SIGSEGV")
 
 
+def test_crashes_reach_no_collector_of_dumps(sandbox):
+    """They would with a limit of 0, where the machine has one."""
+    body = "limits = (ctypes.c_ulong * 2)()\nassert (libc.syscall(97, 4, limits), *limits) == (0, 1, 1)\nreturn grid"
+    assert run(sandbox, body) == ("ok", None)
+
+
 def test_crash(sandbox):
     assert run(sandbox, "ctypes.string_at(0)") == ("exception", "SIGSEGV")
 
@@ -478,6 +484,8 @@ FORGED = {
     "ok with too large a grid": bytes(9) + b"\x01\x00" + b"\x1f\x00\x01\x00" + bytes(31),
     "ok with one grid too many": bytes(9) + b"\x02\x00" + 2 * b"\x01\x00\x01\x00\x01",
     "exception with grids": b"\x02" + bytes(8) + b"\x01\x00" + b"\x01\x00\x01\x00\x01",
+    "exception with a type too long": b"\x02" + bytes(4) + b"\x65\x00\x00\x00\x00\x00" + b"x" * 0x65,
+    "exception with a message too long": b"\x02" + bytes(6) + b"\xf5\x01\x00\x00" + b"x" * 0x1F5,
 }
 
 

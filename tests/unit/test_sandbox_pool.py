@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from processes import assert_gone, below
 
-from arc_precision.sandbox import LEVELS, Limits, Sandbox, SandboxFault, isolation_level, pool
+from arc_precision.sandbox import LEVELS, Limits, Sandbox, SandboxFault, isolation_level, pool, wire
 
 GRID = np.arange(6, dtype=np.int8).reshape(2, 3)
 GOOD = "def transform(grid):\n    return grid"
@@ -103,6 +104,32 @@ def test_worker_that_is_gone_when_a_job_is_sent_is_replaced(monkeypatch):
     with Sandbox(Limits(), workers=2) as sandbox:
         assert statuses(sandbox, GOOD, "1 / 0", GOOD) == ["ok", "exception", "ok"]
     assert sent[:4] == [0, 1, 0, 1]
+
+
+BIG = f"{GOOD}\n# {'x' * 4_000_000}"  # more than a socket holds: the end comes when the caller asks for verdicts
+
+
+def test_job_that_comes_slowly_is_no_timeout():
+    with Sandbox(Limits(wall_s=0.2)) as sandbox:
+        verdicts = sandbox.run([GOOD, BIG, "1 / 0"], [[GRID]] * 3)
+        assert next(verdicts).status == "ok"
+        time.sleep(1.0)
+        assert [verdict.status for verdict in verdicts] == ["ok", "exception"]
+
+
+def test_end_of_a_job_whose_reader_was_killed_is_not_taken_for_a_job():
+    earlier = below(os.getpid())
+    with Sandbox(Limits()) as sandbox:
+        verdicts = sandbox.run([GOOD, BIG, "1 / 0"], [[GRID]] * 3)
+        assert next(verdicts).status == "ok"
+        time.sleep(0.5)  # until the next process has started to read
+        os.kill(max(below(os.getpid()) - earlier), signal.SIGKILL)
+        assert [verdict.status for verdict in verdicts] == ["ok", "exception"]
+
+
+def test_every_signal_that_ends_a_process_has_a_name():
+    assert wire.verdict_of_end(signal.SIGSEGV).exception_type == "SIGSEGV"
+    assert [wire.verdict_of_end(number).status for number in range(1, 65)] == ["exception"] * 64
 
 
 def test_server_that_does_not_start_is_a_fault(monkeypatch):

@@ -4,6 +4,9 @@ Both follow from one property: the process that forks programs has the same memo
 """
 
 import os
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 from processes import below, children
 
+import arc_precision
 from arc_precision.sandbox import LEVELS, Limits, Sandbox, isolation_level
 
 pytestmark = pytest.mark.skipif(
@@ -155,6 +159,24 @@ def transform(grid):
     ids = os.getpid(), os.getppid(), os.getpgrp(), threading.get_native_id(), threading.get_ident()
     groups = [libc.setpgid(0, n) for n in range(1, 40)]
     raise ValueError((ids, libc.getpid(), libc.getppid(), libc.gettid(), groups))""",
+    "process ids that were kept": """
+import ctypes, threading
+libc = ctypes.CDLL(None)
+def transform(grid):
+    lock, try_lock = 6, 8
+    words = [ctypes.c_int(0) for _ in range(2)]
+    for word, operation in zip(words, (lock, try_lock)):
+        libc.syscall(202, ctypes.byref(word), operation, 0, None, None, 0)  # the kernel would write the owner's id
+    attributes, mutex, recursive = (ctypes.c_int * 4)(), (ctypes.c_int * 16)(), 1
+    libc.pthread_mutexattr_settype(attributes, recursive)
+    libc.pthread_mutex_init(mutex, attributes)
+    libc.pthread_mutex_lock(mutex)
+    raise ValueError(([word.value for word in words], list(mutex)[:4], threading.main_thread().native_id))""",
+    "what the machine has": """
+import os
+def transform(grid):
+    names = [name for name in sorted(os.sysconf_names) if "PAGES" in name or "PROC" in name]
+    raise ValueError([(name, os.sysconf(name)) for name in names])""",
     "clocks": """
 import time, os
 import numpy as np
@@ -216,6 +238,30 @@ def test_one_result_in_any_company():
     for name, results in zip(SHOWING, zip(*seen, strict=True), strict=True):
         assert results[0][0] in ("ok", "exception"), (name, results[0])
         assert all(other == results[0] for other in results), name
+
+
+ORDERS = """
+import numpy as np
+from arc_precision.sandbox import Limits, Sandbox
+with Sandbox(Limits()) as sandbox:
+    [verdict] = sandbox.run([PROGRAM], [[np.zeros((1, 1))]])
+print(verdict.status, *verdict.outputs)
+"""
+
+
+def test_one_result_whether_or_not_python_has_compiled_the_libraries(tmp_path):
+    """As in a fresh clone, and in one that has been used."""
+    for path in ("__init__.py", "sandbox", "language/dsl.py"):
+        source, target = Path(arc_precision.__file__).parent / path, tmp_path / "arc_precision" / path
+        target.parent.mkdir(exist_ok=True, parents=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    command = [sys.executable, "-c", ORDERS.replace("PROGRAM", repr(SHOWING["order of functions"]))]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    shown = [subprocess.run(command, env=environment, capture_output=True, text=True).stdout for _ in range(2)]
+    assert shown[0] == shown[1] and shown[0].startswith("ok [["), shown
 
 
 def test_clocks_stand_at_one_moment_whatever_the_day(sandbox):

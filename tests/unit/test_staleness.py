@@ -99,6 +99,15 @@ def test_a_big_file_is_hashed_again_only_when_it_may_have_changed(tmp_path, monk
     assert hashes.of(weights) != first
 
 
+def test_a_store_that_was_cut_is_made_anew(tmp_path):
+    weights, store = tmp_path / "weights", tmp_path / "store.json"
+    weights.write_bytes(b"one")
+    first = Hashes(store).of(weights)
+    store.write_text(store.read_text()[:20])
+    assert Hashes(store).of(weights) == first
+    assert Hashes(store).of(weights) == first
+
+
 def test_a_module_is_parsed_again_only_when_it_was_edited(tmp_path, monkeypatch):
     script = tmp_path / "script.py"
     script.write_text("import numpy\n")

@@ -1,9 +1,12 @@
 """What scripts share as programs: how they start and how they fail."""
 
+import errno
 import logging
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 # On a CPU these tell at every start that there is no Triton.
@@ -13,8 +16,8 @@ SAID_AT_EVERY_START = ("vllm.triton_utils.importing", "torch._library.triton")
 def run(main: Callable[[], None]) -> None:
     """Call a script's `main` with logging to stderr.
 
-    A ValueError is a fault of the input: its sentence goes to stderr and the exit status is 1. Any other exception is a
-    fault of the program and keeps its traceback.
+    A ValueError is a fault of the input: its sentence goes to stderr and the exit status is 1. So does a sentence where
+    the disk is full. Any other exception is a fault of the program and keeps its traceback.
     """
     if main.__module__ == "__mp_main__":
         return  # a process that the script starts imports the script
@@ -26,11 +29,21 @@ def run(main: Callable[[], None]) -> None:
         main()
     except ValueError as error:
         raise SystemExit(f"error: {error}") from None
+    except Exception as error:
+        if sentence := full_disk(error):
+            raise SystemExit(f"error: {sentence}") from None
+        raise
 
 
-def folders(files: Iterable[Path]) -> list[Path]:
-    """The folders of some files, each once, in order."""
-    return list(dict.fromkeys(file.parent for file in files))
+def full_disk(error: Exception) -> str | None:
+    """A sentence, where an exception came of a full disk. Libraries do not all raise OSError then."""
+    folders = [Path.cwd(), Path(tempfile.gettempdir())]
+    free_mb = {folder: shutil.disk_usage(folder).free // 2**20 for folder in folders}
+    said = any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
+    if not said and all(free_mb.values()):
+        return None
+    free = ", ".join(f"{mb} MB free in {folder}" for folder, mb in free_mb.items())
+    return f"no space was left on the disk ({free}); free some and start again: what was there before is kept"
 
 
 def hide_torch() -> None:

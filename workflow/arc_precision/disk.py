@@ -1,5 +1,6 @@
 """Disk: what an invocation needs before it starts, and what nothing needs any more when it has ended."""
 
+import logging
 import shutil
 import tempfile
 from pathlib import Path
@@ -31,10 +32,17 @@ def check_results(results: Path, retention: RetentionConfig) -> None:
 
 
 def check_folder(results: Path) -> None:
-    """Raise ValueError where something that is no folder has the place of the results."""
+    """Raise ValueError where something that is no folder has the place of the results, or where a disk is full: then
+    Snakemake itself cannot work, even to plan."""
     for folder in (*reversed(results.parents), results):
         if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
             raise ValueError(f"{folder}: no folder, and results go there; move it away")
+        if folder.exists() and shutil.disk_usage(folder).free < 2**20:
+            logging.raiseExceptions = False  # Snakemake's log may lie on that disk
+            raise ValueError(
+                f"{folder.absolute()}: the disk is full; free some, or run in another folder with "
+                "snakemake --directory FOLDER"
+            )
 
 
 def needless_states(results: Path) -> list[Path]:

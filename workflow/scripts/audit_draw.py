@@ -12,11 +12,12 @@ from transformers import AutoTokenizer
 
 from arc_precision.audit.audited import Audited, read_prompts, scored_rows
 from arc_precision.audit.sampler_side import audit_sampler, load_checkpoint, prefill_logprobs
-from arc_precision.cli import folders, run
+from arc_precision.cli import run
 from arc_precision.config.audit import AuditDrawSlice, NumberFormat
 from arc_precision.config.base import from_words
 from arc_precision.contracts.audit_files import AUDIT, batch_variant, setting_name
 from arc_precision.contracts.parquet import write_rows
+from arc_precision.model.folder import adapter_folders
 from arc_precision.sampling.engines import EngineMemory, Sampler, completion_seed
 
 
@@ -34,7 +35,7 @@ def main() -> None:
     prompts = read_prompts(args.rows, AutoTokenizer.from_pretrained(args.model), slice.n_prompts)
     if not prompts:
         raise ValueError(f"{args.rows}: no prompts to audit; choose another audit.set or allow longer prompts in it")
-    adapters = folders(args.adapters)
+    adapters = adapter_folders(args.adapters)
     sampler = audit_sampler(
         slice.sampling,
         args.model,

@@ -11,11 +11,12 @@ from transformers import AutoTokenizer
 
 from arc_precision.audit.audited import read_completions, scored_rows
 from arc_precision.audit.sampler_side import audit_sampler, load_checkpoint, prefill_logprobs
-from arc_precision.cli import folders, run
+from arc_precision.cli import run
 from arc_precision.config.audit import AuditSamplerSlice, NumberFormat
 from arc_precision.config.base import from_words
 from arc_precision.contracts.audit_files import AUDIT, setting_name
 from arc_precision.contracts.parquet import write_rows
+from arc_precision.model.folder import adapter_folders
 from arc_precision.sampling.engines import EngineMemory
 
 
@@ -33,7 +34,7 @@ def main() -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     drawn = [read_completions(path, args.rows, tokenizer) for path in args.drawn]
-    adapters = folders(args.adapters)
+    adapters = adapter_folders(args.adapters)
     merged = slice.adapter == "merged" or slice.dtype == "float32"
     sampler = audit_sampler(
         slice.sampling,

@@ -12,12 +12,13 @@ from transformers import AutoTokenizer
 
 from arc_precision.audit.audited import Audited, read_completions, scored_rows
 from arc_precision.audit.trainer_side import Policy
-from arc_precision.cli import folders, run
+from arc_precision.cli import run
 from arc_precision.config.audit import AuditTrainerSlice
 from arc_precision.config.base import from_words
 from arc_precision.contracts.audit_files import AUDIT, batch_variant, setting_name
 from arc_precision.contracts.parquet import write_rows
 from arc_precision.mismatch.processing import processed_logprobs
+from arc_precision.model.folder import adapter_folders
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
     slice = from_words(AuditTrainerSlice, args.slice)
 
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    for folder, drawn, output in zip(folders(args.adapters), args.drawn, args.outputs, strict=True):
+    for folder, drawn, output in zip(adapter_folders(args.adapters), args.drawn, args.outputs, strict=True):
         policy = Policy(slice, args.model, folder)
         write_rows(output, AUDIT, scored(slice, policy, read_completions(drawn, args.rows, tokenizer)))
 

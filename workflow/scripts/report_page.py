@@ -4,11 +4,12 @@ report_page.py --report report.json --template-dir workflow/report --page report
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from arc_precision.cli import run
+from arc_precision.contracts.whole import read_object
 from arc_precision.report.page import render
+from arc_precision.report.schema import SCHEMA_VERSION, Report
 
 
 def main() -> None:
@@ -17,7 +18,7 @@ def main() -> None:
     parser.add_argument("--template-dir", type=Path, required=True)
     parser.add_argument("--page", type=Path, required=True, help="report.html to write")
     args = parser.parse_args()
-    report = json.loads(args.report.read_text(encoding="utf-8"))
+    report = read_object(args.report, SCHEMA_VERSION, Report.model_fields)
     args.page.write_text(render(report, args.template_dir), encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ import argparse
 import time
 from pathlib import Path
 
-from arc_precision.cli import folders, run
+from arc_precision.cli import run
 from arc_precision.config.base import from_words
 from arc_precision.config.evaluation import SampleSlice
 from arc_precision.contracts.costs import write_cost
@@ -15,6 +15,7 @@ from arc_precision.contracts.parquet import read_rows, write_rows
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.tasks import TASKS
 from arc_precision.evaluation.drawing import draw
+from arc_precision.model.folder import adapter_folders
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 
 
@@ -31,6 +32,7 @@ def main() -> None:
 
     slice = from_words(SampleSlice, args.slice)
     rows = list(read_rows(args.rows, TASKS, columns=["row_id", "prompt", "prompt_tokens"]))
+    folders = adapter_folders(args.adapters) or [None]
     sampler = make_sampler(
         slice.sampling,
         str(args.model),
@@ -40,8 +42,7 @@ def main() -> None:
         EngineMemory.of(args),
         lora_r=slice.lora_r,
     )
-    adapters = folders(args.adapters) or [None]
-    for folder, output, cost in zip(adapters, args.outputs, args.costs, strict=True):
+    for folder, output, cost in zip(folders, args.outputs, args.costs, strict=True):
         if folder:
             sampler.load_adapter(folder)
         began = time.monotonic()

@@ -3,8 +3,11 @@
 import hashlib
 import json
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from arc_precision.contracts.whole import DamagedFile, read_object
 
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
@@ -123,11 +126,45 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def tensor_shapes(path: Path) -> dict[str, list[int]]:
-    """Shape of each tensor in a safetensors file, from its header.
+    """Shape of each tensor in a safetensors file of the model's folder.
 
     Raises:
         ValueError: the file is not as long as its header says, or has no header.
     """
+    try:
+        return _shapes(path)
+    except ValueError as error:
+        raise ValueError(f"model.path: {path} {error}; copy it anew") from None
+
+
+def check_adapter(folder: Path) -> None:
+    """Whether a checkpoint's adapter is whole, before anything that takes time reads it.
+
+    Raises:
+        DamagedFile: a file of it is not.
+    """
+    weights, config = (folder / name for name in ADAPTER)
+    read_object(config, None, ("r", "target_modules"))
+    try:
+        _shapes(weights)
+    except ValueError as error:
+        raise DamagedFile(weights, f"it {error}") from None
+
+
+def adapter_folders(files: Iterable[Path]) -> list[Path]:
+    """The folders of whole adapters by their files, each once, in order.
+
+    Raises:
+        DamagedFile: a file of one is not as it was written.
+    """
+    folders = list(dict.fromkeys(file.parent for file in files))
+    for folder in folders:
+        check_adapter(folder)
+    return folders
+
+
+def _shapes(path: Path) -> dict[str, list[int]]:
+    """Shape of each tensor in a safetensors file, from its header; a ValueError says what the file is or has."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         start = file.read(8)
@@ -137,9 +174,9 @@ def tensor_shapes(path: Path) -> dict[str, list[int]]:
             tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
             end = 8 + length + max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
         except (ValueError, AttributeError, TypeError, KeyError):
-            raise ValueError(f"model.path: {path} is not a safetensors file; copy it anew") from None
+            raise ValueError("is not a safetensors file") from None
     if size != end:
-        raise ValueError(f"model.path: {path} has {size} bytes where its header tells of {end}; copy it anew")
+        raise ValueError(f"has {size} bytes where its header tells of {end}")
     return {name: tensor["shape"] for name, tensor in tensors.items()}
 
 

@@ -1,5 +1,7 @@
 """Where everything came from: commits, versions, checksums, time per rule, and how each part is made again."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from arc_precision.contracts.layout import Run
@@ -40,7 +42,7 @@ def _origin(record: RunRecord) -> RunOrigin:
 
 
 def _rule_time(rule: str, paths: list, configs: dict[str, dict]) -> RuleTime:
-    seconds = {path: pd.read_csv(path, sep="\t")["s"].mean() for path in paths}
+    seconds = {path: mean for path in paths if (mean := _mean_s(path)) is not None}
     on_gpu = rule in GPU_RULES and any(config["device"] == "cuda" for config in configs.values())
     # Benchmarks of `train` lie in folders named after the arm, which says how many GPUs a job held.
     gpus = {path: next((configs[p]["training"]["processes"] for p in path.parts if p in configs), 1) for path in paths}
@@ -50,6 +52,14 @@ def _rule_time(rule: str, paths: list, configs: dict[str, dict]) -> RuleTime:
         wall_s=sum(seconds.values()),
         gpu_s=sum(s * (gpus[path] if rule == "train" else 1) for path, s in seconds.items()) if on_gpu else None,
     )
+
+
+def _mean_s(path: Path) -> float | None:
+    """Seconds that a job took, over its attempts; None where a full disk, say, has left the file without them."""
+    try:
+        return pd.read_csv(path, sep="\t")["s"].mean()
+    except (ValueError, KeyError):
+        return None
 
 
 def _phase_times(arm: str, records: dict[Run, RunRecord]) -> list[PhaseTime]:

@@ -35,6 +35,8 @@ def verdict_of_record(body: bytes, n_grids: int, limits: Limits) -> Verdict:
     try:
         code, line, type_bytes, message_bytes, n_outputs = protocol.RECORD.unpack_from(body)
         status = protocol.RECORD_STATUSES[code]
+        if type_bytes > protocol.TYPE_BYTES or message_bytes > protocol.MESSAGE_BYTES:
+            raise ValueError
         texts, outputs_from = protocol.RECORD.size, protocol.RECORD.size + type_bytes + message_bytes
         exception_type = body[texts : texts + type_bytes].decode("utf-8", "replace")
         message = body[texts + type_bytes : outputs_from].decode("utf-8", "replace")
@@ -73,7 +75,9 @@ def verdict_of_end(wait_status: int) -> Verdict:
     """The verdict of a process that ended without leaving any."""
     code = os.waitstatus_to_exitcode(wait_status)
     if code < 0:
-        return Verdict("exception", exception_type=signal.Signals(-code).name, message="the process crashed")
+        names = {number.value: number.name for number in signal.Signals}  # only the first and last real-time signal
+        name = names.get(-code, f"signal {-code}")
+        return Verdict("exception", exception_type=name, message="the process crashed")
     return Verdict("exception", exception_type="SystemExit", message=f"the process ended with exit status {code}")
 
 

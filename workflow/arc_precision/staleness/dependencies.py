@@ -4,6 +4,7 @@ Used by the Snakefile alone, when it is read. Nothing here runs the code it look
 """
 
 import ast
+import contextlib
 import hashlib
 import json
 import os
@@ -133,7 +134,10 @@ class _Store:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self.values: dict[str, list] = json.loads(path.read_text()) if path and path.exists() else {}
+        self.values: dict[str, list] = {}
+        if path and path.exists():
+            with contextlib.suppress(ValueError):  # what is not whole is found out anew
+                self.values = json.loads(path.read_text())
         self._unsaved = False
 
     def keep(self, key: str, value: list) -> None:

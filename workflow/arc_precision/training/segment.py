@@ -31,6 +31,7 @@ from arc_precision.contracts.parquet import count_rows, read_rows
 from arc_precision.contracts.steps import SCHEMA_VERSION, STEP, read_facts
 from arc_precision.contracts.tasks import TASKS, task_of_row
 from arc_precision.contracts.whole import DamagedFile, read_steps
+from arc_precision.model.folder import ADAPTER, check_adapter
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.tasks.grids import Task
 from arc_precision.training.base_model import load_base
@@ -40,8 +41,8 @@ from arc_precision.training.scoring import Scored, Scorer
 from arc_precision.training.together import Together, sharing_weights
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b_facts, step_mismatch
 
-STATE_FILES = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "trainer_state.json", "steps.jsonl")
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+ALWAYS_SAVED = ("optimizer.pt", "scheduler.pt", "trainer_state.json", "steps.jsonl")
+STATE_FILES = (*ALWAYS_SAVED, "scaler.pt", "rng_state.pth")
 DECIDING = ("step", "loss", "reward_mean", "truncated_share", "frac_reward_zero_std")  # whether a run goes on
 # What each process of a data-parallel run measures of its own share of a batch. The trainer gathers the rest.
 OWN_SHARE = ("loss", "completion_tokens", "prompt_tokens", "truncated", "unique_token_share")
@@ -115,6 +116,8 @@ def run_segment(
         )
     going = []
     for seed, own, curves in zip(seeds, files, reporting, strict=True):
+        if own.previous:
+            check_checkpoint(own.previous)
         if own.previous_facts and (before := read_facts(own.previous_facts))["status"] != "running":
             pass_on(own, before | {"seeds_of_job": list(seeds)})
         else:
@@ -241,7 +244,7 @@ class SegmentOfRun:
 def pass_on(files: SegmentFiles, before: dict[str, Any]) -> None:
     """A run that has stopped keeps its last checkpoint through the remaining segments, without any work."""
     files.checkpoint.mkdir(parents=True, exist_ok=True)
-    for name in (*ADAPTER_FILES, "trainer_state.tar"):
+    for name in (*ADAPTER, "trainer_state.tar"):
         (files.checkpoint / name).write_bytes((files.previous / name).read_bytes())
     files.steps.write_text("")
     files.timing.write_text("")
@@ -409,12 +412,29 @@ class StepLog(TrainerCallback):
 def pack_checkpoint(folder: Path, checkpoint: Path) -> None:
     """The trainer's checkpoint as named files: the adapter, and everything else it needs to go on in one archive."""
     checkpoint.mkdir(parents=True, exist_ok=True)
-    for name in ADAPTER_FILES:
+    for name in ADAPTER:
         (checkpoint / name).write_bytes((folder / name).read_bytes())
     with tarfile.open(checkpoint / "trainer_state.tar", "w") as archive:
         for path in sorted(folder.iterdir()):
             if path.name in STATE_FILES or path.name.startswith("rng_state_"):
                 archive.add(path, path.name, filter=_without_owner)
+
+
+def check_checkpoint(folder: Path) -> None:
+    """Whether a checkpoint is whole, before anything that takes time reads it.
+
+    Raises:
+        DamagedFile: a file of it is not.
+    """
+    check_adapter(folder)
+    state = folder / "trainer_state.tar"
+    try:
+        with tarfile.open(state) as archive:
+            names = archive.getnames()
+    except tarfile.TarError as error:
+        raise DamagedFile(state, error) from None
+    if missing := [name for name in ALWAYS_SAVED if name not in names]:
+        raise DamagedFile(state, f"{missing[0]} is missing")
 
 
 def unpack_checkpoint(checkpoint: Path, scratch: Path, step: int) -> Path:
@@ -423,15 +443,12 @@ def unpack_checkpoint(checkpoint: Path, scratch: Path, step: int) -> Path:
     with PartialState().main_process_first():
         if not folder.exists():
             folder.mkdir()
-            for name in ADAPTER_FILES:
+            for name in ADAPTER:
                 (folder / name).write_bytes((checkpoint / name).read_bytes())
-            try:
-                with tarfile.open(checkpoint / "trainer_state.tar") as archive:
-                    for member in archive:  # `extractall` knows no safe filter before Python 3.11.4
-                        with archive.extractfile(member) as source, open(folder / member.name, "wb") as target:
-                            shutil.copyfileobj(source, target)
-            except tarfile.TarError as error:
-                raise DamagedFile(checkpoint / "trainer_state.tar", error) from None
+            with tarfile.open(checkpoint / "trainer_state.tar") as archive:
+                for member in archive:  # `extractall` knows no safe filter before Python 3.11.4
+                    with archive.extractfile(member) as source, open(folder / member.name, "wb") as target:
+                        shutil.copyfileobj(source, target)
     return folder
 
 

@@ -15,6 +15,7 @@ here but the protocol is imported by the library.
 """
 
 import gc
+import importlib.machinery
 import importlib.util
 import json
 import os
@@ -50,10 +51,21 @@ def granted(step, *arguments) -> bool:
     return True
 
 
-def load_libraries(paths: dict[str, str]) -> None:
-    """Load all that a program may import, and leave no way to import anything else."""
+def load_libraries(paths: dict[str, str]) -> bool:
+    """Load all that a program may import, and leave no way to import anything else.
+
+    Returns whether some of it had to be compiled and is there in compiled form now.
+    """
     import determinism
 
+    loader, compiled = importlib.machinery.SourceFileLoader, []
+    set_data = loader.set_data
+
+    def noted(self, path: str, data: bytes, **options) -> None:
+        set_data(self, path, data, **options)
+        compiled.append(os.path.exists(path))
+
+    loader.set_data = noted
     sys.modules.update(dict.fromkeys(UNNEEDED))
     sys.modules["secrets"] = determinism.replace_entropy()
     for name in PROGRAM_MODULES:
@@ -72,6 +84,7 @@ def load_libraries(paths: dict[str, str]) -> None:
         sys.modules.pop(name, None)
     sys.path.clear()
     sys.path_importer_cache.clear()
+    return any(compiled)
 
 
 def holds(step, *arguments, against=None) -> bool:
@@ -134,7 +147,7 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int, proc: int |
     if filtered:
         determinism.replace_identities()
     program.rehearse()
-    isolation.set_limit(resource.RLIMIT_CORE, 0)
+    isolation.set_limit(resource.RLIMIT_CORE, isolation.NO_CORE)
     os.write(1, json.dumps({"level": level}).encode() + b"\n")
     gc.disable()
     gc.collect()
@@ -173,7 +186,8 @@ def main() -> None:
     sys.path.append(config["numpy_folder"])  # no other: Python remembers the names of all files in a folder
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # where memory runs out it is a program that goes, not the caller
-    load_libraries(config["libraries"])
+    if load_libraries(config["libraries"]):  # memory is laid out in another way where a module is compiled
+        os.execv(sys.executable, sys.orig_argv)
     passed = {"null": os.open(os.devnull, os.O_RDWR), "empty_root": descriptors.receive(0), "proc": proc_folder()}
     if os.getuid() == 0:
         granted(isolation.become_nobody)

@@ -9,6 +9,8 @@ import time
 import types
 from collections.abc import Callable
 
+import isolation
+
 _EPOCH_S = 1_700_000_000.0
 _TICK_S = 1e-6  # every look at a clock takes this long
 _PID, _PARENT_PID = 2, 1
@@ -69,6 +71,10 @@ def replace_identities() -> None:
     os.getpid = os.getpgrp = lambda: _PID
     os.getppid = lambda: _PARENT_PID
     threading.get_native_id = _thread.get_native_id = os.getpid
+    isolation.replace_thread_id(threading.main_thread().native_id, _PID)
+    threading.main_thread()._native_id = _PID
+    for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"):  # of a call that is refused the C library makes a random number
+        del os.sysconf_names[name]
 
 
 def replace_entropy() -> types.ModuleType:

@@ -13,7 +13,7 @@ import struct
 _libc = ctypes.PyDLL(None, use_errno=True)  # PyDLL keeps the GIL, so that a fork happens between two bytecodes
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
-_libc.getauxval.restype = ctypes.c_void_p
+_libc.getauxval.restype = _libc.pthread_self.restype = ctypes.c_void_p
 _quiet_syscall = ctypes.PyDLL(None, use_errno=True).syscall  # its result becomes no Python object
 _quiet_syscall.restype = None
 
@@ -25,6 +25,7 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _SIGKILL = 9
 _ADDR_NO_RANDOMIZE = 0x0040000
 _NOBODY = 65534
+_THREAD_BYTES = 1024  # the C library's notes of a thread are longer
 
 
 def _checked(result: int) -> int:
@@ -104,6 +105,13 @@ def forget_random_bytes() -> None:
     ctypes.memset(_libc.getauxval(at_random), 0, 16)
 
 
+def replace_thread_id(noted: int, replacement: int) -> None:
+    """Change what the C library has noted as this thread's id, with which it marks the locks that the thread holds."""
+    words = (ctypes.c_int * (_THREAD_BYTES // 4)).from_address(_libc.pthread_self())
+    for index in [index for index, word in enumerate(words) if word == noted]:
+        words[index] = replacement
+
+
 def fix_addresses() -> None:
     """Switch address randomization off for what this process executes next: sets of objects that hash by address
     are then iterated in one order always."""
@@ -156,6 +164,11 @@ def restrict_with_landlock() -> None:
     os.close(ruleset)
 
 
+# Bytes of a core dump. With 0 the kernel still hands a crashed process to a program that collects dumps, where the
+# machine has one.
+NO_CORE = 1
+
+
 def set_limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value, value))
 
@@ -198,14 +211,16 @@ def _filter() -> bytes:
     # A program has one thread and nobody to wait for, so a wait with a time limit runs out: at once. One without a
     # limit is left to the wall limit.
     steps.append(_for_call(_POLL, _step(_LOAD, 32), _step(_ANY_BIT, 1 << 31, 0, 1), allow, _step(_RETURN, _GIVE_ZERO)))
-    futex_wait, futex_wait_bitset = 0, 9
+    # The other operations on a futex lock it, and the kernel then writes the process's id there.
+    wait, wake, wait_bitset, wake_bitset = 0, 1, 9, 10
     steps.append(
         _for_call(
             _FUTEX,
-            _step(_LOAD, 24), _step(_AND, 0x7F), _step(_EQUAL, futex_wait, 1), _step(_EQUAL, futex_wait_bitset, 0, 4),
-            _step(_LOAD, 40), _step(_EQUAL, 0, 0, 3), _step(_LOAD, 44), _step(_EQUAL, 0, 0, 1),
-            allow,
+            _step(_LOAD, 24), _step(_AND, 0x7F), _step(_EQUAL, wait, 4), _step(_EQUAL, wait_bitset, 3),
+            _step(_EQUAL, wake, 7), _step(_EQUAL, wake_bitset, 6), fail,
+            _step(_LOAD, 40), _step(_EQUAL, 0, 0, 2), _step(_LOAD, 44), _step(_EQUAL, 0, 1),
             _step(_RETURN, _TIME_OUT),
+            allow,
         )
     )  # fmt: skip
     # Never memory that can be executed. Memory at an address of one's choice would let a program scatter its pages, and

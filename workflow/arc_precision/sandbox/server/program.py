@@ -141,7 +141,7 @@ def rehearse() -> None:
     read_fd, write_fd = os.pipe()
     for _ in range(50):
         mmap.mmap(-1, RESERVE_BYTES).close()
-        isolation.set_limit(resource.RLIMIT_CORE, 0)
+        isolation.set_limit(resource.RLIMIT_CORE, isolation.NO_CORE)
         os.write(write_fd, protocol.LENGTH.pack(len(body)) + body)
         wait_for_job(read_fd)
         program, grids = read_job(read_fd)
@@ -159,8 +159,8 @@ def wait_for_job(job: int) -> None:
 def main(channel: int, job: int, area: mmap.mmap, limits: dict) -> None:
     """All that happens in a program's process. Ends the process.
 
-    It tells the worker through `channel` that it is there, and that the job has come. It reads the job from the socket
-    itself, so that no process that lives on ever holds a program.
+    It tells the worker through `channel` that it is there, that the job has come, and that it is read. It reads the job
+    from the socket itself, so that no process that lives on ever holds a program.
     """
     global _area
     _area = area
@@ -174,8 +174,9 @@ def main(channel: int, job: int, area: mmap.mmap, limits: dict) -> None:
     os.write(channel, b"b")
     wait_for_job(job)
     os.sched_setaffinity(0, limits["cores"])  # from here on, where there is room
-    os.write(channel, b"s")
+    os.write(channel, protocol.JOB_CAME)
     program, grids = read_job(job)
+    os.write(channel, protocol.JOB_READ)
     os.close(channel)
     os.close(job)
     try:

@@ -16,6 +16,7 @@ RECORD_STATUSES = ("ok", "invalid_output", "exception", "memory", "forbidden", "
 LEFT_RECORD, ENDED_WITHOUT_RECORD, STOPPED_BY_CPU, STOPPED_BY_WALL = range(4)
 
 READY = b"r"  # the first thing that a worker sends
+JOB_CAME, JOB_READ = b"c", b"r"  # what a program's process tells its worker
 
 LENGTH = struct.Struct("<I")
 JOB = struct.Struct("<IH")  # bytes of program, grids; then the program in UTF-8 and the grids

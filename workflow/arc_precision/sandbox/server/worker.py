@@ -74,21 +74,29 @@ def _read_file(path: str, folder: int | None) -> str:
 
 
 def _wait_for_start(process: _Process, channel: _socket.socket, job: int) -> bool:
-    """Whether it has seen its job come. False: it was killed before, and the job is still to be had."""
+    """Whether it has read its job. False: it was killed before, and the job is still to be had. Raises HangUp when it
+    was killed while it read: what is left would be taken for the next job."""
     poller = select.poll()
     poller.register(process.pidfd, select.POLLIN)
     poller.register(channel, select.POLLIN)
     poller.register(job, 0)  # only tells of a hang-up
-    events = dict(poller.poll())
-    if job in events:
-        process.end(protocol.LEFT_RECORD)
-        raise HangUp
-    if channel.fileno() in events:
-        if not channel.recv(1):
+    reads = False
+    while True:
+        events = dict(poller.poll())
+        if job in events:
+            process.end(protocol.LEFT_RECORD)
             raise HangUp
-        return True
-    process.end(protocol.LEFT_RECORD)
-    return False
+        if channel.fileno() not in events:
+            process.end(protocol.LEFT_RECORD)
+            if reads:
+                raise HangUp
+            return False
+        message = channel.recv(1)
+        if not message:
+            raise HangUp
+        if message == protocol.JOB_READ:
+            return True
+        reads = True
 
 
 def _watch(process: _Process, job: int, limits: dict, proc: int | None) -> _End:

@@ -1,0 +1,71 @@
+"""A checkpoint is believed only if it is whole: every reader checks before it starts an engine."""
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from arc_precision.contracts.whole import DamagedFile
+from arc_precision.model.folder import ADAPTER, adapter_folders
+from arc_precision.training.segment import ALWAYS_SAVED, check_checkpoint
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    folder = tmp_path / "checkpoint-10"
+    folder.mkdir()
+    save_file({"a": torch.ones(64, 64)}, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"r": 4, "target_modules": ["q_proj"]}))
+    with tarfile.open(folder / "trainer_state.tar", "w") as archive:
+        for name in ALWAYS_SAVED:
+            (tmp_path / name).write_bytes(bytes(5000))
+            archive.add(tmp_path / name, name)
+    return folder
+
+
+def test_a_whole_checkpoint_is_taken(checkpoint):
+    check_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json", "trainer_state.tar"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+def test_a_file_that_was_cut_is_named(checkpoint, name, share):
+    path = checkpoint / name
+    whole = path.read_bytes().rstrip(b"\0") if name == "trainer_state.tar" else path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(DamagedFile, match=f"{name}: damaged .*; make it again with: snakemake --forcerun {path}"):
+        check_checkpoint(checkpoint)
+
+
+def test_an_archive_cut_between_two_files_is_named(checkpoint):
+    path = checkpoint / "trainer_state.tar"
+    with tarfile.open(path) as archive:
+        last = archive.getmembers()[-1]
+    path.write_bytes(path.read_bytes()[: last.offset])
+    with pytest.raises(DamagedFile, match=f"trainer_state.tar: damaged .{last.name} is missing"):
+        check_checkpoint(checkpoint)
+
+
+def test_the_folders_of_several_adapters_are_given_once_each_and_checked(checkpoint, tmp_path):
+    other = shutil.copytree(checkpoint, tmp_path / "checkpoint-20")
+    files = [folder / name for name in ADAPTER for folder in (checkpoint, other)]
+    assert adapter_folders(files) == [checkpoint, other] and adapter_folders([]) == []
+    (other / ADAPTER[0]).write_bytes(b"half")
+    with pytest.raises(DamagedFile, match=f"{other / ADAPTER[0]}: damaged"):
+        adapter_folders(files)
+
+
+SCRIPTS = ("sample", "audit_draw", "audit_trainer", "audit_sampler")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_that_reads_adapters_checks_them_before_it_starts_an_engine(name):
+    text = (ROOT / "workflow" / "scripts" / f"{name}.py").read_text()
+    started = min(text.index(word) for word in ("= make_sampler(", "= audit_sampler(", "= Policy(") if word in text)
+    assert text.index("adapter_folders(args.adapters)") < started
