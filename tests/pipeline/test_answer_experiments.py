@@ -46,7 +46,7 @@ def test_an_experiment_of_the_answer_has_its_size(root, name):
     files, arms, seeds, segments, evaluations, audits = PLANNED[name]
     plan = jobs(root, _configs(files))
     assert sum(job.rule == "train" for job in plan) == arms * segments  # all seeds of an arm in one job
-    outputs = [output for job in plan for output in job.output]
+    outputs = [output for job in plan for output in job.output if "/samples/" not in output or output[-5:] != ".json"]
     for pattern, wanted in (("/steps-", arms * seeds * segments), ("/samples/", evaluations), ("/chain.json", audits)):
         assert sum(pattern in output for output in outputs) == wanted
     assert all(output.startswith(f"results/{name}/") for job in plan for output in job.output)
