@@ -37,6 +37,12 @@ def snakemake(root: Path, *arguments: str) -> subprocess.Popen:
     )
 
 
+def ended(run: subprocess.Popen) -> int:
+    """Its exit status. What it says is read, or it would wait for that when a pipe is full."""
+    run.communicate()
+    return run.returncode
+
+
 def edit(path: Path, body: str) -> str:
     """Give a script another body; returns its text."""
     text = path.read_text()
@@ -79,7 +85,7 @@ def test_a_job_that_is_killed_costs_no_result(clone):
     lost = files(clone)
     stale(clone)
     assert files(clone) == lost
-    assert snakemake(clone, "--unlock").wait() == 0
+    assert ended(snakemake(clone, "--unlock")) == 0
     output, _ = snakemake(clone, "-n").communicate()  # which also asks whether a job was interrupted
     assert "Nothing to be done" in output
     assert files(clone) == before
@@ -89,9 +95,9 @@ def test_what_a_killed_job_left_is_no_old_result(clone):
     for path in (clone / "results").rglob("scores/**/*.parquet"):
         path.unlink()
     text = killed_halfway(clone)
-    assert snakemake(clone, "--unlock").wait() == 0
+    assert ended(snakemake(clone, "--unlock")) == 0
     edit(clone / SCORE, "raise SystemExit('error: a fault on purpose')\n")
-    assert snakemake(clone, "--keep-going").wait() != 0
+    assert ended(snakemake(clone, "--keep-going")) != 0
     assert not list((clone / "results").rglob("scores/**/*.parquet"))
     (clone / SCORE).write_text(text)
     assert "score" in {job[0] for job in stale(clone)}

@@ -87,3 +87,11 @@ def test_the_report_calls_what_the_run_called(uses):
     steps.loc[number % uses != 0, "reward_mean"] = None
     (found,) = collapse_runs({RUN: RunRecord(RUN, steps, max_steps=400)}, CollapseConfig())
     assert found.state == "collapsed" and abs(found.onset_step - 200) <= 2 * uses
+
+
+def test_many_runs_have_fewer_points_each_and_all_of_them_the_same_steps():
+    frame = steps_of(np.random.default_rng(0).normal(0, 0.05, (120, 2, 10)))
+    runs = {Run("float16", seed): frame for seed in range(50)}
+    found = curves(runs, ["float16"], smoothing_steps=2)
+    assert 600 < sum(len(axis.step) for axis in found.axes) <= 800
+    assert len({tuple(axis.step) for axis in found.axes}) == 1 and found.steps_per_point == 8

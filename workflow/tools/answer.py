@@ -29,7 +29,7 @@ EXPERIMENTS = {
     "notebook-8b-audit": ["notebook-8b-audit"],
 }
 """Each with the files of `experiments/` that make it."""
-MAX_PAGE_BYTES = 2_000_000
+MAX_PAGE_BYTES = 2 * 2**20
 NOT_RUN = "not run yet"
 REFERENCE = "bfloat16"  # with which every row of smollm2-causes is compared
 

@@ -12,6 +12,7 @@ from arc_precision.mismatch.metrics import ESS_SEQUENCES, METRICS, effective_sha
 from arc_precision.report.schema import ArmCurve, Curves, Panel, RunAxis, RunValues
 
 MAX_POINTS = 400  # of a run in a panel: about what a screen can show
+MAX_POINTS_IN_ALL = 800  # of all runs in a panel: with more the page would grow beyond two megabytes
 
 ESS = "mismatch/ess_seq"  # drawn of the sequences of several steps together, not as a mean over steps
 
@@ -60,7 +61,8 @@ def curves(runs: dict[Run, pd.DataFrame], arms: list[str], smoothing_steps: int)
     finite in a step is left out of the mean. The effective sample size is that of all sequences of these steps.
     """
     longest = max((len(frame) for frame in runs.values()), default=0)
-    every = max(1, -(-longest // MAX_POINTS))
+    in_all = sum(map(len, runs.values()))
+    every = max(1, -(-longest // MAX_POINTS), -(-in_all // MAX_POINTS_IN_ALL))
     window = max(every, smoothing_steps)
     # The same steps in every run, so that means over seeds are means over the same seeds.
     thinned = {run: frame[frame["step"] % every == 0] for run, frame in runs.items() if len(frame)}

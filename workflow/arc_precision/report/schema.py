@@ -20,7 +20,12 @@ def _significant(value: Any) -> Any:
     return None if value is None else or_null(float(f"{float(value):.6g}"))
 
 
+def _drawn(value: float | None) -> float | None:
+    return None if value is None else or_null(float(f"{float(value):.4g}"))
+
+
 Number = Annotated[float | None, BeforeValidator(_significant)]
+Drawn = Annotated[float | None, BeforeValidator(_drawn), Field(description="For a curve, to four digits.")]
 Grid = Annotated[str, Field(description="Rows of colours, 0 to 9, joined by '/': '012/345' is 2 high and 3 wide.")]
 Endpoint = Literal["collapsed", "collapsed or failed"]
 Outcome = Literal["nothing", "inconclusive", "no_difference", "difference"]
@@ -259,7 +264,7 @@ class RunValues(Part):
 
     arm: str
     seed: int
-    value: list[Number]
+    value: list[Drawn]
 
 
 class ArmCurve(Part):
@@ -267,9 +272,9 @@ class ArmCurve(Part):
 
     arm: str
     step: list[int]
-    mean: list[Number]
-    low: list[Number]
-    high: list[Number]
+    mean: list[Drawn]
+    low: list[Drawn]
+    high: list[Drawn]
     n_seeds: list[int]
 
 
