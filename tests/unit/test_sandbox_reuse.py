@@ -51,12 +51,12 @@ def test_a_batch_counts_repeated_programs_as_if_each_had_run():
     run = scorer._sandbox.run
     scorer._sandbox.run = lambda programs, grids: run(runs.extend(programs) or programs, grids)
     try:
-        scored = scorer.judge(["r", "r", "r", "s", "r", "r"], fenced)()
+        scored = scorer.start(["r", "r", "r", "s", "r", "r"], fenced)()
         verdicts, n_solved, n_reused, kept = scorer.take()
         assert scorer.take() == ({}, 0, 0, [])
     finally:
         scorer.close()
-    rewards = [each.reward for each in scored]
+    rewards = list(map(float, scored))
     assert [each.verdict for each in scored] == ["ok"] * 4 + ["no_program"] * 2
     assert rewards == kept and rewards[0] == rewards[1] == rewards[3] == 10 > rewards[2] > rewards[4] == rewards[5] == 0
     assert (dict(verdicts), n_solved, n_reused) == ({"ok": 4, "no_program": 2}, 3, 2)

@@ -4,7 +4,6 @@ import copy
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.config.thinking import Thinking
@@ -14,11 +13,14 @@ from arc_precision.scoring.rewards import reward, solved
 from arc_precision.tasks.grids import Task
 
 
-class Scored(NamedTuple):
-    """What a completion got."""
+class Scored(float):
+    """A reward that knows the sandbox's verdict."""
 
-    reward: float
-    verdict: str
+    def __new__(cls, reward: float, verdict: str) -> "Scored":
+        """`verdict`: one of `sandbox.STATUSES`."""
+        scored = super().__new__(cls, reward)
+        scored.verdict = verdict
+        return scored
 
 
 class Scorer:
@@ -59,13 +61,8 @@ class Scorer:
         other.take()
         return other
 
-    def start(self, row_ids: list[str], completions: list[str]) -> Callable[[], list[float]]:
-        """As `judge`; the returned function waits for the rewards alone."""
-        wait = self.judge(row_ids, completions)
-        return lambda: [each.reward for each in wait()]
-
-    def judge(self, row_ids: list[str], completions: list[str]) -> Callable[[], list[Scored]]:
-        """Start running a batch; the returned function waits for what its completions got.
+    def start(self, row_ids: list[str], completions: list[str]) -> Callable[[], list[Scored]]:
+        """Start running a batch; the returned function waits for its rewards.
 
         Raises (when waiting):
             SandboxFault: the sandbox itself failed, again and again. That is never a reward of 0.
@@ -94,5 +91,5 @@ class Scorer:
             self.verdicts[verdict.status] += 1
             self.n_solved += solved(verdict, task)
             self.n_reused += reused
-        self.rewards += [each.reward for each in scored]
+        self.rewards += map(float, scored)
         return scored

@@ -183,7 +183,7 @@ class SegmentOfRun:
         set_seed(seed)
 
         def score(row_ids: list[str], completions: list[str]) -> Callable[[], list[Scored]]:
-            result = self._scorer.judge(row_ids, completions)
+            result = self._scorer.start(row_ids, completions)
 
             def wait() -> list[Scored]:
                 with together.turns.elsewhere(number):

@@ -8,7 +8,7 @@ importance-sampling correction included.
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -23,7 +23,6 @@ from arc_precision.mismatch.metrics import mismatch_metrics
 from arc_precision.sampling.engines import Sampler, completion_seed
 from arc_precision.sampling.handover import AdapterHandover, MergedHandover
 from arc_precision.training.half_products import Float32Products
-from arc_precision.training.scoring import Scored
 from arc_precision.training.shared_prompt import (
     compile_layers,
     shared_prompt_logps,
@@ -57,7 +56,7 @@ class PrecisionTrainer(GRPOTrainer):
         slice: TrainSlice,
         seed: int,
         sampler: Sampler,
-        score: Callable[[list[str], list[str]], Callable[[], list[Scored]]],
+        score: Callable[[list[str], list[str]], Callable[[], Sequence[float]]],
         clock_s: Callable[[], float] = time.perf_counter,
         **kwargs,
     ) -> None:
@@ -73,7 +72,7 @@ class PrecisionTrainer(GRPOTrainer):
         self.clock_s = clock_s
         self._row_ids: list[str] = []
         self._truncated: list[bool] = []
-        self._pending: Callable[[], list[Scored]] | None = None
+        self._pending: Callable[[], Sequence[float]] | None = None
         self._kept: dict[int, dict[str, Any]] = {}  # by their place in the batch, until the loss has seen them
         self._policy: torch.Tensor | None = None
         self.measured: dict[str, list] = defaultdict(list)
@@ -181,9 +180,9 @@ class PrecisionTrainer(GRPOTrainer):
     def _rewards(self, prompts, completions, **columns) -> list[float]:
         start = self.clock_s()
         scored = self._pending()
-        rewards = [each.reward for each in scored]
+        rewards = list(map(float, scored))
         for place, kept in self._kept.items():
-            kept.update(scored[place]._asdict())
+            kept |= {"reward": rewards[place], "verdict": getattr(scored[place], "verdict", None)}
         # A group may lie across processes.
         groups = np.reshape(gather_object(rewards), (-1, self.slice.training.num_generations))
         self.measured["equal_rewards"] += (np.ptp(groups, axis=1) == 0).tolist()
