@@ -21,7 +21,7 @@ NOBODY = 65534
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A folder that every user can enter, unlike pytest's."""
-    place = Path(tempfile.mkdtemp(prefix="any place "))
+    place = Path(tempfile.mkdtemp(prefix="any-place-"))
     place.chmod(0o755)
     for name in CLONED:
         source, target = ROOT / name, place / "my clone" / name
@@ -37,12 +37,12 @@ def place() -> Iterator[Path]:
 
 def train(place: Path, **user) -> None:
     environment = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "LANG": "C.UTF-8"}
-    for name in ("HOME", "TMPDIR"):
-        (place / "work here" / name).mkdir()
-        environment[name] = str(place / "work here" / name)
+    for name in ("HOME", "TMPDIR"):  # without a blank: PyTorch compiles there, by commands that do not quote it
+        (place / name).mkdir()
+        environment[name] = str(place / name)
     if user:
-        for folder in (place / "work here", *(place / "work here").iterdir()):
-            os.chown(folder, NOBODY, NOBODY)
+        for name in ("work here", "HOME", "TMPDIR"):
+            os.chown(place / name, NOBODY, NOBODY)
     command = [sys.executable, "-m", "snakemake", RUN / "facts-2.json", "--cores", "1", "--directory"]
     command += [place / "work here", "--configfile", "experiments/smoke.yaml", "--config", *SETTINGS]
     done = subprocess.run(
