@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
-from probe import MODEL, reward_by_length, segment_files, task_rows
+from probe import MODEL, reward_by_length, task_rows
 from vllm.model_executor.layers.logits_processor import LogitsProcessor
 
 from arc_precision.config.base import lay_over
@@ -55,7 +55,7 @@ def main() -> None:
         return compute_loss(self, model, inputs)
 
     segment.make_sampler, PrecisionTrainer._compute_loss = keep_sampler, keep_inputs
-    files = [segment_files(rows, folder, 0, 1)]
+    files = [segment.SegmentFiles.of_run(folder, 0, 1, rows, MODEL)]
     segment.run_segment(slice, [0], 0, 1, files, 1, EngineMemory(0.3), {"declared": {}}, [{"report_to": []}])
 
     seen = []

@@ -249,7 +249,7 @@ def test_a_report_is_taken_over_and_told(tmp_path):
     assert "6 of 6 runs, on " in text and f"| bfloat16 | 3 | {onset} |" in text and "![float16 against" in text
     assert (folder / "smollm2.svg").stat().st_size < 20_000
     (results / "report/report.html").write_text("x" * (answer.MAX_PAGE_BYTES + 1))
-    with pytest.raises(ValueError, match="2000001 bytes, and a committed page has at most 2000000"):
+    with pytest.raises(ValueError, match="2097153 bytes, and a committed page has at most 2097152"):
         answer.take(results, folder)
     (results / "report/report.json").write_text(report.model_copy(update={"experiment": "x"}).model_dump_json())
     with pytest.raises(ValueError, match="x is no experiment of the answer; take one of dose, smollm2"):

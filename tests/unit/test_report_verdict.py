@@ -42,8 +42,8 @@ def arm(
 def run(arm: str, seed: int, state: str = "finished") -> RunRow:
     return RunRow(
         arm=arm, seed=seed, state=state, stopped_at=None, steps=1000, applied_steps=1000, asked={}, observed={},
-        reward_final=None, reward_at_equal_updates=None, logp_diff_abs_mean=None, score=None, hours=None,
-        gpu_hours=None,
+        reward_final=None, reward_at_equal_updates=None, logp_diff_abs_mean=None, seq_log_ratio_std=None, score=None,
+        hours=None, gpu_hours=None,
     )  # fmt: skip
 
 
@@ -77,6 +77,7 @@ def collapse_part(
 
 def evaluated(arm: str, gain: Interval | None = None, step: int = 1000) -> EvaluationRow:
     return EvaluationRow(
+        seconds_per_task=None,
         set="evaluation", dtype="float32", arm=arm, step=step, n_seeds=3, n_tasks=60, n_samples=4, seen_share=0,
         sandbox_errors=0, metrics={}, differences={}, gains={"pass@1": gain} if gain else {}, verdicts={},
     )  # fmt: skip

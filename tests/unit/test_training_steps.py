@@ -2,6 +2,7 @@
 
 import json
 import math
+import tarfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from datasets import Dataset
 from pydantic import ValidationError
+from safetensors.numpy import save
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PrinterCallback
 
 from arc_precision.config.base import lay_over
@@ -26,7 +28,14 @@ from arc_precision.language.tokenizer import VOCABULARY_SIZE, save_tokenizer
 from arc_precision.sampling.engines import Completion
 from arc_precision.training.in_effect import check_in_effect
 from arc_precision.training.scoring import Scored
-from arc_precision.training.segment import SegmentFiles, StepLog, lora_config, pass_on, run_segment
+from arc_precision.training.segment import (
+    ALWAYS_SAVED,
+    SegmentFiles,
+    StepLog,
+    lora_config,
+    pass_on,
+    run_segment,
+)
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
 GENERATIONS = 4
@@ -432,12 +441,24 @@ def test_another_sampler_in_effect_than_was_asked_for_is_refused(section, facts,
         check_in_effect(asked, in_effect | granted | facts)
 
 
+def empty_state(path):
+    """Content of an archive with what a trainer's state always has, all empty."""
+    with tarfile.open(path, "w") as archive:
+        for name in ALWAYS_SAVED:
+            archive.addfile(tarfile.TarInfo(name))
+    return path.read_bytes()
+
+
 @pytest.mark.parametrize("status", ["failed", "collapsed"])
 @pytest.mark.parametrize("how", [pass_on, run_segment])
 def test_a_run_that_has_stopped_keeps_its_checkpoint_and_state(status, how, tmp_path):
     previous = tmp_path / "checkpoint-4"
     previous.mkdir()
-    contents = {"adapter_model.safetensors": b"a", "adapter_config.json": b"{}", "trainer_state.tar": b"t"}
+    adapter = {
+        "adapter_model.safetensors": save({"a": np.ones(1)}),
+        "adapter_config.json": b'{"r": 1, "target_modules": []}',
+    }
+    contents = adapter | {"trainer_state.tar": empty_state(tmp_path / "state.tar")}
     for name, content in contents.items():
         (previous / name).write_bytes(content)
     before = dict.fromkeys(KEPT_FACTS) | {"schema_version": 1, "status": status, "stopped_at": 3, "observed": {}}

@@ -73,9 +73,10 @@ def planned(experiment: ExperimentConfig, results: Path, going_on: bool) -> Grou
 
 def keep(planned: Groups, results: Path) -> None:
     """Keep who trains with whom for the processes that plan while the run goes on."""
-    plan = results / layout.TOGETHER
-    plan.parent.mkdir(parents=True, exist_ok=True)
-    plan.write_text(json.dumps(planned) + "\n")
+    plan, text = results / layout.TOGETHER, json.dumps(planned) + "\n"
+    if not plan.exists() or plan.read_text() != text:
+        plan.parent.mkdir(parents=True, exist_ok=True)
+        plan.write_text(text)
 
 
 def recorded(experiment: ExperimentConfig, results: Path) -> Groups:
