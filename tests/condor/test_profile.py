@@ -32,7 +32,9 @@ def requests(project: Path, *arguments: str) -> dict[str, list[dict[str, str]]]:
     dry_run = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert dry_run.returncode == 0, dry_run.stdout + dry_run.stderr
     found = {}
-    for rule, commands in re.findall(r"^    (\w+) requests: (.*)$", dry_run.stdout + dry_run.stderr, re.MULTILINE):
+    for rule, commands in re.findall(
+        r"^    ([\w-]+)\S* requests: (.*)$", dry_run.stdout + dry_run.stderr, re.MULTILINE
+    ):
         found.setdefault(rule, []).append(dict(pair.split("=", 1) for pair in commands.split(", ")))
     return found
 
