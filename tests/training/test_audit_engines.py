@@ -70,7 +70,7 @@ class Audit:
         adapter = [self.folder / "adapter" / file for file in ("adapter_model.safetensors", "adapter_config.json")]
         rows = self.folder / "rows.parquet"
         script = f"audit_{name.split('.')[0]}"
-        job(script, slice, "--model", MODEL, "--rows", rows, *drawn, "--adapter", *adapter, "--output", output)
+        job(script, slice, "--model", MODEL, "--rows", rows, *drawn, "--checkpoint", *adapter, "--output", output)
         return output
 
     def trainer(self, dtype: str) -> Path:

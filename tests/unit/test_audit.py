@@ -28,7 +28,7 @@ from arc_precision.mismatch.chain import Setting, available_orders, observed_cau
 from arc_precision.mismatch.metrics import METRICS
 from arc_precision.mismatch.processing import processed_logprobs
 from arc_precision.sampling.engines import EngineMemory
-from arc_precision.sampling.handover import merged_weights
+from arc_precision.sampling.handover import whole_weights
 from arc_precision.tasks.tokenizer import VOCABULARY_SIZE, save_tokenizer
 from arc_precision.training.segment import lora_config
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
@@ -162,7 +162,7 @@ def test_merging_rounds_in_half_precision_alone(model, adapter, completions):
 
     def distance(dtype):
         base = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
-        merged = dict(merged_weights(PeftModel.from_pretrained(base, adapter), getattr(torch, dtype)))
+        merged = dict(whole_weights(PeftModel.from_pretrained(base, adapter), getattr(torch, dtype)))
         sampler = engine(model, adapter, merged=True)  # computes in float32
         sampler.load_weights((name, weight.float()) for name, weight in merged.items())
         return np.abs(np.concatenate(prefill_logprobs(sampler, completions, 4)) - exact).mean()

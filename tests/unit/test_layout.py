@@ -50,7 +50,7 @@ def test_names_of_runs_are_told_apart_again(arm, seed, step):
 
 
 def test_the_base_model_is_no_run():
-    assert layout.run_of(BASE) is None and layout.adapter_files(BASE, 0) == []
+    assert layout.run_of(BASE) is None and layout.trained_files(BASE, 0, whole=False) == []
     assert layout.checkpoint_of({"run": BASE, "step": "0"}) == Checkpoint(BASE, None, 0)
 
 

@@ -2,6 +2,7 @@ import atexit
 import gc
 import json
 import os
+import re
 import shlex
 import sys
 from functools import cache
@@ -155,6 +156,16 @@ def evaluation_set_paths(wildcards):
     return sources.paths_json(SOURCES, [source])
 
 
+def arms_pattern(whole):
+    """A pattern of the arms that train the whole model, or of those that train an adapter."""
+    names = [
+        re.escape(arm)
+        for arm in experiment.arms
+        if (experiment.training_of(arm).lora is None) == whole
+    ]
+    return "|".join(names) or "(?!)"  # which nothing matches
+
+
 @cache
 def arm_cfg(arm):
     return settings(experiment.train_slice(arm))
@@ -179,8 +190,8 @@ def train_launcher(wildcards):
     return starting.train_launcher(experiment, wildcards.arm)
 
 
-def adapter(wildcards):
-    return in_results(layout.adapter_files(wildcards.run, wildcards.step))
+def trained(wildcards):
+    return in_results(inputs.trained_files(experiment, wildcards.run, wildcards.step))
 
 
 @cache

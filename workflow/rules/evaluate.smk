@@ -3,7 +3,7 @@ rule sample:
     input:
         model=f"<results>/{layout.MODEL}",
         rows=f"<results>/{layout.ROWS}",
-        adapter=adapter,
+        trained=trained,
     output:
         f"<results>/{layout.SAMPLES}",
     log:
@@ -30,7 +30,7 @@ rule sample:
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/sample.py"'
         " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
-        " --adapter {input.adapter} {resources.engine_memory}"
+        " --checkpoint {input.trained} {resources.engine_memory}"
         " --output {output} 2>&1 | tee {log}"
 
 

@@ -3,7 +3,7 @@ rule audit_draw:
     input:
         model=f"<results>/{layout.MODEL}",
         rows=f"<results>/{layout.ROWS.path(set=experiment.audit.set)}",
-        adapter=adapter,
+        trained=trained,
     output:
         f"<results>/{layout.AUDIT_DRAW}",
     log:
@@ -30,7 +30,7 @@ rule audit_draw:
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/audit_draw.py"'
         " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
-        " --adapter {input.adapter} {resources.engine_memory}"
+        " --checkpoint {input.trained} {resources.engine_memory}"
         " --output {output} 2>&1 | tee {log}"
 
 
@@ -39,7 +39,7 @@ rule audit_trainer:
         model=f"<results>/{layout.MODEL}",
         rows=f"<results>/{layout.ROWS.path(set=experiment.audit.set)}",
         drawn=f"<results>/{layout.AUDIT_DRAW}",
-        adapter=adapter,
+        trained=trained,
     output:
         f"<results>/{layout.AUDIT_TRAINER}",
     log:
@@ -65,7 +65,7 @@ rule audit_trainer:
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/audit_trainer.py"'
         " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
-        " --drawn {input.drawn} --adapter {input.adapter}"
+        " --drawn {input.drawn} --checkpoint {input.trained}"
         " --output {output} 2>&1 | tee {log}"
 
 
@@ -74,7 +74,7 @@ rule audit_sampler:
         model=f"<results>/{layout.MODEL}",
         rows=f"<results>/{layout.ROWS.path(set=experiment.audit.set)}",
         drawn=f"<results>/{layout.AUDIT_DRAW}",
-        adapter=adapter,
+        trained=trained,
     output:
         f"<results>/{layout.AUDIT_SAMPLER}",
     log:
@@ -101,7 +101,7 @@ rule audit_sampler:
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/audit_sampler.py"'
         " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
-        " --drawn {input.drawn} --adapter {input.adapter} {resources.engine_memory}"
+        " --drawn {input.drawn} --checkpoint {input.trained} {resources.engine_memory}"
         " --output {output} 2>&1 | tee {log}"
 
 

@@ -15,6 +15,8 @@ rule train:
         f"<results>/{layout.log('train', layout.STEPS)}",
     benchmark:
         f"<results>/{layout.benchmark('train', layout.STEPS)}"
+    wildcard_constraints:
+        arm=arms_pattern(whole=False),
     conda:
         ENVIRONMENT
     threads: experiment.resources.train.threads
@@ -39,3 +41,16 @@ rule train:
         " --cfg {params.cfg:q} --seeds {wildcards.seed} --stop {wildcards.stop}"
         " --model {resources.model:q} --declared {resources.declared:q} --train {input.rows} --run-dirs $(dirname {output.steps})"
         " --workers {threads} {resources.engine_memory} --watch {resources.watch} 2>&1 | tee {log}"
+
+
+# The same with full fine-tuning: a checkpoint holds the model, and no adapter.
+use rule train as train_whole with:
+    output:
+        weights=f"<results>/{layout.WEIGHTS}",
+        config=f"<results>/{layout.WEIGHTS_CONFIG}",
+        state=f"<results>/{layout.STATE}",
+        steps=f"<results>/{layout.STEPS}",
+        timing=f"<results>/{layout.TIMING}",
+        facts=f"<results>/{layout.FACTS}",
+    wildcard_constraints:
+        arm=arms_pattern(whole=True),

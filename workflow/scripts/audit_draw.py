@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--cfg", nargs="+", required=True, help="AuditDrawSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="task file")
-    parser.add_argument("--adapter", type=Path, nargs="+", required=True, help="files of the adapter")
+    parser.add_argument("--checkpoint", type=Path, nargs="+", required=True, help="files of the trained weights")
     EngineMemory.add_arguments(parser)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
@@ -36,7 +36,7 @@ def main() -> None:
     sampler = make_engine(
         cfg.sampling,
         args.model,
-        args.adapter[0].parent,
+        args.checkpoint[0].parent,
         cfg.merged,
         cfg.dtype,
         cfg.device,

@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="task file")
     parser.add_argument("--drawn", type=Path, required=True, help="audited completions")
-    parser.add_argument("--adapter", type=Path, nargs="+", required=True, help="files of the adapter")
+    parser.add_argument("--checkpoint", type=Path, nargs="+", required=True, help="files of the trained weights")
     EngineMemory.add_arguments(parser)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
@@ -35,7 +35,7 @@ def main() -> None:
     sampler = make_engine(
         cfg.sampling,
         args.model,
-        args.adapter[0].parent,
+        args.checkpoint[0].parent,
         cfg.adapter == "merged" or cfg.dtype == "float32",
         cfg.dtype,
         cfg.device,

@@ -25,13 +25,13 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="task file")
     parser.add_argument("--drawn", type=Path, required=True, help="audited completions")
-    parser.add_argument("--adapter", type=Path, nargs="+", required=True, help="files of the adapter")
+    parser.add_argument("--checkpoint", type=Path, nargs="+", required=True, help="files of the trained weights")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     cfg = from_settings(AuditTrainerSlice, args.cfg)
 
     completions = read_completions(args.drawn, args.rows, AutoTokenizer.from_pretrained(args.model))
-    policy = Policy(cfg, args.model, args.adapter[0].parent)
+    policy = Policy(cfg, args.model, args.checkpoint[0].parent)
     setting = setting_name("trainer", cfg.dtype)
     batches = []
     for size, variant in zip(cfg.batch_sizes, ("", batch_variant(cfg.batch_sizes[1])), strict=True):

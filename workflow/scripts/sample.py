@@ -14,6 +14,8 @@ from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.tasks import TASKS
 from arc_precision.evaluation.drawing import draw
 from arc_precision.sampling.engines import EngineMemory, make_sampler
+from arc_precision.sampling.handover import whole_weights
+from arc_precision.training.policy import load_base
 
 
 def main() -> None:
@@ -21,7 +23,7 @@ def main() -> None:
     parser.add_argument("--cfg", nargs="+", required=True, help="SampleSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="task file")
-    parser.add_argument("--adapter", type=Path, nargs="*", default=[], help="files of the adapter; none: base model")
+    parser.add_argument("--checkpoint", type=Path, nargs="*", default=[], help="trained weights; none: base model")
     EngineMemory.add_arguments(parser)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
@@ -37,8 +39,11 @@ def main() -> None:
         EngineMemory.of(args),
         lora_r=cfg.lora_r,
     )
-    if args.adapter:
-        sampler.load_adapter(args.adapter[0].parent)
+    if args.checkpoint and cfg.lora_r:
+        sampler.load_adapter(args.checkpoint[0].parent)
+    elif args.checkpoint:
+        trained = load_base(args.checkpoint[0].parent, "float32", load_in_4bit=False)
+        sampler.load_weights(whole_weights(trained, sampler.dtype))
     batches = draw(sampler, args.model, rows, cfg.n_samples, cfg.seed)
     write_rows(args.output, SAMPLES, batches)
 

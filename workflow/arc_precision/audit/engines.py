@@ -10,34 +10,38 @@ from transformers import AutoModelForCausalLM
 from arc_precision.audit.completions import Audited, batches
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.sampling.engines import EngineMemory, Sampler, make_sampler
-from arc_precision.sampling.handover import merged_weights
+from arc_precision.sampling.handover import whole_weights
+from arc_precision.training.policy import is_whole, load_base
 
 
 def make_engine(
     sampling: SamplingConfig,
     model: Path,
-    adapter: Path,
+    checkpoint: Path,
     merged: bool,
     dtype: str,
     device: str,
     max_prompt_tokens: int,
     memory: EngineMemory,
 ) -> Sampler:
-    """The sampler of a checkpoint, its adapter beside the base model or merged into the base's weights in `dtype`.
+    """The sampler of a checkpoint: its adapter beside the base model or merged into it, or the whole model.
 
     `max_prompt_tokens` is that of the audited prompts; see `arc_precision.sampling.engines.make_sampler` for the rest.
     """
     # One more than a completion at the limit: for prompt log-probs the engine must be free to draw a token.
     limit = max_prompt_tokens + 1
-    if merged:
+    if is_whole(checkpoint):
+        sampler = make_sampler(sampling, str(model), dtype, device, limit, memory)
+        sampler.load_weights(whole_weights(load_base(checkpoint, "float32", False), sampler.dtype))
+    elif merged:
         sampler = make_sampler(sampling, str(model), dtype, device, limit, memory)
         stored = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
-        sampler.load_weights(merged_weights(PeftModel.from_pretrained(stored, adapter), sampler.dtype))
+        sampler.load_weights(whole_weights(PeftModel.from_pretrained(stored, checkpoint), sampler.dtype))
     else:
-        lora = PeftConfig.from_pretrained(adapter)
+        lora = PeftConfig.from_pretrained(checkpoint)
         modules = sorted(lora.target_modules)
         sampler = make_sampler(sampling, str(model), dtype, device, limit, memory, lora.r, modules)
-        sampler.load_adapter(adapter)
+        sampler.load_adapter(checkpoint)
     return sampler
 
 

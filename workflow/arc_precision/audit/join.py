@@ -112,7 +112,7 @@ def counterfactuals(config: AuditJoinSlice, scored: Mapping[tuple[Setting, str],
             scored[prefill, batch_variant(config.other_batch_size)],
         )
     }
-    if not config.merged:
+    if config.merged is False:
         alternatives["merged adapter"] = scored[prefill, ""], scored[prefill._replace(adapter="merged"), ""]
     for processing in config.processings:
         alternatives[processing.name] = unprocessed, scored[exact, processing.name]

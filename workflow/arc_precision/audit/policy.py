@@ -11,20 +11,23 @@ from trl.trainer.utils import add_fused_lm_head
 
 from arc_precision.audit.completions import Audited, batches
 from arc_precision.config.audit import AuditTrainerSlice
-from arc_precision.training.policy import load_base
+from arc_precision.training.policy import is_whole, load_base
 from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
 
 
 class Policy:
-    """A checkpoint's policy: base model in one dtype, adapter in float32 beside it, under autocast to that dtype.
+    """A checkpoint's policy under autocast to one dtype: the base model in that dtype and an adapter in float32, or all
+    weights in float32.
 
     Dropout is off and no layer is compiled, unlike in the loss of a run that uses either.
     """
 
-    def __init__(self, config: AuditTrainerSlice, model: Path, adapter: Path) -> None:
-        base = load_base(model, config.dtype, config.load_in_4bit).to(config.device)
+    def __init__(self, config: AuditTrainerSlice, model: Path, checkpoint: Path) -> None:
+        whole = is_whole(checkpoint)
+        base = load_base(checkpoint, "float32", False) if whole else load_base(model, config.dtype, config.load_in_4bit)
+        base.to(config.device)
         add_fused_lm_head(base)
-        self._model = PeftModel.from_pretrained(base, adapter).eval()
+        self._model = (base if whole else PeftModel.from_pretrained(base, checkpoint)).eval()
         self._config = config
         autocast = config.dtype != "float32"
         if config.shared_prompt:

@@ -48,11 +48,12 @@ class Processing(Section):
 
 
 class AuditDrawSlice(Section):
-    """What decides the audited completions and the log-probs of the engine that drew them."""
+    """What decides the audited completions and the log-probs of the engine that drew them. `merged`: see
+    `TrainingConfig.merged`."""
 
     device: str
     dtype: Dtype
-    merged: bool
+    merged: bool | None
     sampling: SamplingConfig
     n_prompts: int
     n_samples: int
@@ -86,23 +87,25 @@ class AuditJoinSlice(Section):
 
     trainer_dtype: Dtype
     sampler_dtype: Dtype
-    merged: bool
+    merged: bool | None
     other_batch_size: int
     processings: tuple[Processing, ...]
     in_effect: Processing
 
 
-def audit_engines(trainer_dtype: Dtype, sampler_dtype: Dtype, merged: bool) -> list[str]:
+def audit_engines(trainer_dtype: Dtype, sampler_dtype: Dtype, merged: bool | None) -> list[str]:
     """The engine settings that are scored for an arm beside the one that draws, as names of files.
 
     They are those of the stated chain, those that comparing the engines first or last instead would need where both
     sides round, and the sampler with the adapter as the run did not have it. `merged`: whether the run samples from
-    merged weights.
+    merged weights; None without an adapter, where all settings are called `applied`.
     """
     crossed = {trainer_dtype, sampler_dtype} if "float32" not in (trainer_dtype, sampler_dtype) else set()
     trainers = {trainer_dtype, "float32"} | crossed
     samplers = {(dtype, "applied") for dtype in {sampler_dtype, "float32"} | crossed} | {(sampler_dtype, "merged")}
     samplers.remove((sampler_dtype, "merged" if merged else "applied"))
+    if merged is None:
+        samplers.remove((sampler_dtype, "merged"))
     return [
         *(f"trainer.{dtype}" for dtype in sorted(trainers)),
         *(f"sampler.{dtype}.{adapter}" for dtype, adapter in sorted(samplers)),

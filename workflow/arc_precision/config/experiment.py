@@ -121,11 +121,12 @@ class ExperimentConfig(Section):
                 )
             if self.training_of(arm).sync == "merge" and self.sampling_of(arm).engine != "vllm":
                 raise ValueError(f"arms.{arm}: training.sync merge needs sampling.engine vllm; write sync: adapter")
-            adapter = self.training_of(arm).sync == "adapter"
+            adapter = self.training_of(arm).merged is False
+            why = "lora: null" if self.training_of(arm).lora is None else "sync: merge"
             if self.sampling_of(arm).weight_noise and not adapter:
                 raise ValueError(
                     f"sampling.weight_noise: {self.sampling_of(arm).weight_noise} of arm {arm} is noise on an adapter, "
-                    "and training.sync merge hands none over; write sync: adapter"
+                    f"and training.{why} hands none over; write weight_noise: 0"
                 )
             if self.sampling_of(arm).logit_noise and self.sampling_of(arm).engine != "vllm":
                 raise ValueError(
@@ -141,7 +142,8 @@ class ExperimentConfig(Section):
                 raise ValueError("model.load_in_4bit: true needs device: cuda; write load_in_4bit: false")
             if self.model.load_in_4bit and not adapter:
                 raise ValueError(
-                    f"arms.{arm}: training.sync merge cannot merge into a base in 4 bits; write sync: adapter"
+                    f"model.load_in_4bit: true is not possible with training.{why} of arm {arm}, as weights in 4 bits "
+                    "cannot take an update; write load_in_4bit: false"
                 )
             if self.training_of(arm).compile_layers and not self.training_of(arm).shared_prompt:
                 raise ValueError(
@@ -181,7 +183,8 @@ class ExperimentConfig(Section):
                     f"sampling.temperature: {temperature} of arm {arm} cannot be audited, as the sampler's prompt "
                     f"log-probs know no temperature; write 1.0, or {none}"
                 )
-            if "lm_head" in self.training_of(arm).lora.target_modules:
+            lora = self.training_of(arm).lora
+            if lora and "lm_head" in lora.target_modules:
                 raise ValueError(
                     f"training.lora.target_modules: lm_head of arm {arm} cannot be audited, as the sampler's prompt "
                     f"log-probs leave an adapter there out; remove it, or write {none}"
@@ -250,6 +253,7 @@ class ExperimentConfig(Section):
 
     def sample_slice(self, arm: str | None, name: str, dtype: Dtype) -> SampleSlice:
         """For `sample`; `arm` None is the base model."""
+        lora = self.training_of(arm).lora if arm else None
         sampling = self.sampling.without_noise().model_copy(
             update={
                 "temperature": self.evaluation.temperature,
@@ -264,7 +268,7 @@ class ExperimentConfig(Section):
             n_samples=self.evaluation.n_samples,
             seed=self.evaluation.seed,
             sampling=sampling,
-            lora_r=self.training_of(arm).lora.r if arm else 0,
+            lora_r=lora.r if lora else 0,
             max_prompt_tokens=self.evaluation_sets[name].max_prompt_tokens,
         )
 
@@ -277,7 +281,7 @@ class ExperimentConfig(Section):
         return AuditDrawSlice(
             device=self.device,
             dtype=self.arms[arm].sampler_dtype,
-            merged=self.training_of(arm).sync == "merge",
+            merged=self.training_of(arm).merged,
             sampling=self.sampling_of(arm).without_noise(),
             **self.audit.model_dump(include={"n_prompts", "n_samples", "seed", "batch_sizes"}),
         )
@@ -308,7 +312,7 @@ class ExperimentConfig(Section):
         return AuditJoinSlice(
             trainer_dtype=self.arms[arm].trainer_dtype,
             sampler_dtype=self.arms[arm].sampler_dtype,
-            merged=self.training_of(arm).sync == "merge",
+            merged=self.training_of(arm).merged,
             other_batch_size=self.audit.batch_sizes[1],
             processings=self._processings(arm),
             in_effect=self._processing_of(arm),

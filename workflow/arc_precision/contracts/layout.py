@@ -97,6 +97,8 @@ ROWS_MANIFEST = Pattern("data/{set}.json")
 _RUN = "runs/{arm}/seed-{seed}"
 ADAPTER = Pattern(f"{_RUN}/checkpoint-{{stop}}/adapter_model.safetensors")
 ADAPTER_CONFIG = Pattern(f"{_RUN}/checkpoint-{{stop}}/adapter_config.json")
+WEIGHTS = Pattern(f"{_RUN}/checkpoint-{{stop}}/model.safetensors")
+WEIGHTS_CONFIG = Pattern(f"{_RUN}/checkpoint-{{stop}}/config.json")
 STATE = Pattern(f"{_RUN}/checkpoint-{{stop}}/trainer_state.tar")
 STEPS = Pattern(f"{_RUN}/steps-{{stop}}.jsonl")
 TIMING = Pattern(f"{_RUN}/timing-{{stop}}.jsonl")
@@ -141,10 +143,11 @@ def checkpoint_of(values: dict[str, str]) -> Checkpoint:
     return Checkpoint(run.arm if run else BASE, run.seed if run else None, int(values["step"]))
 
 
-def adapter_files(run: str, step: int | str) -> list[str]:
-    """The adapter of a run by name at a step; nothing for the base model."""
+def trained_files(run: str, step: int | str, whole: bool) -> list[str]:
+    """What a run by name trained up to a step: its adapter, or the whole model; nothing for the base model."""
     found = run_of(run)
-    return [kind.path(arm=found.arm, seed=found.seed, stop=step) for kind in (ADAPTER, ADAPTER_CONFIG)] if found else []
+    kinds = (WEIGHTS, WEIGHTS_CONFIG) if whole else (ADAPTER, ADAPTER_CONFIG)
+    return [kind.path(arm=found.arm, seed=found.seed, stop=step) for kind in kinds] if found else []
 
 
 def log(rule: str, output: Pattern | None = None) -> str:

@@ -54,11 +54,11 @@ class Cause:
     value: str
 
 
-def observed_causes(trainer_dtype: str, sampler_dtype: str, merged: bool) -> tuple[Setting, tuple[Cause, ...]]:
+def observed_causes(trainer_dtype: str, sampler_dtype: str, merged: bool | None) -> tuple[Setting, tuple[Cause, ...]]:
     """The setting the trainer computes in, and the causes, in the stated order, that lead to the sampled log-probs.
 
-    `merged`: whether the run sampled from merged weights. Decoding comes last, because its log-probs exist only as the
-    run sampled.
+    `merged`: whether the run sampled from merged weights; None without an adapter. Decoding comes last, because its
+    log-probs exist only as the run sampled.
     """
     causes = [
         Cause("trainer_rounding", "dtype", "float32"),

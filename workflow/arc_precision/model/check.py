@@ -98,6 +98,8 @@ def window_tokens(config: dict[str, Any]) -> int | None:
 
 def _check_adapter(experiment: "ExperimentConfig", arm: str, layers: set[str]) -> None:
     lora = experiment.training_of(arm).lora
+    if lora is None:
+        return
     key = f"{_section(experiment, arm, 'lora')}.lora"
     names = sorted({name.split(".")[-1] for name in layers if "embed" not in name} - {"lm_head"})
     instead = f"write layers of {experiment.model.path}: {', '.join(names)}"
@@ -163,7 +165,7 @@ def _in_float16(experiment: "ExperimentConfig") -> Iterator[tuple[str, str]]:
         dtypes = experiment.arms[arm].trainer_dtype, experiment.arms[arm].sampler_dtype
         if dtypes[1] == "float16":
             yield f"arms.{arm}.sampler_dtype", "bfloat16, or leave the arm out of run_arms"
-        engines = audit_engines(*dtypes, merged=experiment.training_of(arm).sync == "merge")
+        engines = audit_engines(*dtypes, merged=experiment.training_of(arm).merged)
         if experiment.audit.every <= experiment.max_steps and any("sampler.float16" in name for name in engines):
             yield (
                 f"arms.{arm}.trainer_dtype",

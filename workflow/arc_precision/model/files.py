@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import math
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,12 @@ def tensor_shapes(path: Path) -> dict[str, list[int]]:
     if size != end:
         raise ValueError(f"model.path: {path} has {size} bytes where its header tells of {end}; copy it anew")
     return {name: tensor["shape"] for name, tensor in tensors.items()}
+
+
+def count_parameters(files: Iterable[Path]) -> int:
+    """Parameters in a model's safetensors files; those that two layers share count once."""
+    shapes = [shape for path in files if path.suffix == ".safetensors" for shape in tensor_shapes(path).values()]
+    return sum(map(math.prod, shapes))
 
 
 def _weights(folder: Path) -> list[Path]:

@@ -12,17 +12,26 @@ def training_set(experiment: ExperimentConfig) -> str:
 
 
 def previous_segment(experiment: ExperimentConfig, arm: str, seed: int | str, stop: int) -> list[str]:
-    """Files that a segment goes on from: adapter, trainer state, facts. The first segment has none."""
+    """Files that a segment goes on from: trained weights, trainer state, facts. The first segment has none."""
     start = segment_start(experiment, arm, stop)
-    kinds = (layout.ADAPTER, layout.ADAPTER_CONFIG, layout.STATE, layout.FACTS)
-    return [kind.path(arm=arm, seed=seed, stop=start) for kind in kinds] if start else []
+    if not start:
+        return []
+    kinds = (layout.STATE, layout.FACTS)
+    trained = trained_files(experiment, layout.run_name(arm, seed), start)
+    return trained + [kind.path(arm=arm, seed=seed, stop=start) for kind in kinds]
+
+
+def trained_files(experiment: ExperimentConfig, run: str, step: int | str) -> list[str]:
+    """The trained weights of a checkpoint: an adapter, or with full fine-tuning all of the model's."""
+    arm = arm_of(run)
+    return layout.trained_files(run, step, whole=bool(arm) and experiment.training_of(arm).lora is None)
 
 
 def audit_scored(experiment: ExperimentConfig, run: str, step: int | str) -> list[str]:
     """What a checkpoint's audit joins: the completions, and their log-probs under every other engine setting."""
     arm = arm_of(run)
     dtypes = experiment.arms[arm].trainer_dtype, experiment.arms[arm].sampler_dtype
-    merged = experiment.training_of(arm).sync == "merge"
+    merged = experiment.training_of(arm).merged
     engines = ("draw", *audit_engines(*dtypes, merged=merged))
     return [layout.AUDITED.path(run=run, step=step, engine=engine) for engine in engines]
 

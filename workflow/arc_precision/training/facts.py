@@ -12,18 +12,22 @@ from arc_precision.training.trainer import PrecisionTrainer
 
 
 def observe(trainer: PrecisionTrainer, sampler: Sampler, scorer: Scorer) -> dict[str, Any]:
-    """Dtypes of base, adapter, autocast and engine, layers with an adapter, loss scaler, sandbox's level and GPU."""
-    adapter = {str(p.dtype) for p in trainer.model.parameters() if p.requires_grad}
-    base = {str(p.dtype) for p in trainer.model.parameters() if not p.requires_grad and p.is_floating_point()}
+    """Dtypes of the model's weights, adapter, autocast and engine, layers with an adapter, how many parameters are
+    trained, loss scaler, sandbox's level and GPU.
+    """
+    parameters = dict(trainer.model.named_parameters())
+    adapter = {str(p.dtype) for name, p in parameters.items() if ".lora_" in name}
+    base = {str(p.dtype) for name, p in parameters.items() if ".lora_" not in name and p.is_floating_point()}
     device = trainer.accelerator.device.type
     with trainer.accelerator.autocast():
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     return {
         "base_dtype": _names(base),
-        "adapter_dtype": _names(adapter),
+        "adapter_dtype": _names(adapter) or None,
         "adapter_layers": adapter_layers(trainer.model),
         "autocast_dtype": _names({str(autocast)}) if autocast else None,
         "engine_dtype": _names({str(sampler.dtype)}),
+        "trained_parameters": sum(p.numel() for p in parameters.values() if p.requires_grad),
         "loss_scaler": trainer.accelerator.scaler is not None,
         "isolation_level": scorer.isolation_level,
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
@@ -42,15 +46,16 @@ def adapter_layers(model: torch.nn.Module) -> dict[str, int]:
 
 def check_in_effect(config: TrainSlice, observed: dict[str, Any]) -> None:
     """Raise ValueError when what is in effect is not what was asked for."""
-    for target in config.training.lora.target_modules:
+    lora = config.training.lora
+    for target in lora.target_modules if lora else ():
         if target.split(".")[-1] not in observed["adapter_layers"]:
             raise ValueError(
                 f"training.lora.target_modules: no layer {target} carries an adapter; the adapter is in "
                 f"{', '.join(observed['adapter_layers']) or 'no layer'}, so write those"
             )
     expected = {
-        "base_dtype": config.trainer_dtype,
-        "adapter_dtype": "float32",
+        "base_dtype": config.trainer_dtype if lora else "float32",
+        "adapter_dtype": "float32" if lora else None,
         "autocast_dtype": None if config.trainer_dtype == "float32" else config.trainer_dtype,
         "engine_dtype": config.sampler_dtype,
         "loss_scaler": config.trainer_dtype == "float16",

@@ -5,9 +5,23 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+# A checkpoint has one of the two: an adapter, or with full fine-tuning the model, whose weights are in float32.
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+MODEL_FILES = ("model.safetensors", "config.json")
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint holds a whole model, and no adapter."""
+    return (checkpoint / MODEL_FILES[0]).exists()
+
+
+def trained_files(checkpoint: Path) -> tuple[str, ...]:
+    """Names of a checkpoint's files with what was trained."""
+    return MODEL_FILES if is_whole(checkpoint) else ADAPTER_FILES
+
 
 def load_base(path: Path, dtype: str, load_in_4bit: bool) -> PreTrainedModel:
-    """The frozen base model in the trainer's dtype, or in 4 bits and computed in that dtype."""
+    """A model in `dtype`, or in 4 bits and computed in that dtype."""
     quantization = None
     if load_in_4bit:
         from transformers import BitsAndBytesConfig

@@ -20,7 +20,7 @@ from trl import GRPOConfig, GRPOTrainer
 from arc_precision.config.training import TrainSlice
 from arc_precision.mismatch.metrics import mismatch_metrics
 from arc_precision.sampling.engines import Sampler, completion_seed
-from arc_precision.sampling.handover import AdapterHandover, MergedHandover
+from arc_precision.sampling.handover import AdapterHandover, WholeHandover
 from arc_precision.training.half_products import Float32Products
 from arc_precision.training.shared_prompt import compile_layers, shared_prompt_logps, use_shared_prompt
 
@@ -58,9 +58,9 @@ class PrecisionTrainer(GRPOTrainer):
         self.run_seed = seed
         self.sampler = sampler
         self.handover = (
-            MergedHandover(sampler)
-            if config.training.sync == "merge"
-            else AdapterHandover(sampler, config.sampling.weight_noise, seed)
+            AdapterHandover(sampler, config.sampling.weight_noise, seed)
+            if config.training.merged is False
+            else WholeHandover(sampler)
         )
         self._score = score
         self.clock_s = clock_s
@@ -74,7 +74,9 @@ class PrecisionTrainer(GRPOTrainer):
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()  # over a base in 4 bits TRL makes it bfloat16
         if config.training.shared_prompt:
-            use_shared_prompt(self.model, autocast=config.trainer_dtype != "float32")
+            # Full fine-tuning with a KL has a model of its own for the reference.
+            for each in [self.model, *([self.ref_model] if self.ref_model else [])]:
+                use_shared_prompt(each, autocast=config.trainer_dtype != "float32")
         if config.training.compile_layers:
             compile_layers(self.model)
         # From here on TRL treats our engine as its own: correction, and a sync whenever the weights have changed.
@@ -227,8 +229,9 @@ def step_mismatch(passes: list[list[np.ndarray]]) -> dict[str, float]:
 
 
 def lora_b_facts(model) -> dict[str, float | None]:
-    """Median |B| and the share below float16's smallest normal over the non-zero B entries; null before step 1."""
-    values = torch.cat([p.detach().abs().flatten() for name, p in model.named_parameters() if "lora_B" in name])
+    """Median |B| and the share below float16's smallest normal over the non-zero B entries; null without any."""
+    entries = [p.detach().abs().flatten() for name, p in model.named_parameters() if "lora_B" in name]
+    values = torch.cat(entries) if entries else torch.empty(0)
     values = values[values > 0]
     if not len(values):
         return {"lora_b_median_abs": None, "lora_b_subnormal_share": None}
