@@ -30,6 +30,7 @@ from arc_precision.mismatch.processing import processed_logprobs
 from arc_precision.sampling.engines import EngineMemory
 from arc_precision.sampling.handover import whole_weights
 from arc_precision.tasks.tokenizer import VOCABULARY_SIZE, save_tokenizer
+from arc_precision.training.policy import load_base
 from arc_precision.training.segment import lora_config
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
@@ -94,6 +95,45 @@ def trainer_slice(dtype: str, shared_prompt: bool) -> AuditTrainerSlice:
 # --- the trainer's side ----------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def whole(model, tmp_path_factory) -> Path:
+    """A checkpoint of full fine-tuning, whose weights no half precision holds."""
+    folder = tmp_path_factory.mktemp("whole")
+    torch.manual_seed(1)
+    trained = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    with torch.no_grad():
+        for weight in trained.parameters():
+            weight += 0.05 * torch.randn_like(weight)
+    trained.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("shared_prompt", [True, False], ids=["shared prompt", "padded"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_audit_of_a_whole_model_scores_what_the_loss_scores(
+    dtype, shared_prompt, model, whole, completions, tmp_path
+):
+    config = experiment(training={"shared_prompt": shared_prompt, "lora": None}).train_slice(dtype)
+    trainer = PrecisionTrainer(
+        config,
+        0,
+        sampler=None,
+        score=None,
+        model=load_base(whole, "float32", load_in_4bit=False),
+        args=grpo_config(config, 0, 1, str(tmp_path)),
+        train_dataset=Dataset.from_dict({"prompt": ["x"], "row_id": ["x"]}),
+        processing_class=AutoTokenizer.from_pretrained(model),
+    )
+    trainer.model.train()
+    policy = Policy(trainer_slice(dtype, shared_prompt), model, whole)
+    ids, mask = policy._padded(completions)
+    n = max(len(c.token_ids) for c in completions)
+    expected, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, n, compute_entropy=True)
+    scored = policy.logprobs(completions, len(completions))
+    for c, row, values in zip(completions, expected.detach().numpy(), scored, strict=True):
+        np.testing.assert_array_equal(values, row[: len(c.token_ids)])
+
+
 @pytest.mark.parametrize("shared_prompt", [True, False], ids=["shared prompt", "padded"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_audit_scores_what_the_loss_scores(dtype, shared_prompt, model, adapter, completions, tmp_path):
@@ -155,6 +195,19 @@ def test_prefill_of_the_sampler_agrees_with_the_trainer_in_float32(merged, model
     scored = prefill_logprobs(engine(model, adapter, merged=merged), completions, 4)
     expected = Policy(trainer_slice("float32", True), model, adapter).logprobs(completions, 4)
     np.testing.assert_allclose(np.concatenate(scored), np.concatenate(expected), atol=2e-5)
+
+
+def test_the_sampler_of_a_whole_model_has_its_weights_rounded_once(model, whole, completions):
+    exact = np.concatenate(Policy(trainer_slice("float32", True), model, whole).logprobs(completions, 4))
+    base = np.concatenate(prefill_logprobs(engine(model, model), completions, 4))
+    scored = np.concatenate(prefill_logprobs(engine(model, whole), completions, 4))
+    np.testing.assert_allclose(scored, exact, atol=2e-5)
+    assert np.abs(base - exact).mean() > 0.1
+    stored = load_file(whole / "model.safetensors")
+    for dtype in (torch.float16, torch.bfloat16):
+        in_use = engine(model, whole, str(dtype).removeprefix("torch."))._model.state_dict()
+        for name, weight in stored.items():
+            assert torch.equal(in_use[name], weight.to(dtype)) and not torch.equal(weight.to(dtype).float(), weight)
 
 
 def test_merging_rounds_in_half_precision_alone(model, adapter, completions):
@@ -247,7 +300,8 @@ class Scored:
         for i, setting in enumerate(settings_along(start, causes)):
             self.add("/".join(setting), "", true + (self.planted if i < before else 0) + rng.normal(0, 1e-7, n))
         self.add("/".join(start), batch_variant(3), true + self.planted + rng.normal(0, 1e-7, n))
-        for name in (*(s for s in exact if s not in self.rows), setting_name("sampler", sampler_dtype, "merged")):
+        other = [] if merged is None else [setting_name("sampler", sampler_dtype, "merged")]
+        for name in (*(s for s in exact if s not in self.rows), *other):
             self.add(name, "", true)
         adapter = "merged" if merged else "applied"
         self.add(setting_name("sampler", sampler_dtype, adapter), batch_variant(3), true)
@@ -267,7 +321,8 @@ class Scored:
 
 @pytest.mark.parametrize(
     ("planted", "merged"),
-    [("trainer_rounding", False), ("engine", False), ("sampler_rounding", False), ("decode", False), ("merge", True)],
+    [("trainer_rounding", False), ("engine", False), ("sampler_rounding", False), ("decode", False), ("merge", True)]
+    + [("trainer_rounding", None)],
 )
 def test_a_planted_cause_comes_out_of_the_files(planted, merged, tmp_path):
     scored = Scored(tmp_path, planted, merged=merged)
@@ -278,7 +333,8 @@ def test_a_planted_cause_comes_out_of_the_files(planted, merged, tmp_path):
     assert sum(row["mean"] for name, row in causes.items() if name != "total") == pytest.approx(
         causes["total"]["mean"], abs=1e-15
     )
-    assert ("merged adapter" in {row["name"] for row in chain["counterfactuals"]}) is not merged
+    assert ("merged adapter" in {row["name"] for row in chain["counterfactuals"]}) is (merged is False)
+    assert chain["merged"] is merged
     assert chain["noise_floor"]["logp_diff_abs_mean"] < 1e-6
     assert chain["metrics"].keys() == {metric.key for metric in METRICS} == chain["noise_floor"].keys()
     assert sum(row["token_count"] for row in chain["by_position"]) == causes["total"]["token_count"]
@@ -296,10 +352,11 @@ def test_one_dtype_gives_the_orders_with_the_engine_first_and_last(tmp_path):
 @pytest.mark.parametrize(("trainer", "sampler"), [(a, b) for a in DTYPES for b in DTYPES])
 def test_where_both_sides_round_there_is_an_order_with_the_engine_first_and_last(trainer, sampler):
     """From the names of the scored files alone."""
-    for merged in (False, True):
+    for merged in (False, True, None):
         drawn = f"sampler.{sampler}.{'merged' if merged else 'applied'}"
         names = audit_engines(trainer, sampler, merged)
         assert drawn not in names and len(set(names)) == len(names)
+        assert any("merged" in name for name in (*names, drawn)) is not (merged is None)
         parts = [name.split(".") for name in (*names, drawn)]
         settings_of = {(p[0], p[1], p[2] if len(p) > 2 else "applied") for p in parts}
         start, causes = observed_causes(trainer, sampler, merged)

@@ -351,12 +351,16 @@ def test_the_weights_of_a_base_in_4_bits_have_no_dtype_to_check():
         check_in_effect(config, in_effect | {"adapter_dtype": "bfloat16"})
 
 
+ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
+
+
+@pytest.mark.parametrize("names", [ADAPTER, ("model.safetensors", "config.json")])
 @pytest.mark.parametrize("status", ["failed", "collapsed"])
 @pytest.mark.parametrize("how", [pass_on, run_segment])
-def test_a_run_that_has_stopped_keeps_its_checkpoint_and_state(status, how, tmp_path):
+def test_a_run_that_has_stopped_keeps_its_checkpoint_and_state(status, how, names, tmp_path):
     previous = tmp_path / "checkpoint-4"
     previous.mkdir()
-    contents = {"adapter_model.safetensors": b"a", "adapter_config.json": b"{}", "trainer_state.tar": b"t"}
+    contents = dict(zip(names, (b"a", b"{}"), strict=True)) | {"trainer_state.tar": b"t"}
     for name, content in contents.items():
         (previous / name).write_bytes(content)
     before = dict.fromkeys(KEPT_FACTS) | {"schema_version": 1, "status": status, "stopped_at": 3, "observed": {}}

@@ -122,11 +122,12 @@ class ExperimentConfig(Section):
             if self.training_of(arm).sync == "merge" and self.sampling_of(arm).engine != "vllm":
                 raise ValueError(f"arms.{arm}: training.sync merge needs sampling.engine vllm; write sync: adapter")
             adapter = self.training_of(arm).merged is False
-            why = "lora: null" if self.training_of(arm).lora is None else "sync: merge"
+            whole = self.training_of(arm).lora is None
             if self.sampling_of(arm).weight_noise and not adapter:
                 raise ValueError(
                     f"sampling.weight_noise: {self.sampling_of(arm).weight_noise} of arm {arm} is noise on an adapter, "
-                    f"and training.{why} hands none over; write weight_noise: 0"
+                    f"and training.{'lora: null' if whole else 'sync merge'} hands none over; write "
+                    f"{'weight_noise: 0' if whole else 'sync: adapter'}"
                 )
             if self.sampling_of(arm).logit_noise and self.sampling_of(arm).engine != "vllm":
                 raise ValueError(
@@ -140,10 +141,14 @@ class ExperimentConfig(Section):
                 )
             if self.model.load_in_4bit and self.device != "cuda":
                 raise ValueError("model.load_in_4bit: true needs device: cuda; write load_in_4bit: false")
+            if self.model.load_in_4bit and whole:
+                raise ValueError(
+                    f"model.load_in_4bit: true has weights that cannot be trained, and training.lora: null of arm "
+                    f"{arm} trains them; write load_in_4bit: false"
+                )
             if self.model.load_in_4bit and not adapter:
                 raise ValueError(
-                    f"model.load_in_4bit: true is not possible with training.{why} of arm {arm}, as weights in 4 bits "
-                    "cannot take an update; write load_in_4bit: false"
+                    f"arms.{arm}: training.sync merge cannot merge into a base in 4 bits; write sync: adapter"
                 )
             if self.training_of(arm).compile_layers and not self.training_of(arm).shared_prompt:
                 raise ValueError(

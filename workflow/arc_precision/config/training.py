@@ -194,7 +194,7 @@ class TrainingConfig(Section):
                 "whole sequences; write beta: 0, or importance_sampling_level: token"
             )
         if self.lora is None and self.sync == "merge":
-            raise ValueError("sync: merge has nothing to merge with lora: null; write sync: adapter")
+            raise ValueError("sync merge has nothing to merge with lora: null; write sync: adapter")
         if self.lr_scheduler_type != "constant_with_warmup" and self.schedule_steps is None:
             raise ValueError(f"lr_scheduler_type {self.lr_scheduler_type} needs schedule_steps, the step where it ends")
         return self
