@@ -119,7 +119,7 @@ def _make_input(folder: Path, n_tasks: dict[Path, int]) -> float:
 
 def _rule(folder: Path, barc: Path, workers: int) -> list[str]:
     """The command of the rule."""
-    settings = {
+    slice = {
         "prompt": "barc",
         "sources.barc.kind": "barc",
         "sources.barc.path": "-",
@@ -127,7 +127,7 @@ def _rule(folder: Path, barc: Path, workers: int) -> list[str]:
         "data.max_prompt_tokens": MAX_PROMPT_TOKENS,
     }
     command = [sys.executable, ROOT / "workflow/scripts/train_candidates.py", "--model", folder, "--workers", workers]
-    command += ["--cfg", *(f"{key}={json.dumps(value)}" for key, value in settings.items())]
+    command += ["--slice", *(f"{key}={json.dumps(value)}" for key, value in slice.items())]
     command += ["--paths", json.dumps({"barc": str(barc)})]
     command += ["--output", folder / "candidates.parquet", "--manifest", folder / "candidates.json"]
     return [str(word) for word in command]

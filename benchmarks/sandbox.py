@@ -35,8 +35,8 @@ from joblib import Parallel, delayed  # noqa: E402
 from origin import origin  # noqa: E402
 from sandbox_baselines import ANSWERS, GRIDS, execute_and_score, execute_guarded  # noqa: E402
 
-from arc_precision.rewards import grid_scores  # noqa: E402
 from arc_precision.sandbox import Limits, Sandbox, run_each_once  # noqa: E402
+from arc_precision.scoring.rewards import grid_scores  # noqa: E402
 
 LIMITS = Limits(cpu_s=1.0)
 LOOP_LIMITS = Limits(cpu_s=0.2)  # what a loop takes is taken off again: no need to wait for it

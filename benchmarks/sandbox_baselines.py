@@ -25,7 +25,7 @@ PRELUDE = """\
 from typing import List, Tuple
 import numpy as np
 import numpy
-from arc_precision.sandbox.common import *
+from arc_precision.sandbox.barc_library import *
 """
 
 

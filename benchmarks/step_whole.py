@@ -162,7 +162,7 @@ def run_side(args: argparse.Namespace, side: str, dtype: str, folder: Path) -> l
             )  # fmt: skip
             trainer = TimedTrl(str(folder), reward_funcs=alternating_rewards, args=grpo, **common)
         else:
-            config = TrainSlice(
+            slice = TrainSlice(
                 device=args.device, load_in_4bit=False, trainer_dtype=dtype, sampler_dtype=dtype, collapse=None,
                 nonfinite_steps=10, max_prompt_tokens=max_prompt, sandbox=SandboxConfig(),
                 sampling=SamplingConfig(max_completion_tokens=max_completion, decoding="compiled"),
@@ -175,7 +175,7 @@ def run_side(args: argparse.Namespace, side: str, dtype: str, folder: Path) -> l
                 ),
             )  # fmt: skip
             sampler = make_sampler(
-                config.sampling,
+                slice.sampling,
                 str(folder),
                 dtype,
                 args.device,
@@ -185,8 +185,8 @@ def run_side(args: argparse.Namespace, side: str, dtype: str, folder: Path) -> l
             )
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
             trainer = TimedPrecision(
-                config, SEED, sampler, lambda row_ids, texts: lambda: alternating_rewards(texts), model=model,
-                args=grpo_config(config, SEED, len(schedule), scratch), **common,
+                slice, SEED, sampler, lambda row_ids, texts: lambda: alternating_rewards(texts), model=model,
+                args=grpo_config(slice, SEED, len(schedule), scratch), **common,
             )  # fmt: skip
         stopwatch = Stopwatch(trainer, schedule)
         trainer.add_callback(stopwatch)

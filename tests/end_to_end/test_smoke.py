@@ -35,7 +35,7 @@ def test_the_report_compares_what_was_observed(folder):
     assert set(runs) == {"float16", "bfloat16"}
     facts = {arm: json.loads((folder / f"results/smoke/runs/{arm}/seed-0/facts-4.json").read_text()) for arm in runs}
     for arm in runs:
-        assert facts[arm]["observed"]["base_dtype"] == facts[arm]["observed"]["engine_dtype"] == arm
+        assert facts[arm]["observed"]["trainer_dtype"] == facts[arm]["observed"]["sampler_dtype"] == arm
         assert facts[arm]["observed"]["autocast_dtype"] == arm
         assert facts[arm]["observed"]["adapter_dtype"] == "float32"
         assert facts[arm]["observed"]["loss_scaler"] == (arm == "float16")

@@ -112,14 +112,14 @@ AUDITED = {"audit_draw", "audit_trainer", "audit_sampler", "audit_join"}
 TRAINED = {"train"} | AUDITED | SCORED
 ALL_DATA = {"train_candidates", "evaluation_set", "train_set"} | TRAINED
 EDITS = {
-    "rewards.py": {"train_set"} | TRAINED,
+    "scoring/rewards.py": {"train_set"} | TRAINED,
     "tasks/canonical.py": ALL_DATA,
     "training/segment.py": TRAINED,
     "evaluation/drawing.py": {"train_set"} | TRAINED,
-    "sandbox/common.py": {"train_set"} | TRAINED,
+    "sandbox/barc_library.py": {"train_set"} | TRAINED,
     "sandbox/server/worker.py": {"train_set"} | TRAINED,
-    "tasks/dsl.py": ALL_DATA,
-    "evaluation/metrics.py": REPORT,
+    "language/dsl.py": ALL_DATA,
+    "evaluation/task_metrics.py": REPORT,
     "config/report.py": REPORT,
     "report/page.py": {"report_page"},
     "config/experiment.py": set(),

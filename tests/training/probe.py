@@ -20,10 +20,10 @@ from arc_precision.config.base import lay_over
 from arc_precision.config.experiment import ExperimentConfig, load_experiment
 from arc_precision.contracts.parquet import write_rows
 from arc_precision.contracts.tasks import TASKS
+from arc_precision.language.tokenizer import count_prompt_tokens, render_prompt
 from arc_precision.sampling.engines import EngineMemory, VllmSampler
 from arc_precision.sampling.handover import AdapterHandover, WholeHandover
 from arc_precision.tasks.generator import generate_task
-from arc_precision.tasks.tokenizer import count_prompt_tokens, render_prompt
 from arc_precision.training.scoring import Scorer
 from arc_precision.training.segment import SegmentFiles, run_segment
 from arc_precision.training.trainer import PrecisionTrainer
@@ -116,7 +116,7 @@ def main() -> None:
     }
     for own in training:
         changes = lay_over(changes, {"training": own})
-    config = load_experiment(lay_over(ExperimentConfig().model_dump(mode="json"), changes)).train_slice("float32")
+    slice = load_experiment(lay_over(ExperimentConfig().model_dump(mode="json"), changes)).train_slice("float32")
     for seed in seeds:
         (folder / str(seed)).mkdir(exist_ok=True)
     rows = folder / "rows.parquet"
@@ -127,7 +127,7 @@ def main() -> None:
         files = [segment_files(rows, folder / str(seed), start, start + segment) for seed in seeds]
         curves = [{"report_to": []}] * len(seeds)
         run_segment(
-            config, seeds, start, start + segment, files, 1, EngineMemory(0.3), kept={"declared": {}}, reporting=curves
+            slice, seeds, start, start + segment, files, 1, EngineMemory(0.3), kept={"declared": {}}, reporting=curves
         )
 
 

@@ -16,13 +16,13 @@ import torch
 from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
-from arc_precision.config.base import Section, lay_over, settings
+from arc_precision.config.base import Section, as_words, lay_over
 from arc_precision.config.experiment import ExperimentConfig, load_experiment
-from arc_precision.contracts.audit import AUDIT
+from arc_precision.contracts.audit_files import AUDIT
 from arc_precision.contracts.parquet import read_rows, write_rows
 from arc_precision.contracts.tasks import TASKS
+from arc_precision.language.tokenizer import count_prompt_tokens, render_prompt
 from arc_precision.tasks.generator import generate_task
-from arc_precision.tasks.tokenizer import count_prompt_tokens, render_prompt
 from arc_precision.training.segment import lora_config
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ MODEL = ROOT / "resources" / "tiny-arc"
 def job(name: str, config: Section, *arguments: object) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "OMP_NUM_THREADS": "1"}
     script = ROOT / "workflow" / "scripts" / f"{name}.py"
-    command = [sys.executable, script, "--cfg", *settings(config), *arguments]
+    command = [sys.executable, script, "--slice", *as_words(config), *arguments]
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -52,7 +52,7 @@ def test_sampler_and_trainer_agree_after_updates_of_all_weights(whole):
     facts = json.loads((whole / "facts-4.json").read_text())["observed"]
     weights = load_file(whole / "checkpoint-4/model.safetensors")
     base = load_file(WORKFLOW.parent / "resources/tiny-arc/model.safetensors")
-    assert facts["base_dtype"] == "float32" and facts["adapter_dtype"] is None and facts["adapter_layers"] == {}
+    assert facts["trainer_dtype"] == "float32" and facts["adapter_dtype"] is None and facts["adapter_layers"] == {}
     assert facts["trained_parameters"] == sum(weight.numel() for weight in weights.values())
     assert base.keys() == weights.keys() and {str(weight.dtype) for weight in weights.values()} == {"torch.float32"}
     assert not any(torch.equal(weights[name], base[name].float()) for name in base)

@@ -52,8 +52,8 @@ def test_noise_on_logits_does_not_depend_on_the_batch(drawn):
 
 
 def test_noise_on_weights_is_on_the_sampler_lora_b_alone_and_of_the_size_asked_for():
-    config = load_experiment(ExperimentConfig().model_dump(mode="json")).train_slice("float32")
-    model = get_peft_model(AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32), lora_config(config))
+    slice = load_experiment(ExperimentConfig().model_dump(mode="json")).train_slice("float32")
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32), lora_config(slice))
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     noisy = noisy_adapter(model, 0.03, seed=7)
     for name, weight in model.named_parameters():
@@ -81,8 +81,8 @@ def handed_over(model, noise: float, seed: int, step: int) -> dict[str, torch.Te
 
 
 def test_the_sampler_gets_noise_anew_at_each_step_and_the_same_again_in_another_job():
-    config = load_experiment(ExperimentConfig().model_dump(mode="json")).train_slice("float32")
-    model = get_peft_model(AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32), lora_config(config))
+    slice = load_experiment(ExperimentConfig().model_dump(mode="json")).train_slice("float32")
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32), lora_config(slice))
     (name, *_) = [name for name in handed_over(model, 0.0, 3, 5) if "lora_B" in name]
     noisy = handed_over(model, 0.03, 3, 5)[name]
     assert handed_over(model, 0.0, 3, 5)[name].abs().max() == 0 < noisy.abs().max()

@@ -60,7 +60,7 @@ def experiment(**training):
 
 def passes_of(tmp_path, **training) -> list[SimpleNamespace]:
     """Of each pass of two steps: log-probs of trainer and sampler, mask (B, T), advantages (B, 1), and the loss."""
-    config = experiment(**training).train_slice("float32")
+    slice = experiment(**training).train_slice("float32")
     torch.manual_seed(0)
     shape = dict(
         hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
@@ -73,17 +73,17 @@ def passes_of(tmp_path, **training) -> list[SimpleNamespace]:
         return lambda: random.choice([0.0, 1.0, 5.5, 10.0], len(texts)).tolist()
 
     trainer = PrecisionTrainer(
-        config,
+        slice,
         0,
         MadeUpSampler(),
         score,
         model=model,
-        args=grpo_config(config, 0, 2, str(tmp_path)),
+        args=grpo_config(slice, 0, 2, str(tmp_path)),
         train_dataset=Dataset.from_dict(
             {"prompt": [f"<bos>{i:03}" for i in range(64)], "row_id": list(map(str, range(64)))}
         ),
         processing_class=TOKENIZER,
-        peft_config=lora_config(config),
+        peft_config=lora_config(slice),
     )
     trainer.remove_callback(PrinterCallback)
     with torch.no_grad():

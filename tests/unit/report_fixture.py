@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arc_precision.config.base import from_settings, settings
+from arc_precision.config.base import as_words, from_words
 from arc_precision.config.experiment import load_experiment
 from arc_precision.config.report import ReportSlice, declared
 from arc_precision.contracts.parquet import write_rows
@@ -68,7 +68,7 @@ class Plan:
 
 def make_results(root: Path, plan: Plan) -> ReportSlice:
     """Write the tree under `root` and return the report's slice of the configuration."""
-    cfg = from_settings(ReportSlice, report_slice(plan))
+    slice = from_words(ReportSlice, report_slice(plan))
     write_data(root, plan)
     _write_scores(root, plan, "base", None, 0)
     for arm in plan.arms:
@@ -76,12 +76,12 @@ def make_results(root: Path, plan: Plan) -> ReportSlice:
             if (arm, seed) in plan.missing:
                 continue
             last = plan.stop_at.get((arm, seed), plan.max_steps)
-            _write_run(root, plan, cfg, arm, seed, plan.fail_at.get((arm, seed), last))
+            _write_run(root, plan, slice, arm, seed, plan.fail_at.get((arm, seed), last))
             for step in range(plan.evaluate_every, last + 1, plan.evaluate_every):
                 _write_scores(root, plan, arm, seed, step)
                 if plan.audits:
                     _write_chain(root, arm, seed, step)
-    return cfg
+    return slice
 
 
 def report_slice(plan: Plan) -> list[str]:
@@ -109,7 +109,7 @@ def report_slice(plan: Plan) -> list[str]:
             "report": {"baseline_arm": plan.arms[-1], "primary_set": plan.sets[-1], "bootstrap_samples": 500},
         }
     )
-    return settings(experiment.report_slice())
+    return as_words(experiment.report_slice())
 
 
 def _dtype(arm: str) -> str:
@@ -180,7 +180,7 @@ def _task(name: str, number: int) -> dict:
 # Runs
 
 
-def _write_run(root: Path, plan: Plan, cfg: ReportSlice, arm: str, seed: int, last: int) -> None:
+def _write_run(root: Path, plan: Plan, slice: ReportSlice, arm: str, seed: int, last: int) -> None:
     folder = root / "runs" / arm / f"seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     collapse = plan.collapse_at.get((arm, seed))
@@ -231,10 +231,10 @@ def _write_run(root: Path, plan: Plan, cfg: ReportSlice, arm: str, seed: int, la
                 "schema_version": 1,
                 "asked": {"trainer_dtype": _dtype(arm), "sampler_dtype": _dtype(arm)},
                 "observed": {
-                    "base_dtype": _dtype(arm),
+                    "trainer_dtype": _dtype(arm),
                     "adapter_dtype": "float32",
                     "autocast_dtype": _dtype(arm),
-                    "engine_dtype": _dtype(arm),
+                    "sampler_dtype": _dtype(arm),
                     "loss_scaler": arm.startswith("float16"),
                     "isolation_level": plan.isolation.get(arm, "full"),
                     "device": "cpu",
@@ -243,11 +243,11 @@ def _write_run(root: Path, plan: Plan, cfg: ReportSlice, arm: str, seed: int, la
                 "commit": "0123456789abcdef0123456789abcdef01234567",
                 "dirty": plan.dirty,
                 "environment": plan.environment.get(arm, {}),
-                "config": cfg.arms[arm],
+                "config": slice.arms[arm],
                 "status": status,
                 "stopped_at": to if status == "failed" else None,
                 "warnings": [],
-                "declared": plan.declared or declared(cfg),
+                "declared": plan.declared or declared(slice),
             },
         )
 
@@ -438,4 +438,4 @@ if __name__ == "__main__":
         draw_once=args.draw_once,
     )
     make_results(args.folder, made)
-    (args.folder / "cfg.txt").write_text("\n".join(report_slice(made)) + "\n")
+    (args.folder / "slice.txt").write_text("\n".join(report_slice(made)) + "\n")

@@ -15,22 +15,22 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from arc_precision.audit import join
-from arc_precision.audit.completions import Audited, batches, read_completions, read_prompts, scored_rows
-from arc_precision.audit.engines import make_engine, prefill_logprobs
-from arc_precision.audit.policy import Policy
+from arc_precision.audit.audited import Audited, batches, read_completions, read_prompts, scored_rows
+from arc_precision.audit.sampler_side import audit_sampler, prefill_logprobs
+from arc_precision.audit.trainer_side import Policy
 from arc_precision.config.audit import AuditJoinSlice, AuditTrainerSlice, Processing, audit_engines
-from arc_precision.config.base import from_settings, lay_over, settings
+from arc_precision.config.base import as_words, from_words, lay_over
 from arc_precision.config.experiment import ConfigError, ExperimentConfig, load_experiment
 from arc_precision.config.sampling import SamplingConfig
-from arc_precision.contracts.audit import AUDIT, batch_variant, setting_name
+from arc_precision.contracts.audit_files import AUDIT, batch_variant, setting_name
 from arc_precision.contracts.parquet import write_rows
+from arc_precision.language.tokenizer import VOCABULARY_SIZE, save_tokenizer
 from arc_precision.mismatch.chain import Setting, available_orders, observed_causes, settings_along
 from arc_precision.mismatch.metrics import METRICS
 from arc_precision.mismatch.processing import processed_logprobs
 from arc_precision.sampling.engines import EngineMemory
 from arc_precision.sampling.handover import whole_weights
-from arc_precision.tasks.tokenizer import VOCABULARY_SIZE, save_tokenizer
-from arc_precision.training.policy import load_base
+from arc_precision.training.base_model import load_base
 from arc_precision.training.segment import lora_config
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
@@ -113,14 +113,14 @@ def whole(model, tmp_path_factory) -> Path:
 def test_the_audit_of_a_whole_model_scores_what_the_loss_scores(
     dtype, shared_prompt, model, whole, completions, tmp_path
 ):
-    config = experiment(training={"shared_prompt": shared_prompt, "lora": None}).train_slice(dtype)
+    slice = experiment(training={"shared_prompt": shared_prompt, "lora": None}).train_slice(dtype)
     trainer = PrecisionTrainer(
-        config,
+        slice,
         0,
         sampler=None,
         score=None,
         model=load_base(whole, "float32", load_in_4bit=False),
-        args=grpo_config(config, 0, 1, str(tmp_path)),
+        args=grpo_config(slice, 0, 1, str(tmp_path)),
         train_dataset=Dataset.from_dict({"prompt": ["x"], "row_id": ["x"]}),
         processing_class=AutoTokenizer.from_pretrained(model),
     )
@@ -138,17 +138,17 @@ def test_the_audit_of_a_whole_model_scores_what_the_loss_scores(
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_audit_scores_what_the_loss_scores(dtype, shared_prompt, model, adapter, completions, tmp_path):
     """To the last bit, against the trainer itself in training mode."""
-    config = experiment(training={"shared_prompt": shared_prompt}).train_slice(dtype)
+    slice = experiment(training={"shared_prompt": shared_prompt}).train_slice(dtype)
     trainer = PrecisionTrainer(
-        config,
+        slice,
         0,
         sampler=None,
         score=None,
         model=AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype)),
-        args=grpo_config(config, 0, 1, str(tmp_path)),
+        args=grpo_config(slice, 0, 1, str(tmp_path)),
         train_dataset=Dataset.from_dict({"prompt": ["x"], "row_id": ["x"]}),
         processing_class=AutoTokenizer.from_pretrained(model),
-        peft_config=lora_config(config),
+        peft_config=lora_config(slice),
     )
     weights = load_file(adapter / "adapter_model.safetensors")
     names = {name.replace(".weight", ".default.weight"): tensor for name, tensor in weights.items()}
@@ -185,27 +185,27 @@ def test_logits_and_the_fused_head_agree(model, adapter, completions):
 # --- the sampler's side (plain generation; the engines themselves are tested where they may start) --------------------
 
 
-def engine(model, adapter, dtype="float32", merged=False, **sampling):
+def checkpoint_sampler(model, adapter, dtype="float32", merged=False, **sampling):
     config = SamplingConfig(engine="transformers", max_completion_tokens=12, **sampling)
-    return make_engine(config, model, adapter, merged, dtype, "cpu", 20, EngineMemory(0.3))
+    return audit_sampler(config, model, adapter, merged, dtype, "cpu", 20, EngineMemory(0.3))
 
 
 @pytest.mark.parametrize("merged", [False, True], ids=["applied", "merged"])
 def test_prefill_of_the_sampler_agrees_with_the_trainer_in_float32(merged, model, adapter, completions):
-    scored = prefill_logprobs(engine(model, adapter, merged=merged), completions, 4)
+    scored = prefill_logprobs(checkpoint_sampler(model, adapter, merged=merged), completions, 4)
     expected = Policy(trainer_slice("float32", True), model, adapter).logprobs(completions, 4)
     np.testing.assert_allclose(np.concatenate(scored), np.concatenate(expected), atol=2e-5)
 
 
 def test_the_sampler_of_a_whole_model_has_its_weights_rounded_once(model, whole, completions):
     exact = np.concatenate(Policy(trainer_slice("float32", True), model, whole).logprobs(completions, 4))
-    base = np.concatenate(prefill_logprobs(engine(model, model), completions, 4))
-    scored = np.concatenate(prefill_logprobs(engine(model, whole), completions, 4))
+    base = np.concatenate(prefill_logprobs(checkpoint_sampler(model, model), completions, 4))
+    scored = np.concatenate(prefill_logprobs(checkpoint_sampler(model, whole), completions, 4))
     np.testing.assert_allclose(scored, exact, atol=2e-5)
     assert np.abs(base - exact).mean() > 0.1
     stored = load_file(whole / "model.safetensors")
     for dtype in (torch.float16, torch.bfloat16):
-        in_use = engine(model, whole, str(dtype).removeprefix("torch."))._model.state_dict()
+        in_use = checkpoint_sampler(model, whole, str(dtype).removeprefix("torch."))._model.state_dict()
         for name, weight in stored.items():
             assert torch.equal(in_use[name], weight.to(dtype)) and not torch.equal(weight.to(dtype).float(), weight)
 
@@ -216,7 +216,7 @@ def test_merging_rounds_in_half_precision_alone(model, adapter, completions):
     def distance(dtype):
         base = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
         merged = dict(whole_weights(PeftModel.from_pretrained(base, adapter), getattr(torch, dtype)))
-        sampler = engine(model, adapter, merged=True)  # computes in float32
+        sampler = checkpoint_sampler(model, adapter, merged=True)  # computes in float32
         sampler.load_weights((name, weight.float()) for name, weight in merged.items())
         return np.abs(np.concatenate(prefill_logprobs(sampler, completions, 4)) - exact).mean()
 
@@ -228,7 +228,7 @@ def test_top_p_of_an_arm_shows_in_d_and_in_the_counterfactuals(model, adapter, t
     """Drawn with top_p 0.95 in float32, where nothing else makes a difference."""
     rng = np.random.default_rng(3)
     prompts = [rng.integers(0, 256, 8).tolist() for _ in range(24)]
-    sampler = engine(model, adapter, top_p=0.95)
+    sampler = checkpoint_sampler(model, adapter, top_p=0.95)
     drawn = sampler.generate(prompts, range(24))
     completions = [
         Audited(f"task{i}", 0, prompt, c.token_ids) for i, (prompt, c) in enumerate(zip(prompts, drawn, strict=True))
@@ -415,7 +415,7 @@ def test_a_missing_setting_is_named(tmp_path):
 def test_the_script_writes_chain_json(tmp_path):
     scored = Scored(tmp_path, "decode")
     output = tmp_path / "chain.json"
-    command = [sys.executable, SCRIPTS / "audit_join.py", "--output", output, "--cfg", *settings(scored.config)]
+    command = [sys.executable, SCRIPTS / "audit_join.py", "--output", output, "--slice", *as_words(scored.config)]
     done = subprocess.run([*command, "--", *scored.paths], env={"PYTHONPATH": str(SCRIPTS.parent)}, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     assert json.loads(output.read_text()) == join.chain(scored.config, scored.paths)
@@ -452,7 +452,7 @@ def test_slices_hold_what_decides_and_nothing_else():
         "float16"
     )
     slice = before.audit_trainer_slice("float16", "float32")
-    assert from_settings(AuditTrainerSlice, settings(slice)) == slice
+    assert from_words(AuditTrainerSlice, as_words(slice)) == slice
 
 
 @pytest.mark.parametrize(
@@ -499,10 +499,10 @@ def test_batches_are_full_but_the_last(completions):
 @pytest.mark.parametrize("arm", yaml.safe_load((EXPERIMENTS / "sanity.yaml").read_text())["run_arms"])
 def test_algorithms_reach_trl_as_the_presets_say(arm, tmp_path):
     changes = yaml.safe_load((EXPERIMENTS / "sanity.yaml").read_text()) | {"device": "cpu"}
-    config = experiment(**changes).train_slice(arm)
+    slice = experiment(**changes).train_slice(arm)
     dtype, algorithm = arm.split("-", 1)
-    assert config.trainer_dtype == config.sampler_dtype == dtype
-    args = grpo_config(config, 0, 1, str(tmp_path))
+    assert slice.trainer_dtype == slice.sampler_dtype == dtype
+    args = grpo_config(slice, 0, 1, str(tmp_path))
     correction = args.vllm_importance_sampling_mode if args.vllm_importance_sampling_correction else None
     assert correction == {
         "token-tis": "token_truncate",

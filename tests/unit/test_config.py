@@ -7,14 +7,14 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from arc_precision.config.base import from_settings, lay_over, settings
+from arc_precision.config.base import as_words, from_words, lay_over
 from arc_precision.config.document import SCHEMA_PATH, config_schema, config_yaml
 from arc_precision.config.evaluation import SampleSlice
 from arc_precision.config.experiment import ConfigError, ExperimentConfig, load_experiment
 from arc_precision.config.training import TrainSlice
 from arc_precision.config.yaml_file import read_config
-from arc_precision.contracts.metrics import metric_names
-from arc_precision.evaluation.metrics import per_task
+from arc_precision.contracts.metric_names import metric_names
+from arc_precision.evaluation.task_metrics import per_task
 from arc_precision.staleness.table import ON_A_GPU
 
 ROOT = Path(__file__).parents[2]
@@ -267,10 +267,10 @@ def test_equal_keys_of_different_sections_and_anchors_are_no_fault(tmp_path):
 
 def test_settings_say_all_and_nothing_else():
     slice = ExperimentConfig().train_slice("float16")
-    lines = settings(slice)
-    assert from_settings(TrainSlice, lines) == slice
-    assert from_settings(TrainSlice, reversed(lines)) == slice
-    changed = settings(load_experiment(lay_over(DEFAULT, {"training": {"beta": 0.1}})).train_slice("float16"))
+    lines = as_words(slice)
+    assert from_words(TrainSlice, lines) == slice
+    assert from_words(TrainSlice, reversed(lines)) == slice
+    changed = as_words(load_experiment(lay_over(DEFAULT, {"training": {"beta": 0.1}})).train_slice("float16"))
     assert set(lines) ^ set(changed) == {"training.beta=0.0", "training.beta=0.1"}
 
 
@@ -288,4 +288,4 @@ def test_max_steps_and_resources_are_in_no_training_slice():
 def test_evaluation_may_be_greedy():
     experiment = load_experiment(lay_over(DEFAULT, {"evaluation": {"temperature": 0.0}}))
     slice = experiment.sample_slice(None, "arc-agi-1-training", "float32")
-    assert from_settings(SampleSlice, settings(slice)).sampling.temperature == 0
+    assert from_words(SampleSlice, as_words(slice)).sampling.temperature == 0

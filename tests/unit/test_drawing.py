@@ -11,8 +11,8 @@ from arc_precision.evaluation import drawing, perfectible
 from arc_precision.evaluation.drawing import draw
 from arc_precision.evaluation.perfectible import keep_perfectible
 from arc_precision.evaluation.scoring import score_rows
+from arc_precision.language.tokenizer import save_tokenizer
 from arc_precision.sampling.engines import Completion
-from arc_precision.tasks.tokenizer import save_tokenizer
 
 FLIP = "def transform(grid):\n    return grid[::-1]\n"
 SAME = "def transform(grid):\n    return grid\n"
@@ -128,8 +128,8 @@ def test_tasks_solved_sometimes_are_kept_until_there_are_enough(
     )
     band = PerfectibleConfig(n_tasks=n_tasks, n_samples=3, min_rate=1 / 3, max_rate=2 / 3)
     sampler = NotingSampler(tokenizer)
-    cfg = PerfectibleSlice.model_construct(perfectible=band, sandbox=SandboxConfig())
-    rows, rates = keep_perfectible(sampler, model_folder, [task_row(n) for n in range(8)], cfg, workers=1)
+    slice = PerfectibleSlice.model_construct(perfectible=band, sandbox=SandboxConfig())
+    rows, rates = keep_perfectible(sampler, model_folder, [task_row(n) for n in range(8)], slice, workers=1)
     assert [row["row_id"] for row in rows] == [f"row-{number}" for number in kept]
     assert rates == {f"row-{number}": number % 4 / 3 for number in range(tried)}
     seeds = [seed for _, seeds in sampler.calls for seed in seeds]

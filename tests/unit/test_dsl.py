@@ -9,9 +9,9 @@ from random import Random
 import numpy as np
 import pytest
 
-from arc_precision.tasks import dsl
-from arc_precision.tasks.dsl import PRIMITIVES, Ink, NotApplicable, Paint
-from arc_precision.tasks.program import COLOR_TYPES, KEEPS_SHAPE
+from arc_precision.language import dsl
+from arc_precision.language.dsl import PRIMITIVES, Ink, NotApplicable, Paint
+from arc_precision.language.programs import COLOR_TYPES, KEEPS_SHAPE
 from arc_precision.tasks.scenes import ANYWHERE, halves, hidden_symmetric, hidden_tiled, magnified, odd_panel, rings
 
 # Rows are separated by spaces; after the name come the colours.

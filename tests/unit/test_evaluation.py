@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from arc_precision.contracts.scores import SCORES
-from arc_precision.evaluation.metrics import (
+from arc_precision.evaluation.task_metrics import (
     choose_attempts,
     grid_key,
     grid_keys,

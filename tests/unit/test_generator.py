@@ -5,11 +5,11 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from arc_precision.tasks.dsl import PRIMITIVES
+from arc_precision.language.dsl import PRIMITIVES
+from arc_precision.language.programs import COLOR_TYPES, parse_completion, run_program, same_grid, solves
+from arc_precision.language.search import one_step_programs
+from arc_precision.language.tokenizer import completion_ids
 from arc_precision.tasks.generator import generate_task, generate_tasks
-from arc_precision.tasks.program import COLOR_TYPES, parse_completion, run_program, same_grid, solves
-from arc_precision.tasks.search import one_step_programs
-from arc_precision.tasks.tokenizer import completion_ids
 
 TASKS = list(islice(generate_tasks(seed=7), 250))
 
@@ -79,7 +79,7 @@ def test_completions_are_python_that_solves_the_task_and_can_be_read_back():
     for generated in TASKS[:60]:
         source = generated.completion.removeprefix("```python\n").removesuffix("```")
         namespace = {}
-        exec(source.replace("from dsl import *", "from arc_precision.tasks.dsl import *"), namespace)
+        exec(source.replace("from dsl import *", "from arc_precision.language.dsl import *"), namespace)
         for pair in generated.task.pairs:
             np.testing.assert_array_equal(namespace["transform"](pair.input), pair.output)
         assert parse_completion(generated.completion) == generated.program

@@ -15,7 +15,7 @@ from arc_precision.config.data import DEFAULT_EVALUATION_SETS
 from arc_precision.config.experiment import load_experiment
 from arc_precision.model import check
 from arc_precision.model.check import check_model, context_tokens, window_tokens
-from arc_precision.model.files import TOKENIZER, read_config, tokenizer_files, weight_files
+from arc_precision.model.folder import TOKENIZER, read_config, tokenizer_files, weight_files
 from arc_precision.model.loading import check_loading
 from arc_precision.sampling.engines import MAX_LORA_RANKS
 

@@ -9,7 +9,7 @@ import pytest
 from arc_precision.config.data import ArcJsonSource
 from arc_precision.config.experiment import load_experiment
 from arc_precision.contracts import layout
-from arc_precision.plan import checkpoints, inputs, sources, starting
+from arc_precision.plan import checkpoints, inputs, source_paths, starting
 from arc_precision.staleness.dependencies import Hashes
 
 ROOT = Path(__file__).parents[2]
@@ -111,10 +111,10 @@ def test_a_path_is_looked_for_where_one_works_and_then_beside_the_workflow(tmp_p
         folder.mkdir()
     (base / "model").touch()
     monkeypatch.chdir(here)
-    assert sources.found("model", base) == base / "model"
+    assert source_paths.found("model", base) == base / "model"
     (here / "model").touch()
-    assert sources.found("model", base) == Path("model")
-    assert sources.found("nowhere", base) == Path("nowhere")
+    assert source_paths.found("model", base) == Path("model")
+    assert source_paths.found("nowhere", base) == Path("nowhere")
 
 
 def test_a_source_that_moves_is_the_same(tmp_path):
@@ -124,7 +124,7 @@ def test_a_source_that_moves_is_the_same(tmp_path):
         file.parent.mkdir()
         file.write_text("{}")
         source = ArcJsonSource(kind="arc_json", path=str(file))
-        digests.append(sources.digested(source, [file], Hashes(tmp_path / "store.json")))
+        digests.append(source_paths.digested(source, [file], Hashes(tmp_path / "store.json")))
     assert digests[0] == digests[1] and digests[0].path != source.path
 
 

@@ -13,6 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from arc_precision import pretraining
 from arc_precision.config.pretrain import PretrainConfig
+from arc_precision.language import tokenizer as tiny
+from arc_precision.language.programs import parse_completion, solves
 from arc_precision.pretraining import (
     IN_OUTPUT,
     IN_PROGRAM,
@@ -25,10 +27,8 @@ from arc_precision.pretraining import (
     pretrain,
     rounded_copy,
 )
-from arc_precision.tasks import tokenizer as tiny
 from arc_precision.tasks.generator import generate_task
 from arc_precision.tasks.grids import Pair
-from arc_precision.tasks.program import parse_completion, solves
 
 SMALL = PretrainConfig(
     seed=3,
@@ -121,8 +121,10 @@ def test_losses_are_those_of_the_model_as_transformers_runs_it():
 
 
 def test_the_learning_rate_rises_stays_and_falls_to_zero():
-    cfg = SMALL.model_copy(update={"warmup_steps": 10, "decay_from_step": 80, "decay_steps": 20, "learning_rate": 1.0})
-    rates = [learning_rate(cfg, step) for step in range(110)]
+    slice = SMALL.model_copy(
+        update={"warmup_steps": 10, "decay_from_step": 80, "decay_steps": 20, "learning_rate": 1.0}
+    )
+    rates = [learning_rate(slice, step) for step in range(110)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == rates[50] == rates[80] == 1.0
     assert rates[90] == pytest.approx(0.5) and rates[99] == pytest.approx(0.05) and rates[100] == rates[109] == 0.0
 

@@ -7,6 +7,7 @@ from tokenizers import Tokenizer, models, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from arc_precision.chat import PREFILL, SYSTEM, chat_facts
+from arc_precision.language.tokenizer import render_prompt, save_tokenizer
 from arc_precision.prompts import (
     CountedChat,
     DslPrompts,
@@ -16,7 +17,6 @@ from arc_precision.prompts import (
     render,
 )
 from arc_precision.tasks.grids import Pair, Task
-from arc_precision.tasks.tokenizer import render_prompt, save_tokenizer
 
 GRID = np.array([[0, 1, 2], [9, 8, 7]], dtype=np.int8)
 TASK = Task("t", (Pair(GRID, GRID[:1]), Pair(GRID[:, :1], GRID[:1, :1])), (Pair(GRID[:1], GRID), Pair(GRID[1:], GRID)))

@@ -109,8 +109,8 @@ def test_what_was_added_after_the_first_run_is_named(tmp_path):
     plan = Plan(**SMALL, seeds=(0, 1))
     first = make_results(tmp_path, plan)
     more = Plan(**SMALL, seeds=(0, 1, 2, 3), declared=declared(first))
-    cfg = make_results(tmp_path, more)
-    found = build_report(cfg, tmp_path)
+    slice = make_results(tmp_path, more)
+    found = build_report(slice, tmp_path)
     assert "seeds: 2, 3 added after float16, seed 0, float16, seed 1" in texts(found.warnings)
     assert found.verdict.sentences[0].startswith("seeds changed after runs had begun")
 
@@ -125,11 +125,11 @@ def test_what_was_added_after_the_first_run_is_named(tmp_path):
     ],
 )
 def test_the_size_of_an_experiment_and_its_level_are_declared(win_files, changed, sentence):
-    cfg, root = win_files
-    declaration = {**declared(cfg), **changed}
+    slice, root = win_files
+    declaration = {**declared(slice), **changed}
     for path in root.glob("runs/*/seed-*/facts-20.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"declared": declaration}))
-    assert sentence in texts(build_report(cfg, root).warnings)
+    assert sentence in texts(build_report(slice, root).warnings)
 
 
 @pytest.fixture(scope="module")
@@ -246,8 +246,8 @@ def test_metrics_that_are_not_finite(tmp_path):
 
 
 def test_nothing_there_at_all(tmp_path):
-    cfg = make_results(tmp_path / "elsewhere", Plan(**SMALL, seeds=(0,)))
-    report = build_report(cfg, tmp_path / "empty")
+    slice = make_results(tmp_path / "elsewhere", Plan(**SMALL, seeds=(0,)))
+    report = build_report(slice, tmp_path / "empty")
     assert report.verdict.headline == "Nothing can be compared yet."
     assert "No checkpoint is evaluated yet." in texts(report.missing)
     assert [run.state for run in report.runs] == ["missing", "missing"]
@@ -276,11 +276,11 @@ def test_confounds_and_traps_are_flagged(tmp_path):
 
 
 def test_the_same_files_give_the_same_report(tmp_path):
-    cfg = make_results(tmp_path, Plan(**SMALL))
+    slice = make_results(tmp_path, Plan(**SMALL))
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    first = build_report(cfg, tmp_path, files).model_dump_json()
-    assert build_report(cfg, tmp_path, files[::-1]).model_dump_json() == first
-    assert build_report(cfg, tmp_path).model_dump_json() == first
+    first = build_report(slice, tmp_path, files).model_dump_json()
+    assert build_report(slice, tmp_path, files[::-1]).model_dump_json() == first
+    assert build_report(slice, tmp_path).model_dump_json() == first
 
 
 def test_published_schema_is_in_step_and_holds(win):
@@ -313,7 +313,7 @@ def test_files_of_another_configuration_are_passed_over(tmp_path):
 
 
 def test_files_that_are_being_written(tmp_path):
-    cfg = make_results(tmp_path, Plan(**SMALL, seeds=(0,)))
+    slice = make_results(tmp_path, Plan(**SMALL, seeds=(0,)))
     steps, scores = (
         tmp_path / "runs/float16/seed-0/steps-20.jsonl",
         next((tmp_path / "scores/float16").rglob("*.parquet")),
@@ -321,7 +321,7 @@ def test_files_that_are_being_written(tmp_path):
     steps.write_text("\n".join(steps.read_text().splitlines()[:7])[:-9])
     scores.write_bytes(scores.read_bytes()[:-3])
     (tmp_path / "runs/float16/seed-0/facts-20.json").unlink()  # a segment writes them at its end
-    report = build_report(cfg, tmp_path)
+    report = build_report(slice, tmp_path)
     assert report.runs[0].steps == 6
     assert "float16, seed 0: at step 6 of 20." in texts(report.missing)
     assert report.comparisons == []
@@ -330,7 +330,7 @@ def test_files_that_are_being_written(tmp_path):
 @pytest.mark.parametrize("name", ["steps-20.jsonl", "timing-20.jsonl", "facts-20.json", "chain.json", ".parquet"])
 @pytest.mark.parametrize("kept", [0, 0.5, 0.99])
 def test_a_cut_file_is_never_believed(tmp_path, name, kept):
-    cfg = make_results(tmp_path, Plan(**SMALL | {"audits": True}, seeds=(0,)))
+    slice = make_results(tmp_path, Plan(**SMALL | {"audits": True}, seeds=(0,)))
     files = sorted(file for file in tmp_path.rglob("*") if file.is_file())
     path = next(file for file in files if file.name.endswith(name))
     whole = path.read_bytes()
@@ -338,34 +338,34 @@ def test_a_cut_file_is_never_believed(tmp_path, name, kept):
     name = re.escape(str(path))
     sentence = rf"{name}: damaged \(.*\); make it again with: snakemake --forcerun {name}"
     with pytest.raises(DamagedFile, match=sentence):
-        build_report(cfg, tmp_path, files)
+        build_report(slice, tmp_path, files)
     path.write_bytes(whole)
-    build_report(cfg, tmp_path, files)
+    build_report(slice, tmp_path, files)
 
 
 def test_a_step_that_is_left_out_or_stands_twice_is_seen(tmp_path):
-    cfg = make_results(tmp_path, Plan(**SMALL, seeds=(0,)))
+    slice = make_results(tmp_path, Plan(**SMALL, seeds=(0,)))
     steps = tmp_path / "runs/float16/seed-0/steps-20.jsonl"
     lines = steps.read_text().splitlines(keepends=True)
     for changed in (lines[:-1], lines[1:], [*lines[:5], *lines[6:]], [*lines[:5], *lines[4:]], lines[::-1]):
         steps.write_text("".join(changed))
         with pytest.raises(DamagedFile, match=rf"steps-20.jsonl: damaged \({len(changed)} rows where steps 1 to 20"):
-            build_report(cfg, tmp_path)
+            build_report(slice, tmp_path)
 
 
 def test_a_checkpoint_that_is_not_evaluated(tmp_path):
-    cfg = make_results(tmp_path, Plan(**SMALL | {"max_steps": 40}))
+    slice = make_results(tmp_path, Plan(**SMALL | {"max_steps": 40}))
     (tmp_path / f"scores/float16/seed-1/step-40/{SET}.float32.parquet").unlink()
-    report = build_report(cfg, tmp_path)
+    report = build_report(slice, tmp_path)
     assert f"float16, seed 1: not evaluated on {SET} in float32 at step 40." in texts(report.missing)
     assert report.comparisons[0].step == 20
 
 
 def test_an_unknown_primary_metric_is_named(tmp_path):
-    cfg = make_results(tmp_path, Plan(**SMALL, seeds=(0,)))
-    cfg = cfg.model_copy(update={"report": cfg.report.model_copy(update={"primary_metric": "pass@3"})})
+    slice = make_results(tmp_path, Plan(**SMALL, seeds=(0,)))
+    slice = slice.model_copy(update={"report": slice.report.model_copy(update={"primary_metric": "pass@3"})})
     with pytest.raises(ValueError, match=r"report.primary_metric: 'pass@3' is not measured; write one of .*pass@4"):
-        build_report(cfg, tmp_path)
+        build_report(slice, tmp_path)
 
 
 def test_a_file_from_elsewhere_is_refused(tmp_path):

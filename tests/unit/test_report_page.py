@@ -115,8 +115,8 @@ def test_size_of_a_small_experiment(report):
 
 
 def test_an_empty_experiment_has_a_page(tmp_path):
-    cfg = make_results(tmp_path / "elsewhere", Plan(n_tasks=2, max_steps=20, seeds=(0,)))
-    empty = json.loads(build_report(cfg, tmp_path / "empty").model_dump_json())
+    slice = make_results(tmp_path / "elsewhere", Plan(n_tasks=2, max_steps=20, seeds=(0,)))
+    empty = json.loads(build_report(slice, tmp_path / "empty").model_dump_json())
     assert "Nothing can be compared yet." in Page(render(empty, TEMPLATE)).texts
 
 

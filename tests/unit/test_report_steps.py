@@ -25,8 +25,13 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("results")
     make_results(root, PLAN)
     report, page, tables = (root / "report" / name for name in ("report.json", "report.html", "report_data"))
-    cfg, files = report_slice(PLAN), [path for path in root.rglob("*") if path.is_file() and "seed-1" not in path.parts]
-    run_script("report_data.py", "--cfg", *cfg, "--results-dir", root, "--report", report, "--csv-dir", tables, *files)
+    slice, files = (
+        report_slice(PLAN),
+        [path for path in root.rglob("*") if path.is_file() and "seed-1" not in path.parts],
+    )
+    run_script(
+        "report_data.py", "--slice", *slice, "--results-dir", root, "--report", report, "--csv-dir", tables, *files
+    )
     run_script("report_page.py", "--report", report, "--template-dir", ROOT / "workflow/report", "--page", page)
     return root / "report"
 
@@ -37,7 +42,7 @@ def test_report_holds_the_runs(made):
         ("float16", 0, 20),
         ("bfloat16", 0, 20),
     ]
-    assert report["runs"][1]["observed"]["engine_dtype"] == "bfloat16"
+    assert report["runs"][1]["observed"]["sampler_dtype"] == "bfloat16"
     assert report["runs"][1]["logp_diff_abs_mean"] > 5 * report["runs"][0]["logp_diff_abs_mean"]
 
 

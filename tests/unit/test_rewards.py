@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from arc_precision.rewards import grid_scores, pixel_score, reward, solved
 from arc_precision.sandbox import STATUSES, Verdict
+from arc_precision.scoring.rewards import grid_scores, pixel_score, reward, solved
 from arc_precision.tasks.grids import Pair, Task
 
 

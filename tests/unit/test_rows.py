@@ -55,19 +55,19 @@ def _slice(source, **data):
     )
 
 
-def _candidates(settings, output, workers=1, write_prompt=WRITE_PROMPT):
-    scratch = scratch_folder(output, [settings.model_dump_json()], settings.sources.values(), write_prompt)
-    return write_candidates(settings, write_prompt, output, scratch, workers)
+def _candidates(slice, output, workers=1, write_prompt=WRITE_PROMPT):
+    scratch = scratch_folder(output, [slice.model_dump_json()], slice.sources.values(), write_prompt)
+    return write_candidates(slice, write_prompt, output, scratch, workers)
 
 
 def _evaluation(source, training_keys, output, **chosen):
-    settings = EvaluationSetSlice(
+    slice = EvaluationSetSlice(
         prompt="dsl",
         source=source,
         set=EvaluationSetConfig(source="theirs", **{"max_prompt_tokens": 100_000, **chosen}),
     )
-    scratch = scratch_folder(output, [settings.model_dump_json()], [source], WRITE_PROMPT)
-    return write_evaluation_set("set", settings, WRITE_PROMPT, training_keys, output, scratch)
+    scratch = scratch_folder(output, [slice.model_dump_json()], [source], WRITE_PROMPT)
+    return write_evaluation_set("set", slice, WRITE_PROMPT, training_keys, output, scratch)
 
 
 def _tasks_file(path, tasks):
@@ -125,17 +125,17 @@ def test_prompt_may_show_fewer_pairs_than_the_row_has(tmp_path):
 
 
 def test_number_of_processes_changes_nothing(tmp_path, barc_source):
-    settings = _slice(barc_source, augmentations=2)
-    one = _candidates(settings, tmp_path / "one.parquet", workers=1)
-    two = _candidates(settings, tmp_path / "two.parquet", workers=2)
+    slice = _slice(barc_source, augmentations=2)
+    one = _candidates(slice, tmp_path / "one.parquet", workers=1)
+    two = _candidates(slice, tmp_path / "two.parquet", workers=2)
     assert one == two
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["barc.json.gz", "one.parquet", "two.parquet"]
 
 
 def test_killed_run_goes_on_with_the_parts_it_left(tmp_path, barc_source, monkeypatch):
-    settings = _slice(barc_source)
-    expected = _candidates(settings, tmp_path / "expected.parquet")
+    slice = _slice(barc_source)
+    expected = _candidates(slice, tmp_path / "expected.parquet")
     output = tmp_path / "rows.parquet"
     made = []
     parse = barc.BarcChunk.tasks
@@ -148,13 +148,13 @@ def test_killed_run_goes_on_with_the_parts_it_left(tmp_path, barc_source, monkey
 
     monkeypatch.setattr(barc.BarcChunk, "tasks", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        _candidates(settings, output)
+        _candidates(slice, output)
     assert made == [0, 1]
     assert len(list(tmp_path.glob("rows.parquet.parts/*/mine/*.arrow"))) == 2
 
     later = []
     monkeypatch.setattr(barc.BarcChunk, "tasks", lambda chunk: later.append(chunk.number) or parse(chunk))
-    assert _candidates(settings, output) == expected
+    assert _candidates(slice, output) == expected
     assert output.read_bytes() == (tmp_path / "expected.parquet").read_bytes()
     assert later == list(range(2, max(later) + 1))
     assert not (tmp_path / "rows.parquet.parts").exists()
@@ -168,9 +168,9 @@ from arc_precision.prompts import DslPrompts
 from arc_precision.tasks.rows import write_candidates
 source = GeneratedSource(kind="generated", n_tasks=10**9, seed=0)
 data = DataConfig(train_on=("endless",), max_prompt_tokens=10**6)
-settings = CandidatesSlice(prompt="dsl", sources={"endless": source}, data=data)
+slice = CandidatesSlice(prompt="dsl", sources={"endless": source}, data=data)
 folder = Path(sys.argv[1])
-write_candidates(settings, DslPrompts(10**6), folder / "rows.parquet", folder / "parts" / "key", workers=2)
+write_candidates(slice, DslPrompts(10**6), folder / "rows.parquet", folder / "parts" / "key", workers=2)
 """
 
 
@@ -205,8 +205,8 @@ def _running_in_session(leader):
 def test_parts_of_other_settings_or_files_are_not_used(tmp_path, barc_source):
     output = tmp_path / "rows.parquet"
 
-    def folder(settings, write_prompt=WRITE_PROMPT):
-        made = scratch_folder(output, [settings], [barc_source], write_prompt)
+    def folder(slice, write_prompt=WRITE_PROMPT):
+        made = scratch_folder(output, [slice], [barc_source], write_prompt)
         made.mkdir(parents=True, exist_ok=True)
         return made
 
@@ -221,11 +221,11 @@ def test_parts_of_other_settings_or_files_are_not_used(tmp_path, barc_source):
 
 
 def test_long_prompts_are_dropped_and_counted(tmp_path, barc_source):
-    settings = _slice(barc_source)
+    slice = _slice(barc_source)
     lengths = [WRITE_PROMPT(task, 0)[1] for task in load_source(barc_source)]
     limit = int(np.median(lengths))
-    settings = settings.model_copy(update={"data": settings.data.model_copy(update={"max_prompt_tokens": limit})})
-    manifest = _candidates(settings, tmp_path / "rows.parquet")
+    slice = slice.model_copy(update={"data": slice.data.model_copy(update={"max_prompt_tokens": limit})})
+    manifest = _candidates(slice, tmp_path / "rows.parquet")
     rows = list(read_rows(tmp_path / "rows.parquet", TASKS))
     counts = manifest["sources"]["mine"]
     assert (counts["tasks_read"], counts["rows"] + counts["rows_too_long"]) == (40, 40)
@@ -236,18 +236,18 @@ def test_long_prompts_are_dropped_and_counted(tmp_path, barc_source):
 
 
 def test_no_task_short_enough_says_what_would_be(tmp_path, barc_source):
-    settings = _slice(barc_source, augment=False)
-    settings = settings.model_copy(update={"data": settings.data.model_copy(update={"max_prompt_tokens": 5})})
+    slice = _slice(barc_source, augment=False)
+    slice = slice.model_copy(update={"data": slice.data.model_copy(update={"max_prompt_tokens": 5})})
     shortest = min(WRITE_PROMPT(task, 0)[1] for task in load_source(barc_source))
     message = f"data.max_prompt_tokens: 5 leaves no task, because the shortest prompt has {shortest} tokens"
     with pytest.raises(ValueError, match=message):
-        _candidates(settings, tmp_path / "rows.parquet")
+        _candidates(slice, tmp_path / "rows.parquet")
 
 
 def test_draw_is_seeded_and_keeps_order(tmp_path, barc_source):
     def drawn(n_tasks, seed):
-        settings = _slice(barc_source, n_tasks=n_tasks, seed=seed, augmentations=2)
-        manifest = _candidates(settings, tmp_path / "rows.parquet")
+        slice = _slice(barc_source, n_tasks=n_tasks, seed=seed, augmentations=2)
+        manifest = _candidates(slice, tmp_path / "rows.parquet")
         assert manifest["sources"]["mine"]["tasks_not_drawn"] == 40 - n_tasks
         ids = [row["task_id"] for row in read_rows(tmp_path / "rows.parquet", TASKS, ["task_id"])]
         assert ids == sorted(ids) and len(ids) == 2 * n_tasks
@@ -268,10 +268,10 @@ def test_two_tasks_of_one_name_are_refused(tmp_path):
 def test_two_tasks_of_one_name_are_refused_where_both_are_too_long(tmp_path):
     text = json.dumps({"same": task_json(_some_tasks(1)[0])})
     (tmp_path / "twice.json.gz").write_bytes(gzip.compress(f"{text[:-1]}, {text[1:]}".encode()))
-    settings = _slice(BarcSource(kind="barc", path=str(tmp_path / "twice.json.gz")))
-    settings = settings.model_copy(update={"data": settings.data.model_copy(update={"max_prompt_tokens": 1})})
+    slice = _slice(BarcSource(kind="barc", path=str(tmp_path / "twice.json.gz")))
+    slice = slice.model_copy(update={"data": slice.data.model_copy(update={"max_prompt_tokens": 1})})
     with pytest.raises(ValueError, match="sources.mine: task same stands twice"):
-        _candidates(settings, tmp_path / "rows.parquet")
+        _candidates(slice, tmp_path / "rows.parquet")
 
 
 def test_held_out_set_has_no_training_task_in_any_disguise(tmp_path):
@@ -318,9 +318,9 @@ def test_script_writes_the_prompts_of_the_tokenizer(tmp_path):
     chat_tokenizer([barc_question(task, 0) for task in tasks]).save_pretrained(tmp_path)
     exact = TokenizedPrompts("barc", AutoTokenizer.from_pretrained(tmp_path), 10_000)
     path = _tasks_file(tmp_path / "tasks.json", tasks).path
-    settings = ['prompt="barc"', 'sources.mine.kind="arc_json"', 'sources.mine.path="digest"']
-    settings += ['data.train_on=["mine"]', "data.max_prompt_tokens=10000"]
-    done = _run_script(tmp_path, settings, path)
+    slice = ['prompt="barc"', 'sources.mine.kind="arc_json"', 'sources.mine.path="digest"']
+    slice += ['data.train_on=["mine"]', "data.max_prompt_tokens=10000"]
+    done = _run_script(tmp_path, slice, path)
     assert done.returncode == 0, done.stderr
     rows = list(read_rows(tmp_path / "rows.parquet", TASKS))
     assert len(rows) == 3
@@ -329,22 +329,22 @@ def test_script_writes_the_prompts_of_the_tokenizer(tmp_path):
 
 def test_script_ends_in_one_sentence(tmp_path):
     """A fault of the data: exit status 1, the sentence, no traceback; and from two processes as well."""
-    from arc_precision.tasks.tokenizer import save_tokenizer
+    from arc_precision.language.tokenizer import save_tokenizer
 
     save_tokenizer(tmp_path)
     (tmp_path / "cut.json.gz").write_bytes(b"\x1f\x8b\x08")
-    settings = ['prompt="dsl"', 'sources.mine.kind="barc"', 'sources.mine.path="digest"', 'data.train_on=["mine"]']
-    done = _run_script(tmp_path, settings, tmp_path / "cut.json.gz")
+    slice = ['prompt="dsl"', 'sources.mine.kind="barc"', 'sources.mine.path="digest"', 'data.train_on=["mine"]']
+    done = _run_script(tmp_path, slice, tmp_path / "cut.json.gz")
     assert done.returncode == 1
     assert "error: " in done.stderr.splitlines()[-1]
     assert "cut.json.gz: breaks off after 0 tasks" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 
-def _run_script(folder, settings, source):
+def _run_script(folder, slice, source):
     """train_candidates.py with two processes, the tokenizer in the folder, and one source."""
     command = [sys.executable, SCRIPTS / "train_candidates.py", "--model", folder, "--workers", "2"]
-    command += ["--cfg", *settings]
+    command += ["--slice", *slice]
     command += ["--paths", json.dumps({"mine": str(source)})]
     command += ["--output", folder / "rows.parquet", "--manifest", folder / "rows.json"]
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}

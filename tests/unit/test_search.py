@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from arc_precision.language.programs import run_program, solves
+from arc_precision.language.search import one_step_programs, shortest_program
 from arc_precision.tasks.grids import Pair, Task
-from arc_precision.tasks.program import run_program, solves
-from arc_precision.tasks.search import one_step_programs, shortest_program
 
 
 def _task(program, seed=0, pairs=4):

@@ -8,7 +8,7 @@ from synthetic import random_task, task_json, write_barc_file
 
 from arc_precision.config.data import ArcJsonSource, ArckitSource, BarcSource, GeneratedSource
 from arc_precision.tasks import barc
-from arc_precision.tasks.files import source_files
+from arc_precision.tasks.source_files import source_files
 from arc_precision.tasks.sources import load_source, source_chunks
 
 TASK = {"train": [{"input": [[1, 2]], "output": [[2, 1]]}], "test": [{"input": [[3, 4]], "output": [[4, 3]]}]}

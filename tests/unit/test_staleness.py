@@ -22,9 +22,9 @@ def test_stages_import_their_own_sections_alone():
     train, score, page = names("train"), names("score"), names("report_page")
     assert {"training/segment.py", "config/training.py", "sampling/engines.py", "mismatch/metrics.py"} <= train
     assert not {"config/experiment.py", "config/report.py", "config/evaluation.py", "config/resources.py"} & train
-    assert "rewards.py" in score and "config/evaluation.py" in score
+    assert "scoring/rewards.py" in score and "config/evaluation.py" in score
     assert not {"sampling/engines.py", "config/training.py", "config/report.py"} & score
-    assert not {"rewards.py", "sampling/engines.py", "config/training.py"} & page
+    assert not {"scoring/rewards.py", "sampling/engines.py", "config/training.py"} & page
 
 
 def test_imports_inside_functions_count(tmp_path):

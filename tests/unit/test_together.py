@@ -12,7 +12,7 @@ from arc_precision.sampling.engines import Completion
 from arc_precision.training.together import Together, Turns, sharing_weights
 
 
-class Engine:
+class SharedSampler:
     """Gives every prompt a completion that says which prompt, seed and slot it had."""
 
     dtype = torch.float32
@@ -21,7 +21,7 @@ class Engine:
         self.batches, self.adapters, self.threads = [], {}, set()
 
     def generate(self, prompts, seeds, slots):
-        random.random(), np.random.rand(), torch.rand(1)  # an engine may draw from the process's generators
+        random.random(), np.random.rand(), torch.rand(1)  # a sampler may draw from the process's generators
         self.threads.add(threading.current_thread())
         self.batches.append(list(slots))
         return [Completion([*p, seed, slot], [], False) for p, seed, slot in zip(prompts, seeds, slots, strict=True)]
@@ -38,26 +38,26 @@ def steps(sampler, run, n_steps, drawn):
 
 
 def test_each_run_gets_its_own_completions_from_one_batch_per_step():
-    engine = Engine()
-    together, drawn = Together(engine, 3), {0: [], 1: [], 2: []}
+    sampler = SharedSampler()
+    together, drawn = Together(sampler, 3), {0: [], 1: [], 2: []}
     together.run([lambda run=run: steps(together.sampler(run), run, 4, drawn) for run in range(3)])
-    assert engine.batches == [[0, 0, 1, 1, 2, 2]] * 4
+    assert sampler.batches == [[0, 0, 1, 1, 2, 2]] * 4
     for run in range(3):
         assert drawn[run] == [[[run, 7, run], [step, 8, run]] for step in range(4)]
-        assert engine.adapters[run] == [f"{run}/{step}" for step in range(4)]
-    assert engine.threads == {threading.current_thread()}
+        assert sampler.adapters[run] == [f"{run}/{step}" for step in range(4)]
+    assert sampler.threads == {threading.current_thread()}
 
 
 def test_a_run_that_ends_early_leaves_the_others_going():
-    engine = Engine()
-    together, drawn = Together(engine, 3), {0: [], 1: [], 2: []}
+    sampler = SharedSampler()
+    together, drawn = Together(sampler, 3), {0: [], 1: [], 2: []}
     together.run([lambda run=run, n=n: steps(together.sampler(run), run, n, drawn) for run, n in enumerate((3, 1, 2))])
-    assert engine.batches == [[0, 0, 1, 1, 2, 2], [0, 0, 2, 2], [0, 0]]
+    assert sampler.batches == [[0, 0, 1, 1, 2, 2], [0, 0, 2, 2], [0, 0]]
     assert [len(drawn[run]) for run in range(3)] == [3, 1, 2]
 
 
 def test_a_fault_ends_all_runs_and_is_the_one_that_is_raised():
-    together, drawn = Together(Engine(), 2), {0: [], 1: []}
+    together, drawn = Together(SharedSampler(), 2), {0: [], 1: []}
 
     def fail():
         together.sampler(1).generate([[0]], [0])
@@ -68,10 +68,10 @@ def test_a_fault_ends_all_runs_and_is_the_one_that_is_raised():
     assert len(drawn[0]) < 9
 
 
-def test_an_engine_fault_reaches_the_caller():
-    engine = Engine()
-    engine.generate = lambda *arguments: 1 // 0
-    together = Together(engine, 1)
+def test_a_sampler_fault_reaches_the_caller():
+    sampler = SharedSampler()
+    sampler.generate = lambda *arguments: 1 // 0
+    together = Together(sampler, 1)
     with pytest.raises(ZeroDivisionError):
         together.run([lambda: together.sampler(0).generate([[0]], [0])])
 
@@ -93,7 +93,7 @@ def draws(run, together, n_steps):
 def test_random_numbers_do_not_depend_on_the_company():
     def collect(runs):
         found = {}
-        together = Together(Engine(), len(runs))
+        together = Together(SharedSampler(), len(runs))
         together.run([lambda run=run: found.__setitem__(run, draws(run, together, 3)) for run in runs])
         return found
 
@@ -102,7 +102,7 @@ def test_random_numbers_do_not_depend_on_the_company():
 
 def test_the_account_of_a_gradient_accumulation_is_each_run_s_own():
     """accelerate keeps it once per process; a run that waits between two passes must find what it left."""
-    together, found = Together(Engine(), 2), {0: [], 1: []}
+    together, found = Together(SharedSampler(), 2), {0: [], 1: []}
 
     def work(run):
         for number in range(3):
@@ -127,7 +127,7 @@ def test_a_batch_is_charged_to_all_runs_in_equal_parts():
 
 
 def test_one_run_has_the_turn_at_a_time_and_turns_go_round():
-    together, order, inside = Together(Engine(), 3), [], []
+    together, order, inside = Together(SharedSampler(), 3), [], []
 
     def work(run):
         for _ in range(3):

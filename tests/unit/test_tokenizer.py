@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from arc_precision.tasks import tokenizer as tiny
-from arc_precision.tasks.dsl import PRIMITIVES
+from arc_precision.language import tokenizer as tiny
+from arc_precision.language.dsl import PRIMITIVES
 from arc_precision.tasks.generator import generate_task
 from arc_precision.tasks.grids import Pair, Task
 

@@ -18,9 +18,9 @@ from arc_precision.config.experiment import ExperimentConfig, load_experiment
 from arc_precision.config.training import TrainingConfig
 from arc_precision.contracts.steps import FACTS as KEPT_FACTS
 from arc_precision.contracts.steps import STEP
+from arc_precision.language.tokenizer import VOCABULARY_SIZE, save_tokenizer
 from arc_precision.sampling.engines import Completion
-from arc_precision.tasks.tokenizer import VOCABULARY_SIZE, save_tokenizer
-from arc_precision.training.facts import check_in_effect
+from arc_precision.training.in_effect import check_in_effect
 from arc_precision.training.segment import SegmentFiles, StepLog, lora_config, pass_on, run_segment
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
@@ -169,8 +169,8 @@ def test_no_seed_is_drawn_with_twice(training, model_folder, tmp_path):
 @pytest.mark.parametrize(("passes", "loss_type"), [(1, "bnpo"), (4, "bnpo"), (2, "dapo")])
 def test_the_loss_of_a_step_is_the_mean_of_its_passes(passes, loss_type, model_folder, tmp_path):
     """As TRL logs it, and not divided by the passes a second time."""
-    config = slice_of(training={"gradient_accumulation_steps": passes, "loss_type": loss_type, "beta": 0.5})
-    run = trained(model_folder, tmp_path, 2, config)
+    slice = slice_of(training={"gradient_accumulation_steps": passes, "loss_type": loss_type, "beta": 0.5})
+    run = trained(model_folder, tmp_path, 2, slice)
     assert run.rows[1]["loss"] != pytest.approx(0, abs=1e-3)
     for row, logs in zip(run.rows, run.logs, strict=True):
         assert row["loss"] == pytest.approx(logs["loss"], rel=1e-3, abs=1e-5)
@@ -181,15 +181,15 @@ def test_equal_groups_are_counted_by_group_whatever_rewards_are_scaled_by(scale,
     def half_equal(call, n):
         return [5.0] * GENERATIONS + varied(call, n - GENERATIONS)
 
-    config = slice_of(training={"scale_rewards": scale, "gradient_accumulation_steps": 2})
-    for row in trained(model_folder, tmp_path, 2, config, half_equal).rows:
+    slice = slice_of(training={"scale_rewards": scale, "gradient_accumulation_steps": 2})
+    for row in trained(model_folder, tmp_path, 2, slice, half_equal).rows:
         assert row["frac_reward_zero_std"] == 0.5
 
 
 def test_a_run_that_uses_its_batches_twice_stops_where_its_reward_is_gone(model_folder, tmp_path):
     """Every second step has no reward of its own."""
-    config = slice_of(training={"num_iterations": 2}, collapse=RULES | {"early_stop": True}, max_steps=40)
-    run = trained(model_folder, tmp_path, 40, config, lambda call, n: varied(call, n) if call < 8 else [0.0] * n)
+    slice = slice_of(training={"num_iterations": 2}, collapse=RULES | {"early_stop": True}, max_steps=40)
+    run = trained(model_folder, tmp_path, 40, slice, lambda call, n: varied(call, n) if call < 8 else [0.0] * n)
     assert [row["reward_mean"] is None for row in run.rows[:4]] == [False, True, False, True]
     assert [row["frac_reward_zero_std"] is None for row in run.rows[:4]] == [False, True, False, True]
     assert run.log.status == "collapsed"
@@ -212,10 +212,10 @@ def row_before(step: int, **changes) -> dict:
 )
 def test_a_run_fails_by_its_loss_and_not_by_skipped_updates(changes, status):
     log = StepLog.__new__(StepLog)
-    log._config = slice_of()
+    log._slice = slice_of()
     log._trainer = SimpleNamespace(control=SimpleNamespace(should_training_stop=False, should_save=False))
     log.status = "running"
-    log.rows = [row_before(step, **changes) for step in range(1, log._config.nonfinite_steps)]
+    log.rows = [row_before(step, **changes) for step in range(1, log._slice.nonfinite_steps)]
     log._decide()
     assert log.status == "running"
     log.rows.append(row_before(len(log.rows) + 1, **changes))
@@ -226,9 +226,9 @@ def test_a_run_fails_by_its_loss_and_not_by_skipped_updates(changes, status):
 
 def test_skipped_updates_are_counted_and_end_no_run(model_folder, tmp_path):
     """float16 with a loss scale that overflows at every step."""
-    config = slice_of("float16", training={"loss_scale": {"init_scale": 2.0**60}})
-    steps = config.nonfinite_steps + 2
-    run = trained(model_folder, tmp_path, steps, config)
+    slice = slice_of("float16", training={"loss_scale": {"init_scale": 2.0**60}})
+    steps = slice.nonfinite_steps + 2
+    run = trained(model_folder, tmp_path, steps, slice)
     assert len(run.rows) == steps and run.log.status == "running"
     for row in run.rows:
         assert row["skipped"] and row["applied_steps"] == 0
@@ -246,8 +246,8 @@ def test_beta_reaches_the_loss(model_folder, tmp_path):
 
 @pytest.mark.parametrize("weighted", [True, False])
 def test_the_kl_is_weighted_by_the_ratio_only_where_it_is_asked_for(weighted, tmp_path):
-    config = slice_of(training={"beta": 0.1, "use_bias_correction_kl": weighted})
-    args = grpo_config(config, 0, 1, str(tmp_path))
+    slice = slice_of(training={"beta": 0.1, "use_bias_correction_kl": weighted})
+    args = grpo_config(slice, 0, 1, str(tmp_path))
     assert args.use_bias_correction_kl is weighted and args.beta == 0.1
     assert TrainingConfig().use_bias_correction_kl is False
 
@@ -282,8 +282,8 @@ DROP = {"signal": "completion_length", "rise": 1.4, "factor": 0.1, "window_steps
 
 def test_the_learning_rate_falls_when_completions_grow_and_updates_with_it(model_folder, tmp_path):
     schedule = {"lr_scheduler_type": "linear", "schedule_steps": 8, "learning_rate": 1e-3}
-    config = slice_of(training=schedule | {"lr_drop": DROP})
-    run = trained(model_folder, tmp_path, 6, config, sampler=GrowingSampler())
+    slice = slice_of(training=schedule | {"lr_drop": DROP})
+    run = trained(model_folder, tmp_path, 6, slice, sampler=GrowingSampler())
     assert [row["completion_tokens_mean"] for row in run.rows] == [4, 4, 8, 8, 8, 8]
     factors = np.array([1, 1, 1, 1, 0.1, 0.1])  # mean of steps 3 and 4: twice that of 1 and 2
     assert [row["learning_rate"] for row in run.rows] == pytest.approx(list(1e-3 * factors * (1 - np.arange(6) / 8)))
@@ -322,7 +322,7 @@ PRECISION = {
     "float16": ("float16", "float32", "float16", "float16", True),
     "bfloat16": ("bfloat16", "float32", "bfloat16", "bfloat16", False),
 }
-FACTS = ("base_dtype", "adapter_dtype", "autocast_dtype", "engine_dtype", "loss_scaler")
+FACTS = ("trainer_dtype", "adapter_dtype", "autocast_dtype", "sampler_dtype", "loss_scaler")
 EVERY_LAYER = {"adapter_layers": dict.fromkeys(TrainingConfig().lora.target_modules, 2)}
 
 
@@ -334,19 +334,19 @@ def test_a_layer_that_was_to_carry_an_adapter_and_does_not_is_refused():
 
 @pytest.mark.parametrize("dtype", PRECISION)
 def test_another_precision_in_effect_than_was_asked_for_is_refused(dtype):
-    config = slice_of(dtype)
+    slice = slice_of(dtype)
     in_effect = dict(zip(FACTS, PRECISION[dtype], strict=True)) | EVERY_LAYER
-    check_in_effect(config, in_effect)
+    check_in_effect(slice, in_effect)
     for fact in FACTS:
         other = not in_effect[fact] if fact == "loss_scaler" else "float8"
         with pytest.raises(ValueError, match=f"{fact}: {in_effect[fact]} was asked for, but {other} is in effect"):
-            check_in_effect(config, in_effect | {fact: other})
+            check_in_effect(slice, in_effect | {fact: other})
 
 
 def test_the_weights_of_a_base_in_4_bits_have_no_dtype_to_check():
     config = slice_of("bfloat16").model_copy(update={"load_in_4bit": True})
     in_effect = dict(zip(FACTS, PRECISION["bfloat16"], strict=True)) | EVERY_LAYER
-    check_in_effect(config, in_effect | {"base_dtype": "uint8"})
+    check_in_effect(config, in_effect | {"trainer_dtype": "uint8"})
     with pytest.raises(ValueError, match="adapter_dtype"):
         check_in_effect(config, in_effect | {"adapter_dtype": "bfloat16"})
 

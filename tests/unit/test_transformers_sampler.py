@@ -10,9 +10,9 @@ from tiny_models import TINY
 from transformers import AutoTokenizer
 
 from arc_precision.config.sampling import SamplingConfig
+from arc_precision.language.tokenizer import render_prompt
 from arc_precision.sampling.engines import TransformersSampler
 from arc_precision.tasks.grids import Pair, Task
-from arc_precision.tasks.tokenizer import render_prompt
 
 END = 258
 LIMIT = 24

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from arc_precision.config.warm_start import TargetConfig, WarmStartConfig, WarmStartSlice
+from arc_precision.language import tokenizer as tiny
+from arc_precision.language.programs import parse_completion, solves
 from arc_precision.prompts import barc_question, prompt_writer, render
-from arc_precision.sandbox.completions import extract_program
-from arc_precision.tasks import tokenizer as tiny
+from arc_precision.sandbox.extraction import extract_program
 from arc_precision.tasks.generator import generate_task
-from arc_precision.tasks.program import parse_completion, solves
 from arc_precision.warm_start import examples as examples_module
 from arc_precision.warm_start import fit
 from arc_precision.warm_start.batches import IGNORED, Collator, in_batches, plan_batches
@@ -25,8 +25,8 @@ from arc_precision.warm_start.targets import target_text
 STYLES = [TargetConfig(test_output=False), TargetConfig(), TargetConfig(train_outputs=1), TargetConfig(train_outputs=9)]
 
 
-def _cfg(**changes) -> WarmStartSlice:
-    settings = {
+def _slice(**changes) -> WarmStartSlice:
+    section = {
         "source": {"kind": "generated", "n_tasks": 40, "seed": 5},
         "max_prompt_tokens": 500,
         "max_completion_tokens": 90,
@@ -38,7 +38,7 @@ def _cfg(**changes) -> WarmStartSlice:
         "log_every": 1,
         "learning_rate": 1e-2,
     }
-    return WarmStartSlice(device="cpu", prompt="dsl", warm_start=WarmStartConfig(**{**settings, **changes}))
+    return WarmStartSlice(device="cpu", prompt="dsl", warm_start=WarmStartConfig(**{**section, **changes}))
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +108,13 @@ def test_more_outputs_make_longer_targets():
 
 
 def test_an_example_is_the_prompt_of_reinforcement_learning_then_the_target_and_the_end(tokenizer):
-    cfg = _cfg()
-    examples, dropped = make_examples(cfg, tokenizer, 0)
-    write = prompt_writer("dsl", tokenizer, cfg.warm_start.max_prompt_tokens)
+    slice = _slice()
+    examples, dropped = make_examples(slice, tokenizer, 0)
+    write = prompt_writer("dsl", tokenizer, slice.warm_start.max_prompt_tokens)
     for example in examples:
-        generated = generate_task(5, example.task, cfg.warm_start.source.depths)
+        generated = generate_task(5, example.task, slice.warm_start.source.depths)
         prompt, n_prompt = write(generated.task, 0)
-        target = target_text(cfg.warm_start.target, "dsl", generated.task, generated.completion)
+        target = target_text(slice.warm_start.target, "dsl", generated.task, generated.completion)
         assert tokenizer.decode(example.ids[: example.n_prompt]) == prompt and example.n_prompt == n_prompt
         assert tokenizer.decode(example.ids[example.n_prompt :]) == target + tiny.EOS
     assert dropped.prompt_too_long and dropped.completion_too_long
@@ -123,14 +123,14 @@ def test_an_example_is_the_prompt_of_reinforcement_learning_then_the_target_and_
 
 def test_examples_do_not_depend_on_the_number_of_workers(tokenizer, monkeypatch):
     monkeypatch.setattr(examples_module, "CHUNK_TASKS", 7)
-    (alone, dropped), (shared, also_dropped) = (make_examples(_cfg(), tokenizer, workers) for workers in (0, 2))
+    (alone, dropped), (shared, also_dropped) = (make_examples(_slice(), tokenizer, workers) for workers in (0, 2))
     assert dropped == also_dropped and [e.task for e in alone] == [e.task for e in shared]
     assert all(np.array_equal(one.ids, other.ids) for one, other in zip(alone, shared, strict=True))
 
 
 def test_limits_that_leave_too_little_are_named(tokenizer):
     with pytest.raises(ValueError, match=r"40 tasks have prompts longer than max_prompt_tokens 5.*held_out_tasks 4"):
-        make_examples(_cfg(max_prompt_tokens=5), tokenizer, 0)
+        make_examples(_slice(max_prompt_tokens=5), tokenizer, 0)
 
 
 # ------------------------------------------------------------------------------------------------ batches
@@ -158,7 +158,7 @@ def test_batches_of_an_order_keep_it():
 
 
 def test_the_loss_of_a_padded_batch_is_that_of_its_completions_one_by_one(folder, tokenizer):
-    examples, _ = make_examples(_cfg(), tokenizer, 0)
+    examples, _ = make_examples(_slice(), tokenizer, 0)
     chosen = [0, 3, 5]
     batch = Collator(examples, tokenizer.eos_token_id)([{"examples": chosen}])
     labels = batch.pop("labels")
@@ -183,7 +183,7 @@ class _KilledError(Exception):
 
 
 def test_a_run_that_is_killed_goes_on_to_the_same_model(folder, tmp_path, monkeypatch):
-    cfg = _cfg()
+    slice = _slice()
     done = []
     step = fit.SFTTrainer.training_step
 
@@ -197,7 +197,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_model(folder, tmp_path, monkey
     monkeypatch.setattr(fit.SFTTrainer, "training_step", counted)
 
     def run(name: str) -> None:
-        fit.warm_start(cfg, folder, 0, tmp_path / name, tmp_path / f"checkpoints-{name}", tmp_path / f"{name}.jsonl")
+        fit.warm_start(slice, folder, 0, tmp_path / name, tmp_path / f"checkpoints-{name}", tmp_path / f"{name}.jsonl")
 
     run("a")
     with pytest.raises(_KilledError):
@@ -232,13 +232,13 @@ def test_a_context_that_is_too_short_is_named(folder, tmp_path):
     LlamaForCausalLM(short).save_pretrained(tmp_path / "short")
     tiny.save_tokenizer(tmp_path / "short")
     with pytest.raises(ValueError, match="and the model reads 64; lower max_prompt_tokens"):
-        fit.warm_start(_cfg(), tmp_path / "short", 0, tmp_path / "out", tmp_path / "checkpoints", tmp_path / "log")
+        fit.warm_start(_slice(), tmp_path / "short", 0, tmp_path / "out", tmp_path / "checkpoints", tmp_path / "log")
 
 
 def test_configuration_faults_are_named():
     with pytest.raises(ValidationError, match="cannot hold the longest example; write 590"):
-        _cfg(batch_tokens=589)
+        _slice(batch_tokens=589)
     with pytest.raises(ValidationError, match="warmup_steps 5 must be less than steps 5"):
-        _cfg(warmup_steps=5)
+        _slice(warmup_steps=5)
     with pytest.raises(ValidationError, match="held_out_tasks 40 leaves none of 40"):
-        _cfg(held_out_tasks=40)
+        _slice(held_out_tasks=40)

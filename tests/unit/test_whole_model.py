@@ -8,11 +8,11 @@ from tiny_models import TINY
 
 from arc_precision.config.base import lay_over
 from arc_precision.config.experiment import ConfigError, ExperimentConfig, load_experiment
-from arc_precision.model.files import count_parameters, weight_files
+from arc_precision.model.folder import count_parameters, weight_files
 from arc_precision.plan import inputs
 from arc_precision.report.build import build_report
 from arc_precision.sampling.engines import EngineMemory
-from arc_precision.training.facts import check_in_effect
+from arc_precision.training.in_effect import check_in_effect
 from arc_precision.training.memory import GIB, check_fits
 from arc_precision.training.segment import run_segment
 
@@ -89,11 +89,11 @@ def test_seeds_do_not_share_weights_that_are_trained():
     ],
 )
 def test_the_largest_model_that_fits_80_gib(training, memory, billions):
-    config = experiment(GPU, {"training": training}).train_slice("bfloat16")
+    slice = experiment(GPU, {"training": training}).train_slice("bfloat16")
     most = int(billions * GIB)
-    check_fits(config, most, 80 * GIB, memory)
+    check_fits(slice, most, 80 * GIB, memory)
     with pytest.raises(ValueError, match="training.lora: null needs .* bytes each, .* write an adapter under training"):
-        check_fits(config, int(1.01 * most), 80 * GIB, memory)
+        check_fits(slice, int(1.01 * most), 80 * GIB, memory)
 
 
 def test_parameters_are_counted_from_the_headers():
@@ -101,31 +101,33 @@ def test_parameters_are_counted_from_the_headers():
 
 
 IN_EFFECT = {
-    "base_dtype": "float32",
+    "trainer_dtype": "float32",
     "adapter_dtype": None,
     "adapter_layers": {},
     "autocast_dtype": "bfloat16",
-    "engine_dtype": "bfloat16",
+    "sampler_dtype": "bfloat16",
     "loss_scaler": False,
 }
 
 
-@pytest.mark.parametrize("other", [{"base_dtype": "bfloat16"}, {"adapter_dtype": "float32"}, {"autocast_dtype": None}])
+@pytest.mark.parametrize(
+    "other", [{"trainer_dtype": "bfloat16"}, {"adapter_dtype": "float32"}, {"autocast_dtype": None}]
+)
 def test_weights_that_are_not_in_float32_are_refused(other):
-    config = experiment().train_slice("bfloat16")
-    check_in_effect(config, IN_EFFECT)
+    slice = experiment().train_slice("bfloat16")
+    check_in_effect(slice, IN_EFFECT)
     with pytest.raises(ValueError, match=f"{next(iter(other))}: .* was asked for"):
-        check_in_effect(config, IN_EFFECT | other)
+        check_in_effect(slice, IN_EFFECT | other)
 
 
 @pytest.mark.parametrize("autocast", ["bfloat16", "float16"])
 def test_the_report_holds_autocast_against_the_dtype_that_was_asked_for(autocast, tmp_path):
-    cfg = make_results(tmp_path, Plan(seeds=(0,), n_tasks=8, n_samples=2, max_steps=20))
+    slice = make_results(tmp_path, Plan(seeds=(0,), n_tasks=8, n_samples=2, max_steps=20))
     for path in tmp_path.glob("runs/bfloat16/seed-0/facts-*.json"):
         facts = json.loads(path.read_text())
         facts["observed"] |= IN_EFFECT | {"autocast_dtype": autocast}
         path.write_text(json.dumps(facts))
-    report = build_report(cfg, tmp_path)
+    report = build_report(slice, tmp_path)
     assert {arm.name: arm.trainer_observed for arm in report.arms} == {"float16": "float16", "bfloat16": autocast}
     wrong = [note.text for note in report.warnings if "the trainer ran in" in note.text]
     assert len(wrong) == (autocast != "bfloat16")

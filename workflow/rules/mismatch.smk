@@ -22,14 +22,14 @@ rule audit_draw:
         engine_memory=starting.engine_memory(experiment.resources.sample),
         model=str(MODEL),
     params:
-        cfg=audit_draw_cfg,
+        slice=audit_draw_slice,
         code=code("audit_draw"),
         pins=pins("audit_draw"),
     message:
         "Auditing {wildcards.run} at step {wildcards.step}: drawing completions"
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/audit_draw.py"'
-        " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+        " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"
         " --checkpoint {input.trained} {resources.engine_memory}"
         " --output {output} 2>&1 | tee {log}"
 
@@ -57,14 +57,14 @@ rule audit_trainer:
         launcher=starting.sample_launcher(experiment),
         model=str(MODEL),
     params:
-        cfg=audit_trainer_cfg,
+        slice=audit_trainer_slice,
         code=code("audit_trainer"),
         pins=pins("audit_trainer"),
     message:
         "Auditing {wildcards.run} at step {wildcards.step}: trainer in {wildcards.dtype}"
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/audit_trainer.py"'
-        " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+        " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"
         " --drawn {input.drawn} --checkpoint {input.trained}"
         " --output {output} 2>&1 | tee {log}"
 
@@ -93,14 +93,14 @@ rule audit_sampler:
         engine_memory=starting.engine_memory(experiment.resources.sample),
         model=str(MODEL),
     params:
-        cfg=audit_sampler_cfg,
+        slice=audit_sampler_slice,
         code=code("audit_sampler"),
         pins=pins("audit_sampler"),
     message:
         "Auditing {wildcards.run} at step {wildcards.step}: sampler in {wildcards.dtype}, adapter {wildcards.adapter}"
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/audit_sampler.py"'
-        " --cfg {params.cfg:q} --model {resources.model:q} --rows {input.rows}"
+        " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"
         " --drawn {input.drawn} --checkpoint {input.trained} {resources.engine_memory}"
         " --output {output} 2>&1 | tee {log}"
 
@@ -123,11 +123,11 @@ rule audit_join:
         runtime=experiment.resources.report.runtime,
         gpu=0,
     params:
-        cfg=audit_join_cfg,
+        slice=audit_join_slice,
         code=code("audit_join"),
         pins=pins("audit_join"),
     message:
         "Auditing {wildcards.run} at step {wildcards.step}: causes of the mismatch"
     shell:
         'python "$WORKFLOW/scripts/audit_join.py"'
-        " --cfg {params.cfg:q} --output {output} {input.scored} 2>&1 | tee {log}"
+        " --slice {params.slice:q} --output {output} {input.scored} 2>&1 | tee {log}"

@@ -51,14 +51,14 @@ rule pretrain:
             starting.gpus(experiment, experiment.resources.pretrain)
         ),
     params:
-        cfg=settings(experiment.pretrain),
+        slice=as_words(experiment.pretrain),
         code=code("pretrain"),
         pins=pins("pretrain"),
     message:
         "Training the tiny base model from scratch"
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/pretrain.py"'
-        " --cfg {params.cfg:q} --workers $(({threads} - 1))"
+        " --slice {params.slice:q} --workers $(({threads} - 1))"
         " --output-dir $(dirname {output.model}) --log-jsonl {output.history} 2>&1 | tee {log}"
 
 
@@ -91,7 +91,7 @@ rule warm_start:
             starting.gpus(experiment, experiment.resources.warm_start)
         ),
     params:
-        cfg=settings(experiment.warm_start_slice()),
+        slice=as_words(experiment.warm_start_slice()),
         model=digest_lines(MODEL_FILES + TOKENIZER_FILES),
         code=code("warm_start"),
         pins=pins("warm_start"),
@@ -99,6 +99,6 @@ rule warm_start:
         "Fine-tuning {resources.path} on tasks and their programs"
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/warm_start.py"'
-        " --cfg {params.cfg:q} --model {resources.path:q}"
+        " --slice {params.slice:q} --model {resources.path:q}"
         " --model-files {params.model:q} --workers $(({threads} - 1)) --output-dir $(dirname {output.model})"
         " --checkpoints $(dirname {output.model}).checkpoints --log-jsonl {output.history} 2>&1 | tee {log}"

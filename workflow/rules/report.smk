@@ -25,14 +25,14 @@ rule report_data:
         gpu=0,
         results=RESULTS,
     params:
-        cfg=settings(experiment.report_slice()),
+        slice=as_words(experiment.report_slice()),
         code=code("report_data"),
         pins=pins("report_data"),
     message:
         "Comparing the arms"
     shell:
         'python "$WORKFLOW/scripts/report_data.py"'
-        " --cfg {params.cfg:q} --results-dir {resources.results} --report {output.report}"
+        " --slice {params.slice:q} --results-dir {resources.results} --report {output.report}"
         " --csv-dir {output.tables} {input.results} 2>&1 | tee {log}"
 
 

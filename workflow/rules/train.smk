@@ -31,14 +31,14 @@ rule train:
         watch=experiment.watch,
         declared=json.dumps(declared(experiment.report_slice()), sort_keys=True),
     params:
-        cfg=train_cfg,
+        slice=train_slice,
         code=code("train"),
         pins=pins("train"),
     message:
         "Training {wildcards.arm}, seed {wildcards.seed}, to step {wildcards.stop}"
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/train.py"'
-        " --cfg {params.cfg:q} --seeds {wildcards.seed} --stop {wildcards.stop}"
+        " --slice {params.slice:q} --seeds {wildcards.seed} --stop {wildcards.stop}"
         " --model {resources.model:q} --declared {resources.declared:q} --train {input.rows} --run-dirs $(dirname {output.steps})"
         " --workers {threads} {resources.engine_memory} --watch {resources.watch} 2>&1 | tee {log}"
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from arc_precision.cli import hide_torch, run
-from arc_precision.config.base import from_settings
+from arc_precision.config.base import from_words
 from arc_precision.config.data import EvaluationSetSlice, located
 from arc_precision.prompts import prompt_writer
 from arc_precision.tasks.rows import read_canonical_keys, scratch_folder, write_evaluation_set
@@ -17,7 +17,7 @@ def main() -> None:
     from transformers import AutoTokenizer  # not in the processes that import this module to work for it
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cfg", nargs="+", required=True, help="EvaluationSetSlice as key=value")
+    parser.add_argument("--slice", nargs="+", required=True, help="EvaluationSetSlice as key=value")
     parser.add_argument("--name", required=True, help="name of the set in the config")
     parser.add_argument("--model", required=True, help="folder of the model, for its tokenizer")
     parser.add_argument("--paths", type=json.loads, default={}, help="where the source's files lie: path by name, JSON")
@@ -26,13 +26,13 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="Parquet file to write")
     parser.add_argument("--manifest", required=True, type=Path, help="JSON file to write")
     args = parser.parse_args()
-    cfg = from_settings(EvaluationSetSlice, args.cfg)
-    cfg = cfg.model_copy(update={"source": located({cfg.set.source: cfg.source}, args.paths)[cfg.set.source]})
+    slice = from_words(EvaluationSetSlice, args.slice)
+    slice = slice.model_copy(update={"source": located({slice.set.source: slice.source}, args.paths)[slice.set.source]})
 
-    write_prompt = prompt_writer(cfg.prompt, AutoTokenizer.from_pretrained(args.model), cfg.set.max_prompt_tokens)
-    scratch = scratch_folder(args.output, args.cfg, [cfg.source], write_prompt)
+    write_prompt = prompt_writer(slice.prompt, AutoTokenizer.from_pretrained(args.model), slice.set.max_prompt_tokens)
+    scratch = scratch_folder(args.output, args.slice, [slice.source], write_prompt)
     training_keys = read_canonical_keys(args.train)
-    manifest = write_evaluation_set(args.name, cfg, write_prompt, training_keys, args.output, scratch, args.workers)
+    manifest = write_evaluation_set(args.name, slice, write_prompt, training_keys, args.output, scratch, args.workers)
     args.manifest.write_text(json.dumps(manifest, indent=2) + "\n")
 
 

@@ -12,9 +12,9 @@ from transformers import AutoTokenizer
 
 from arc_precision.chat import chat_facts
 from arc_precision.cli import run
-from arc_precision.model.facts import weight_facts
-from arc_precision.model.files import weight_files
+from arc_precision.model.folder import weight_files
 from arc_precision.model.loading import check_loading
+from arc_precision.model.weight_facts import weight_facts
 
 SCHEMA_VERSION = 1
 

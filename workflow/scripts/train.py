@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from arc_precision.cli import run
-from arc_precision.config.base import from_settings
+from arc_precision.config.base import from_words
 from arc_precision.config.training import TrainSlice
 from arc_precision.provenance import provenance
 from arc_precision.sampling.engines import EngineMemory
@@ -19,7 +19,7 @@ from arc_precision.training.watching import reporting
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cfg", nargs="+", required=True, help="TrainSlice as key=value")
+    parser.add_argument("--slice", nargs="+", required=True, help="TrainSlice as key=value")
     parser.add_argument("--seeds", type=int, nargs="+", required=True, help="of the runs that train together")
     parser.add_argument("--stop", type=int, required=True, help="last step of the segment")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
@@ -30,9 +30,9 @@ def main() -> None:
     parser.add_argument("--watch", default="none", help="library that writes live curves")
     EngineMemory.add_arguments(parser, percent=30)
     args = parser.parse_args()
-    cfg = from_settings(TrainSlice, args.cfg)
+    slice = from_words(TrainSlice, args.slice)
 
-    segment = cfg.training.segment_steps
+    segment = slice.training.segment_steps
     start = args.stop - segment
     files = [
         SegmentFiles(
@@ -49,7 +49,7 @@ def main() -> None:
     ]
     kept = {"declared": args.declared, **provenance()}
     curves = [reporting(args.watch, run_dir) for run_dir in args.run_dirs]
-    run_segment(cfg, args.seeds, start, args.stop, files, args.workers, EngineMemory.of(args), kept, curves)
+    run_segment(slice, args.seeds, start, args.stop, files, args.workers, EngineMemory.of(args), kept, curves)
 
 
 run(main)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from arc_precision.cli import run
-from arc_precision.config.base import from_settings
+from arc_precision.config.base import from_words
 from arc_precision.config.data import PerfectibleSlice
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.contracts.parquet import read_rows, write_rows
@@ -24,7 +24,7 @@ SCHEMA_VERSION = 1
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cfg", nargs="+", required=True, help="PerfectibleSlice as key=value")
+    parser.add_argument("--slice", nargs="+", required=True, help="PerfectibleSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--candidates", type=Path, required=True, help="candidate rows")
     EngineMemory.add_arguments(parser)
@@ -33,20 +33,20 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path, required=True)
     args = parser.parse_args()
 
-    cfg = from_settings(PerfectibleSlice, args.cfg)
+    slice = from_words(PerfectibleSlice, args.slice)
     rows = list(read_rows(args.candidates, TASKS))
-    order = np.random.default_rng(cfg.perfectible.seed).permutation(len(rows))
+    order = np.random.default_rng(slice.perfectible.seed).permutation(len(rows))
     sampler = make_sampler(
-        SamplingConfig(max_completion_tokens=cfg.max_completion_tokens),
+        SamplingConfig(max_completion_tokens=slice.max_completion_tokens),
         str(args.model),
         "float32",
-        cfg.device,
+        slice.device,
         max(row["prompt_tokens"] for row in rows),
         EngineMemory.of(args),
     )
-    kept, rates = keep_perfectible(sampler, args.model, [rows[i] for i in order], cfg, args.workers)
+    kept, rates = keep_perfectible(sampler, args.model, [rows[i] for i in order], slice, args.workers)
     if not kept:
-        band = f"{cfg.perfectible.min_rate} to {cfg.perfectible.max_rate}"
+        band = f"{slice.perfectible.min_rate} to {slice.perfectible.max_rate}"
         raise ValueError(
             f"perfectible: the base model solves none of {len(rates)} candidates at a rate of {band}; widen min_rate "
             "and max_rate, or set perfectible.enabled: false"

@@ -1,6 +1,6 @@
 """Fine-tune a pretrained model on generated tasks and their programs.
 
-python workflow/scripts/warm_start.py --cfg device='"cuda"' prompt='"barc"' warm_start.steps=480 --model DIR \
+python workflow/scripts/warm_start.py --slice device='"cuda"' prompt='"barc"' warm_start.steps=480 --model DIR \
   --workers 7 --output-dir DIR --checkpoints DIR --log-jsonl FILE
 """
 
@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from arc_precision.cli import run
-from arc_precision.config.base import from_settings
+from arc_precision.config.base import from_words
 from arc_precision.config.warm_start import WarmStartSlice
 from arc_precision.warm_start.fit import warm_start
 
@@ -18,7 +18,7 @@ from arc_precision.warm_start.fit import warm_start
 def main() -> None:
     """Parse arguments, fine-tune."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cfg", nargs="+", required=True, help="WarmStartSlice as key=value")
+    parser.add_argument("--slice", nargs="+", required=True, help="WarmStartSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the model to start from")
     parser.add_argument("--model-files", nargs="*", default=[], help="NAME=SHA-256 of its files, which tell runs apart")
     parser.add_argument("--workers", type=int, default=0, help="processes that make examples; 0: the trainer does")
@@ -27,12 +27,12 @@ def main() -> None:
     parser.add_argument("--log-jsonl", type=Path, required=True, help="file for the log, a JSON object per line")
     args = parser.parse_args()
 
-    name = hashlib.sha256("\n".join([*args.cfg, *args.model_files]).encode()).hexdigest()[:16]
+    name = hashlib.sha256("\n".join([*args.slice, *args.model_files]).encode()).hexdigest()[:16]
     for other in args.checkpoints.glob("*"):
         if other.name != name:
             shutil.rmtree(other)  # of other settings, or of another model
-    cfg = from_settings(WarmStartSlice, args.cfg)
-    warm_start(cfg, args.model, args.workers, args.output_dir, args.checkpoints / name, args.log_jsonl)
+    slice = from_words(WarmStartSlice, args.slice)
+    warm_start(slice, args.model, args.workers, args.output_dir, args.checkpoints / name, args.log_jsonl)
     shutil.rmtree(args.checkpoints)
 
 

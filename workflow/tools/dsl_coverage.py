@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from arc_precision.config.data import ArckitSource
-from arc_precision.tasks.search import shortest_program
+from arc_precision.language.search import shortest_program
 from arc_precision.tasks.sources import load_source
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from arc_precision.cli import run
 from arc_precision.contracts import layout
-from arc_precision.evaluation.metrics import per_task
+from arc_precision.evaluation.task_metrics import per_task
 
 
 def main() -> None:

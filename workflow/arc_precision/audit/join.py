@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from arc_precision.config.audit import AuditJoinSlice, Processing
-from arc_precision.contracts.audit import AUDIT, CHAIN_SCHEMA_VERSION, batch_variant
+from arc_precision.contracts.audit_files import AUDIT, CHAIN_SCHEMA_VERSION, batch_variant
 from arc_precision.contracts.parquet import read_rows
 from arc_precision.mismatch.chain import (
     GRID_NATS,
@@ -25,8 +25,8 @@ from arc_precision.mismatch.chain import (
 from arc_precision.mismatch.metrics import Logps, Mask, by_position, by_probability_decile, mismatch_metrics
 
 
-def chain(config: AuditJoinSlice, files: Iterable[Path]) -> dict[str, Any]:
-    """The contents of `chain.json`, as `contracts.audit` describes them, from the audit's Parquet files.
+def chain(slice: AuditJoinSlice, files: Iterable[Path]) -> dict[str, Any]:
+    """The contents of `chain.json`, as `contracts.audit_files` describes them, from the audit's Parquet files.
 
     Raises:
         ValueError: the files do not hold the same completions, or lack a setting that the chain needs.
@@ -34,7 +34,7 @@ def chain(config: AuditJoinSlice, files: Iterable[Path]) -> dict[str, Any]:
     """
     scored, mask = read_scored(files)
     plain = {setting: logps for (setting, variant), logps in scored.items() if not variant}
-    start, causes = observed_causes(config.trainer_dtype, config.sampler_dtype, config.merged)
+    start, causes = observed_causes(slice.trainer_dtype, slice.sampler_dtype, slice.merged)
     table = cause_table(plain, start, causes, mask)
     orders = available_orders(plain, start, causes)
     for order in orders:
@@ -42,15 +42,15 @@ def chain(config: AuditJoinSlice, files: Iterable[Path]) -> dict[str, Any]:
     trainer, sampler = plain[start], plain[settings_along(start, causes)[-1]]
     return {
         "schema_version": CHAIN_SCHEMA_VERSION,
-        "trainer_dtype": config.trainer_dtype,
-        "sampler_dtype": config.sampler_dtype,
-        "merged": config.merged,
-        "sampling": config.in_effect.model_dump(),
+        "trainer_dtype": slice.trainer_dtype,
+        "sampler_dtype": slice.sampler_dtype,
+        "merged": slice.merged,
+        "sampling": slice.in_effect.model_dump(),
         "metrics": _numbers(mismatch_metrics(trainer, sampler, mask)),
         "causes": _records(table.rename_axis("cause").reset_index()),
         "orders": [[cause.name for cause in order] for order in orders],
-        "counterfactuals": _records(counterfactuals(config, scored, mask).rename_axis("name").reset_index()),
-        "noise_floor": _numbers(mismatch_metrics(trainer, scored[start, batch_variant(config.other_batch_size)], mask)),
+        "counterfactuals": _records(counterfactuals(slice, scored, mask).rename_axis("name").reset_index()),
+        "noise_floor": _numbers(mismatch_metrics(trainer, scored[start, batch_variant(slice.other_batch_size)], mask)),
         "by_position": _records(by_position(trainer, sampler, mask)),
         "by_probability_decile": _records(by_probability_decile(trainer, sampler, mask)),
     }
@@ -95,35 +95,35 @@ def check_sum(scored: Mapping[Setting, Logps], start: Setting, order: tuple[Caus
         raise ArithmeticError(f"the chain {names} sums to {total[token]} at token {token}, where d is {d[token]}")
 
 
-def counterfactuals(config: AuditJoinSlice, scored: Mapping[tuple[Setting, str], Logps], mask: Mask) -> pd.DataFrame:
+def counterfactuals(slice: AuditJoinSlice, scored: Mapping[tuple[Setting, str], Logps], mask: Mask) -> pd.DataFrame:
     """The rows of `counterfactual_table`, and whether each was in effect.
 
     They are held against d as it is without any processing of logits. Where the arm's sampler does process them, its
     log-probs are freed of that by what the processing adds in float32.
     """
-    start, causes = observed_causes(config.trainer_dtype, config.sampler_dtype, config.merged)
+    start, causes = observed_causes(slice.trainer_dtype, slice.sampler_dtype, slice.merged)
     drawn = settings_along(start, causes)[-1]
     prefill = drawn._replace(phase="prefill")
     exact = Setting("trainer", "float32", "applied", "prefill")
     unprocessed = scored[exact, Processing().name]
     alternatives = {
-        batch_variant(config.other_batch_size): (
+        batch_variant(slice.other_batch_size): (
             scored[prefill, ""],
-            scored[prefill, batch_variant(config.other_batch_size)],
+            scored[prefill, batch_variant(slice.other_batch_size)],
         )
     }
-    if config.merged is False:
+    if slice.merged is False:
         alternatives["merged adapter"] = scored[prefill, ""], scored[prefill._replace(adapter="merged"), ""]
-    for processing in config.processings:
+    for processing in slice.processings:
         alternatives[processing.name] = unprocessed, scored[exact, processing.name]
     sampler = scored[drawn, ""]
-    if config.in_effect != Processing():
+    if slice.in_effect != Processing():
         # A token at the very edge of what float32 keeps may have been drawn in another dtype.
-        kept = np.isfinite(scored[exact, config.in_effect.name])
+        kept = np.isfinite(scored[exact, slice.in_effect.name])
         mask = mask & kept
-        sampler = np.where(kept, sampler + unprocessed - scored[exact, config.in_effect.name], 0.0)
+        sampler = np.where(kept, sampler + unprocessed - scored[exact, slice.in_effect.name], 0.0)
     table = counterfactual_table(scored[start, ""], sampler, alternatives, mask)
-    table.insert(0, "in_effect", [name == config.in_effect.name for name in table.index])
+    table.insert(0, "in_effect", [name == slice.in_effect.name for name in table.index])
     return table
 
 

@@ -48,7 +48,7 @@ class Processing(Section):
 
 
 class AuditDrawSlice(Section):
-    """What decides the audited completions and the log-probs of the engine that drew them. `merged`: see
+    """What decides the audited completions and the log-probs of the sampler that drew them. `merged`: see
     `TrainingConfig.merged`."""
 
     device: str
@@ -73,7 +73,7 @@ class AuditTrainerSlice(Section):
 
 
 class AuditSamplerSlice(Section):
-    """What decides the log-probs of one sampler engine that drew nothing."""
+    """What decides the log-probs of one sampler that drew nothing."""
 
     device: str
     dtype: Dtype

@@ -83,7 +83,7 @@ def _innermost(annotation: Any) -> set[Any]:
 S = TypeVar("S", bound=Section)
 
 
-def settings(section: Section) -> tuple[str, ...]:
+def as_words(section: Section) -> tuple[str, ...]:
     """The section as sorted `key=value` lines, keys dotted, values in JSON.
 
     A rule carries these as its params. Snakemake compares params as a set, so the order of keys is nothing to it, two
@@ -101,8 +101,8 @@ def _flatten(prefix: str, values: dict[str, Any]) -> Iterator[str]:
             yield f"{prefix}{key}={json.dumps(value)}"
 
 
-def from_settings(model: type[S], lines: Iterable[str]) -> S:
-    """The section that `settings` wrote.
+def from_words(model: type[S], lines: Iterable[str]) -> S:
+    """The section that `as_words` wrote.
 
     Raises:
         pydantic.ValidationError: a key is unknown or missing, or a value is not possible.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from arc_precision.config.base import MAX_SEED
 from arc_precision.config.sentences import listed
-from arc_precision.contracts.metrics import metric_names
+from arc_precision.contracts.metric_names import metric_names
 
 if TYPE_CHECKING:
     from arc_precision.config.experiment import ExperimentConfig

@@ -35,7 +35,7 @@ class ReportSlice(Section):
     arms: dict[str, Any]
 
 
-def declared(cfg: ReportSlice) -> dict[str, Any]:
+def declared(slice: ReportSlice) -> dict[str, Any]:
     """What has to stand before a run, by its keys of the configuration.
 
     The primary outcome and its level, the rule by which a run counts as collapsed, and the size of the experiment:
@@ -43,10 +43,12 @@ def declared(cfg: ReportSlice) -> dict[str, Any]:
     """
     outcome = {"primary_set", "primary_metric", "baseline_arm", "confidence"}
     return {
-        "report": cfg.report.model_dump(mode="json", include=outcome),
-        "collapse": cfg.collapse,
-        "seeds": list(cfg.seeds),
-        "max_steps": cfg.max_steps,
-        "evaluation": {"n_samples": cfg.n_samples},
-        "evaluation_sets": {name: {"n_tasks": n} for name, n in cfg.n_tasks.items() if name == cfg.report.primary_set},
+        "report": slice.report.model_dump(mode="json", include=outcome),
+        "collapse": slice.collapse,
+        "seeds": list(slice.seeds),
+        "max_steps": slice.max_steps,
+        "evaluation": {"n_samples": slice.n_samples},
+        "evaluation_sets": {
+            name: {"n_tasks": n} for name, n in slice.n_tasks.items() if name == slice.report.primary_set
+        },
     }

@@ -9,13 +9,13 @@ from arc_precision.sampling.engines import Sampler
 
 
 def keep_perfectible(
-    sampler: Sampler, model_path: Path, rows: list[dict], cfg: PerfectibleSlice, workers: int
+    sampler: Sampler, model_path: Path, rows: list[dict], slice: PerfectibleSlice, workers: int
 ) -> tuple[list[dict], dict[str, float]]:
     """Rows whose share of solved completions lies in the band, in order, and that share for every row tried.
 
     Stops at the first chunk after which enough rows are kept.
     """
-    band = cfg.perfectible
+    band = slice.perfectible
     kept: list[dict] = []
     rates: dict[str, float] = {}
     for first in range(0, len(rows), CHUNK_PROMPTS):
@@ -25,7 +25,7 @@ def keep_perfectible(
         ]
         by_id = {row["row_id"]: row for row in chunk}
         solved = dict.fromkeys(by_id, 0)
-        for score in score_rows(by_id, samples, "arc-v2-no-pixel-score", cfg.sandbox, workers):
+        for score in score_rows(by_id, samples, "arc-v2-no-pixel-score", slice.sandbox, workers):
             solved[score["row_id"]] += score["solved"]
         rates |= {row_id: count / band.n_samples for row_id, count in solved.items()}
         kept += [row for row in chunk if band.min_rate <= rates[row["row_id"]] <= band.max_rate]

@@ -7,8 +7,8 @@ from tqdm import tqdm
 
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.contracts.tasks import task_of_row
-from arc_precision.rewards import grid_scores, reward, solved
 from arc_precision.sandbox import Limits, extract_program, run_each_once, run_programs
+from arc_precision.scoring.rewards import grid_scores, reward, solved
 
 
 def score_rows(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arc_precision.config.audit import audit_engines
-from arc_precision.model.files import read_config, tensor_shapes
+from arc_precision.model.folder import read_config, tensor_shapes
 
 if TYPE_CHECKING:
     from arc_precision.config.experiment import ExperimentConfig

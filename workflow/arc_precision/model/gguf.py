@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from arc_precision.model.files import write_checksums
+from arc_precision.model.folder import write_checksums
 
 # Of the config that transformers reads from a GGUF, these speak of the file and not of the model.
 _OF_THE_FILE = ("transformers_version", "dtype", "architectures", "quantization_config", "_name_or_path")

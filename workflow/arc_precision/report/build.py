@@ -18,7 +18,7 @@ from arc_precision.report.curves import curves
 from arc_precision.report.notes import missing, warnings
 from arc_precision.report.origins import provenance
 from arc_precision.report.outcomes import (
-    Outcome,
+    Scored,
     common_dtype,
     compared_step,
     evaluation,
@@ -44,38 +44,38 @@ from arc_precision.report.text import PLAIN_METRICS
 from arc_precision.report.verdict import outcome_of, verdict
 
 
-def build_report(cfg: ReportSlice, root: Path, files: list[Path] | None = None) -> Report:
+def build_report(slice: ReportSlice, root: Path, files: list[Path] | None = None) -> Report:
     """Read the results under `root` (only `files`, if given) and compute everything the page shows.
 
     Raises:
         ValueError: a file follows another version of its contract, or the primary metric does not exist.
     """
-    selection = Selection(cfg.run_arms, cfg.seeds, cfg.evaluate_on, cfg.max_steps)
-    arms, configs = list(cfg.run_arms), {arm: cfg.arms[arm] for arm in cfg.run_arms}
-    rules = CollapseConfig.model_validate(cfg.collapse)
+    selection = Selection(slice.run_arms, slice.seeds, slice.evaluate_on, slice.max_steps)
+    arms, configs = list(slice.run_arms), {arm: slice.arms[arm] for arm in slice.run_arms}
+    rules = CollapseConfig.model_validate(slice.collapse)
     results = find_results(root, files, selection)
-    records = read_runs(results, selection.runs(), cfg.max_steps)
+    records = read_runs(results, selection.runs(), slice.max_steps)
     outcomes = read_outcomes(results)
     dtype = common_dtype(outcomes, arms)
-    _check_metric(cfg.report.primary_metric, outcomes)
+    _check_metric(slice.report.primary_metric, outcomes)
 
-    settings = _settings(cfg, dtype)
+    settings = _settings(slice, dtype)
     collapsed = collapse_runs(records, rules)
-    comparisons = _comparisons(cfg, outcomes, dtype)
+    comparisons = _comparisons(slice, outcomes, dtype)
     step = max((c.step for c in comparisons), default=_last_step(outcomes))
-    arm_rows = [_arm_row(cfg, arm, records, collapsed, outcomes, dtype, step) for arm in arms]
-    run_rows = _run_rows(cfg, records, collapsed, outcomes, dtype, step)
+    arm_rows = [_arm_row(slice, arm, records, collapsed, outcomes, dtype, step) for arm in arms]
+    run_rows = _run_rows(slice, records, collapsed, outcomes, dtype, step)
     differing = [
         Difference(key=key, values=values, precision=key in PRECISION_KEYS)
         for key, values in differences(configs).items()
     ]
-    tables = evaluation(outcomes, cfg.report, dtype, arms)
-    texts = excerpts(results, collapsed, cfg.report.primary_set, dtype)
-    collapse = collapse_section(collapsed, arms, cfg.report, rules, texts)
-    changes = changes_after_the_fact(list(records.values()), declared(cfg))
+    tables = evaluation(outcomes, slice.report, dtype, arms)
+    texts = excerpts(results, collapsed, slice.report.primary_set, dtype)
+    collapse = collapse_section(collapsed, arms, slice.report, rules, texts)
+    changes = changes_after_the_fact(list(records.values()), declared(slice))
     return Report(
-        experiment=cfg.experiment,
-        title=cfg.report.title,
+        experiment=slice.experiment,
+        title=slice.report.title,
         settings=settings,
         verdict=verdict(settings, arm_rows, run_rows, comparisons, differing, tables.rows, collapse, changes),
         warnings=warnings(settings, configs, records, tables.rows, collapse, changes),
@@ -84,51 +84,51 @@ def build_report(cfg: ReportSlice, root: Path, files: list[Path] | None = None) 
         runs=run_rows,
         comparisons=comparisons,
         differences=differing,
-        curves=curves({run: r.steps for run, r in records.items()}, arms, cfg.report.smoothing_steps),
+        curves=curves({run: r.steps for run, r in records.items()}, arms, slice.report.smoothing_steps),
         mismatch=audited_steps(results, arms),
         evaluation=tables,
         tasks=tasks_section(results, outcomes, arms, step, dtype),
         collapse=collapse,
-        provenance=provenance(results, records, configs, cfg.experiment),
+        provenance=provenance(results, records, configs, slice.experiment),
     )
 
 
-def _check_metric(metric: str, outcomes: dict[Evaluated, Outcome]) -> None:
+def _check_metric(metric: str, outcomes: dict[Evaluated, Scored]) -> None:
     known = list(dict.fromkeys(name for outcome in outcomes.values() for name in outcome.metrics))
     if known and metric not in known:
         raise ValueError(f"report.primary_metric: '{metric}' is not measured; write one of {', '.join(known)}")
 
 
-def _settings(cfg: ReportSlice, dtype: str | None) -> Settings:
+def _settings(slice: ReportSlice, dtype: str | None) -> Settings:
     return Settings(
-        baseline_arm=cfg.report.baseline_arm,
-        primary_set=cfg.report.primary_set,
-        primary_metric=cfg.report.primary_metric,
-        confidence=cfg.report.confidence,
-        bootstrap_samples=cfg.report.bootstrap_samples,
-        smoothing_steps=cfg.report.smoothing_steps,
-        max_steps=cfg.max_steps,
-        arms=list(cfg.run_arms),
-        seeds=list(cfg.seeds),
-        sets=list(cfg.evaluate_on),
+        baseline_arm=slice.report.baseline_arm,
+        primary_set=slice.report.primary_set,
+        primary_metric=slice.report.primary_metric,
+        confidence=slice.report.confidence,
+        bootstrap_samples=slice.report.bootstrap_samples,
+        smoothing_steps=slice.report.smoothing_steps,
+        max_steps=slice.max_steps,
+        arms=list(slice.run_arms),
+        seeds=list(slice.seeds),
+        sets=list(slice.evaluate_on),
         common_dtype=dtype,
     )
 
 
-def _last_step(outcomes: dict[Evaluated, Outcome]) -> int | None:
+def _last_step(outcomes: dict[Evaluated, Scored]) -> int | None:
     return max((e.checkpoint.step for e in outcomes), default=None)
 
 
-def _comparisons(cfg: ReportSlice, outcomes: dict[Evaluated, Outcome], dtype: str | None) -> list[Comparison]:
-    others = [arm for arm in cfg.run_arms if arm != cfg.report.baseline_arm]
-    found = [_comparison(cfg, outcomes, dtype, arm, len(others)) for arm in others] if dtype else []
+def _comparisons(slice: ReportSlice, outcomes: dict[Evaluated, Scored], dtype: str | None) -> list[Comparison]:
+    others = [arm for arm in slice.run_arms if arm != slice.report.baseline_arm]
+    found = [_comparison(slice, outcomes, dtype, arm, len(others)) for arm in others] if dtype else []
     return [comparison for comparison in found if comparison is not None]
 
 
 def _comparison(
-    cfg: ReportSlice, outcomes: dict[Evaluated, Outcome], dtype: str, arm: str, n_comparisons: int
+    slice: ReportSlice, outcomes: dict[Evaluated, Scored], dtype: str, arm: str, n_comparisons: int
 ) -> Comparison | None:
-    report, baseline = cfg.report, cfg.report.baseline_arm
+    report, baseline = slice.report, slice.report.baseline_arm
     name, metric = report.primary_set, report.primary_metric
     step = compared_step(outcomes, [arm, baseline], name, dtype)
     if step is None:
@@ -166,11 +166,11 @@ def _comparison(
 
 
 def _arm_row(
-    cfg: ReportSlice,
+    slice: ReportSlice,
     arm: str,
     records: dict[Run, RunRecord],
     collapsed: list[CollapseRun],
-    outcomes: dict[Evaluated, Outcome],
+    outcomes: dict[Evaluated, Scored],
     dtype: str | None,
     step: int | None,
 ) -> ArmRow:
@@ -182,18 +182,18 @@ def _arm_row(
     gpu_hours = [record.gpu_hours for record in ours if record.gpu_hours is not None]
     return ArmRow(
         name=arm,
-        is_baseline=arm == cfg.report.baseline_arm,
-        trainer_dtype=cfg.arms[arm]["trainer_dtype"],
-        sampler_dtype=cfg.arms[arm]["sampler_dtype"],
+        is_baseline=arm == slice.report.baseline_arm,
+        trainer_dtype=slice.arms[arm]["trainer_dtype"],
+        sampler_dtype=slice.arms[arm]["sampler_dtype"],
         trainer_observed=_joined(record.trainer_observed for record in ours if record.facts),
-        sampler_observed=_joined(fact["engine_dtype"] for fact in facts),
+        sampler_observed=_joined(fact["sampler_dtype"] for fact in facts),
         seeds_planned=len(ours),
         seeds_found=sum(record.n_steps > 0 for record in ours),
         steps_min=min(record.n_steps for record in ours),
         steps_max=max(record.n_steps for record in ours),
         states={state: states.count(state) for state in dict.fromkeys(states)},
         onsets=[run.onset_step for run in collapsed if run.arm == arm and run.onset_step is not None],
-        score=_arm_score(cfg, outcomes, arm, dtype, step),
+        score=_arm_score(slice, outcomes, arm, dtype, step),
         logp_diff_abs_mean=Interval(value=mismatch.mean(), low=mismatch.min(), high=mismatch.max()),
         hours=sum(hours) if hours else None,
         gpu_hours=sum(gpu_hours) if gpu_hours else None,
@@ -209,8 +209,8 @@ def _joined(values) -> str | None:
     return ", ".join(sorted({str(value) for value in values})) or None
 
 
-def _arm_score(cfg, outcomes, arm: str, dtype: str | None, step: int | None) -> Interval | None:
-    report = cfg.report
+def _arm_score(slice, outcomes, arm: str, dtype: str | None, step: int | None) -> Interval | None:
+    report = slice.report
     seeds = seeds_of(outcomes, arm, step, report.primary_set, dtype)
     if not seeds:
         return None
@@ -219,10 +219,10 @@ def _arm_score(cfg, outcomes, arm: str, dtype: str | None, step: int | None) -> 
 
 
 def _run_rows(
-    cfg: ReportSlice,
+    slice: ReportSlice,
     records: dict[Run, RunRecord],
     collapsed: list[CollapseRun],
-    outcomes: dict[Evaluated, Outcome],
+    outcomes: dict[Evaluated, Scored],
     dtype: str | None,
     step: int | None,
 ) -> list[RunRow]:
@@ -230,8 +230,8 @@ def _run_rows(
     equal = min(applied.values(), default=0)
     rows = []
     for record, state in zip(records.values(), _states(list(records.values()), collapsed), strict=True):
-        run, config = record.run, cfg.arms[record.run.arm]
-        key = Evaluated(Checkpoint(run.arm, run.seed, step), cfg.report.primary_set, dtype)
+        run, config = record.run, slice.arms[record.run.arm]
+        key = Evaluated(Checkpoint(run.arm, run.seed, step), slice.report.primary_set, dtype)
         observed = record.facts["observed"] if record.facts else {}
         rows.append(
             RunRow(
@@ -243,12 +243,12 @@ def _run_rows(
                 applied_steps=applied.get(run),
                 asked={key: config[key] for key in PRECISION_KEYS},
                 observed={name: str(value) for name, value in observed.items() if value is not None},
-                reward_final=record.mean("reward_mean", last=cfg.report.smoothing_steps),
+                reward_final=record.mean("reward_mean", last=slice.report.smoothing_steps),
                 reward_at_equal_updates=record.mean(
-                    "reward_mean", until_applied=equal, last=cfg.report.smoothing_steps
+                    "reward_mean", until_applied=equal, last=slice.report.smoothing_steps
                 ),
                 logp_diff_abs_mean=record.mean("mismatch/logp_diff_abs_mean"),
-                score=outcomes[key].tasks[cfg.report.primary_metric].mean() if key in outcomes else None,
+                score=outcomes[key].tasks[slice.report.primary_metric].mean() if key in outcomes else None,
                 hours=record.hours,
                 gpu_hours=record.gpu_hours,
             )

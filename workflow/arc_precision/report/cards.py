@@ -6,7 +6,7 @@ from arc_precision.contracts.layout import BASE, Checkpoint, Evaluated
 from arc_precision.contracts.parquet import read_rows, read_table
 from arc_precision.contracts.scores import SCORES
 from arc_precision.contracts.tasks import TASKS
-from arc_precision.report.outcomes import Outcome
+from arc_precision.report.outcomes import Scored
 from arc_precision.report.results import Results
 from arc_precision.report.schema import TaskAttempt, TaskCard, TaskPair, TaskRate, Tasks
 
@@ -22,7 +22,7 @@ _ATTEMPT_COLUMNS = [*SCORES.names]
 
 
 def tasks_section(
-    results: Results, outcomes: dict[Evaluated, Outcome], arms: list[str], step: int | None, dtype: str | None
+    results: Results, outcomes: dict[Evaluated, Scored], arms: list[str], step: int | None, dtype: str | None
 ) -> Tasks:
     """Tasks of every set at one step: the chosen ones, with the best and a middling completion of each arm."""
     cards = []

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from arc_precision.contracts.audit import read_chain
+from arc_precision.contracts.audit_files import read_chain
 from arc_precision.contracts.layout import BASE, Checkpoint
 from arc_precision.report.results import Results
 from arc_precision.report.schema import AuditedStep, CauseRow, CounterfactualRow, ProfileRow
@@ -18,7 +18,7 @@ _EXTREMES: dict[str, Callable] = {
 
 
 def audited_steps(results: Results, arms: list[str]) -> list[AuditedStep]:
-    """Every audited step of every arm, its seeds together, from the chain.json of each (contracts.audit)."""
+    """Every audited step of every arm, its seeds together, from the chain.json of each (contracts.audit_files)."""
     chains = {checkpoint: read_chain(path) for checkpoint, path in results.chains.items()}
     order = [BASE, *arms]
     steps = sorted(

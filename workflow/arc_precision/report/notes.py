@@ -117,7 +117,7 @@ def _about_facts(records: list[RunRecord]) -> list[Note]:
         notes.append(_note("Some runs do not know their commit: they ran outside git."))
     for record in known:
         asked, observed = record.facts["asked"], record.facts["observed"]
-        pairs = [("sampler", asked["sampler_dtype"], observed["engine_dtype"])]
+        pairs = [("sampler", asked["sampler_dtype"], observed["sampler_dtype"])]
         if not record.facts["config"]["load_in_4bit"]:
             pairs.append(("trainer", asked["trainer_dtype"], record.trainer_observed))
         for who, wanted, found in pairs:

@@ -7,11 +7,11 @@ import pandas as pd
 
 from arc_precision.config.report import ReportConfig
 from arc_precision.contracts.layout import BASE, Checkpoint, Evaluated
-from arc_precision.contracts.metrics import METRICS
+from arc_precision.contracts.metric_names import METRICS
 from arc_precision.contracts.parquet import read_rows, read_table
 from arc_precision.contracts.scores import SCORES
 from arc_precision.contracts.tasks import TASKS
-from arc_precision.evaluation.metrics import grid_key, grid_keys, per_task, two_attempts, verdict_mix
+from arc_precision.evaluation.task_metrics import grid_key, grid_keys, per_task, two_attempts, verdict_mix
 from arc_precision.report import intervals
 from arc_precision.report.intervals import DIFFERENCE_OF_SHARES, SHARE, UNBOUNDED, Bounds
 from arc_precision.report.results import Results
@@ -22,7 +22,7 @@ _COLUMNS = [name for name in SCORES.names if name not in ("exception_type", "exc
 
 
 @dataclass
-class Outcome:
+class Scored:
     """One evaluated checkpoint."""
 
     tasks: pd.DataFrame  # metrics per task: `evaluation.per_task` and `two_attempts`
@@ -34,7 +34,7 @@ class Outcome:
         return [name for name in self.tasks.columns if name in METRICS or name.startswith("pass@")]
 
 
-def read_outcomes(results: Results) -> dict[Evaluated, Outcome]:
+def read_outcomes(results: Results) -> dict[Evaluated, Scored]:
     """Every evaluated checkpoint, reduced to metrics per task."""
     answers = {
         name: _answers(path) for name, path in results.tasks.items() if any(e.set == name for e in results.scores)
@@ -47,15 +47,15 @@ def _answers(path: Path) -> dict[str, list[bytes]]:
     return {row["task_id"]: [grid_key(pair["output"]) for pair in row["test"]] for row in rows}
 
 
-def _outcome(path: Path, answers: dict[str, list[bytes]]) -> Outcome:
+def _outcome(path: Path, answers: dict[str, list[bytes]]) -> Scored:
     table = read_table(path, SCORES, _COLUMNS)
     scores = table.drop_columns(["outputs"]).to_pandas()
     tasks = per_task(scores)
     tasks["two_attempts"] = two_attempts(scores, grid_keys(table["outputs"].combine_chunks()), answers)
-    return Outcome(tasks, verdict_mix(scores))
+    return Scored(tasks, verdict_mix(scores))
 
 
-def common_dtype(outcomes: dict[Evaluated, Outcome], arms: list[str]) -> str | None:
+def common_dtype(outcomes: dict[Evaluated, Scored], arms: list[str]) -> str | None:
     """The sampler dtype in which every evaluated arm is; the most precise, if there are several."""
     by_arm = [{e.dtype for e in outcomes if e.checkpoint.arm == arm} for arm in arms]
     by_arm = [dtypes for dtypes in by_arm if dtypes]
@@ -64,14 +64,14 @@ def common_dtype(outcomes: dict[Evaluated, Outcome], arms: list[str]) -> str | N
 
 
 def matrix(
-    outcomes: dict[Evaluated, Outcome], arm: str, seeds: list[int | None], step: int, name: str, dtype: str, metric: str
+    outcomes: dict[Evaluated, Scored], arm: str, seeds: list[int | None], step: int, name: str, dtype: str, metric: str
 ) -> pd.DataFrame:
     """A metric as tasks x seeds, for the seeds given; every one of them must be there."""
     found = {seed: outcomes[Evaluated(Checkpoint(arm, seed, step), name, dtype)] for seed in seeds}
     return pd.DataFrame({seed: outcome.tasks[metric] for seed, outcome in found.items()})
 
 
-def seeds_of(outcomes: dict[Evaluated, Outcome], arm: str, step: int, name: str, dtype: str) -> list[int | None]:
+def seeds_of(outcomes: dict[Evaluated, Scored], arm: str, step: int, name: str, dtype: str) -> list[int | None]:
     """Seeds of an arm that are evaluated there."""
     return [
         e.checkpoint.seed
@@ -80,7 +80,7 @@ def seeds_of(outcomes: dict[Evaluated, Outcome], arm: str, step: int, name: str,
     ]
 
 
-def compared_step(outcomes: dict[Evaluated, Outcome], arms: list[str], name: str, dtype: str) -> int | None:
+def compared_step(outcomes: dict[Evaluated, Scored], arms: list[str], name: str, dtype: str) -> int | None:
     """The last step at which every run of these arms that is evaluated at all is evaluated; None if there is none."""
     steps: dict[tuple, set[int]] = {}
     for e in outcomes:
@@ -92,7 +92,7 @@ def compared_step(outcomes: dict[Evaluated, Outcome], arms: list[str], name: str
 
 
 def evaluation(
-    outcomes: dict[Evaluated, Outcome], report: ReportConfig, dtype: str | None, arms: list[str]
+    outcomes: dict[Evaluated, Scored], report: ReportConfig, dtype: str | None, arms: list[str]
 ) -> Evaluation:
     """Tables of every evaluated step of every arm, the base model first."""
     order = {arm: place for place, arm in enumerate([BASE, *arms])}
@@ -180,7 +180,7 @@ def _row(outcomes, report: ReportConfig, name: str, dtype: str, arm: str, step: 
     )
 
 
-def _heat_maps(outcomes: dict[Evaluated, Outcome], dtype: str, order: dict[str, int]) -> list[HeatMap]:
+def _heat_maps(outcomes: dict[Evaluated, Scored], dtype: str, order: dict[str, int]) -> list[HeatMap]:
     found = []
     for name in sorted({e.set for e in outcomes if e.dtype == dtype}):
         columns: dict[tuple[str, int], list[pd.Series]] = {}

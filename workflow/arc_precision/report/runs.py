@@ -58,7 +58,7 @@ class RunRecord:
     def trainer_observed(self) -> str:
         """The dtype in which the trainer computed: that of its base, or of autocast where all weights are trained."""
         observed = self.facts["observed"]
-        return observed["base_dtype"] if observed["adapter_dtype"] else observed["autocast_dtype"] or "float32"
+        return observed["trainer_dtype"] if observed["adapter_dtype"] else observed["autocast_dtype"] or "float32"
 
     def mean(self, key: str, until_applied: int | None = None, last: int | None = None) -> float | None:
         """Mean of a column over its last `last` steps, of those with at most `until_applied` updates; None: all."""

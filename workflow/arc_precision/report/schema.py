@@ -58,7 +58,7 @@ class Settings(Part):
     common_dtype: str | None = Field(description="Sampler dtype in which arms are compared; null: none evaluated.")
 
 
-class Verdict(Part):
+class ReportVerdict(Part):
     """The answer, computed."""
 
     outcome: Outcome
@@ -513,7 +513,7 @@ class Report(Part):
     experiment: str
     title: str
     settings: Settings
-    verdict: Verdict
+    verdict: ReportVerdict
     warnings: list[Note]
     missing: list[Note]
     arms: list[ArmRow]

@@ -18,9 +18,9 @@ from arc_precision.report.schema import (
     Interval,
     LogRankTest,
     Outcome,
+    ReportVerdict,
     RunRow,
     Settings,
-    Verdict,
 )
 from arc_precision.report.text import difference_text, enumeration, number, percent, range_text, size_text, value_text
 
@@ -43,9 +43,9 @@ def verdict(
     evaluation: list[EvaluationRow],
     collapse: Collapse,
     changes: list[Change],
-) -> Verdict:
+) -> ReportVerdict:
     """Headline and sentences, from parts of the report. `changes`: of what was declared before the runs."""
-    return Verdict(
+    return ReportVerdict(
         outcome=_outcome(comparisons),
         headline=_headline(settings, comparisons, _other_than_precision(differences), changes),
         sentences=[

@@ -1,1 +1,1 @@
-"""Drawing completions: the engines, and how the trainer's weights reach them."""
+"""Drawing completions: the samplers, and how the trainer's weights reach them."""

@@ -1,6 +1,6 @@
-"""Samplers: engines that draw completions and report the log-probability of every token they drew.
+"""Samplers draw completions and report the log-probability of every token they drew.
 
-Both engines take token ids and one seed per completion, so what is drawn depends on the seeds and the weights, never
+Both samplers take token ids and one seed per completion, so what is drawn depends on the seeds and the weights, never
 on the state of a random generator.
 
 Not covered: prompts with images, several models in one process (vLLM allows one engine per process).
@@ -52,7 +52,7 @@ class EngineMemory:
 
 
 class Sampler(Protocol):
-    """What both engines offer."""
+    """What both samplers offer."""
 
     dtype: torch.dtype
 
@@ -68,7 +68,7 @@ class Sampler(Protocol):
         """
 
     def load_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
-        """Replace the model's weights; names are those of the model's files. For engines built without adapters."""
+        """Replace the model's weights; names are those of the model's files. For samplers built without adapters."""
 
     def load_adapter(self, folder: Path, slot: int = 0) -> None:
         """Sample with the PEFT adapter saved in this folder from now on, where a prompt asks for this slot."""
@@ -85,7 +85,7 @@ def make_sampler(
     lora_modules: Sequence[str] | None = None,
     n_adapters: int = 1,
 ) -> Sampler:
-    """The configured engine over a base model in `dtype`.
+    """The configured sampler over a base model in `dtype`.
 
     Args:
         lora_r: rank of the adapters that will be loaded; 0 when there will be none.

@@ -1,6 +1,6 @@
 """Runs untrusted programs: see docs/sandbox.md for what is promised at which level."""
 
-from arc_precision.sandbox.completions import extract_program
+from arc_precision.sandbox.extraction import extract_program
 from arc_precision.sandbox.pool import Sandbox, isolation_level, run_programs
 from arc_precision.sandbox.reuse import run_each_once
 from arc_precision.sandbox.verdicts import LEVELS, STATUSES, Limits, SandboxFault, Verdict

@@ -26,8 +26,8 @@ from arc_precision.sandbox.wire import job_frame, verdict_of_end, verdict_of_kil
 
 _HERE = Path(__file__).parent
 # What the server's processes read, for `staleness`, which follows imports.
-RUNS_ELSEWHERE = ("sandbox/server", "sandbox/common.py", "tasks/dsl.py")
-_LIBRARIES = {"common": _HERE / "common.py", "dsl": _HERE.parent / "tasks" / "dsl.py"}
+RUNS_ELSEWHERE = ("sandbox/server", "sandbox/barc_library.py", "language/dsl.py")
+_LIBRARIES = {"common": _HERE / "barc_library.py", "dsl": _HERE.parent / "language" / "dsl.py"}
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",

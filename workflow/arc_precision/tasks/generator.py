@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
+from arc_precision.language.dsl import PRIMITIVES, Ink, Paint
+from arc_precision.language.programs import COLOR_TYPES, Program, Step, completion_text, run_program, same_grid, solves
+from arc_precision.language.search import one_step_programs
 from arc_precision.tasks import scenes
-from arc_precision.tasks.dsl import PRIMITIVES, Ink, Paint
 from arc_precision.tasks.grids import Pair, Task
-from arc_precision.tasks.program import COLOR_TYPES, Program, Step, completion_text, run_program, same_grid, solves
 from arc_precision.tasks.scenes import Scene
-from arc_precision.tasks.search import one_step_programs
 
 DEFAULT_DEPTHS = (0.45, 0.40, 0.15)
 """How often a program has one, two and three steps."""

@@ -1,7 +1,7 @@
 """Rows of data/*.parquet: the candidates for training, and an evaluation set.
 
 A source is worked on chunk by chunk, in as many processes as are allowed. Each chunk becomes a part: a table of its
-rows in a file of its own, in a scratch folder beside the output. A part depends on the settings and the chunk alone, so
+rows in a file of its own, in a scratch folder beside the output. A part depends on the slice and the chunk alone, so
 a run that was killed goes on with the parts that it left, and the result is the same for any number of processes. The
 parts, in order, then become the rows.
 """
@@ -33,8 +33,8 @@ from arc_precision.contracts.parquet import read_table
 from arc_precision.contracts.tasks import PAIRS, TASKS
 from arc_precision.tasks.augment import Augmentation, draw_augmentation, row_rng
 from arc_precision.tasks.canonical import canonical_keys
-from arc_precision.tasks.files import source_files
 from arc_precision.tasks.grids import Grid, Pair, Task
+from arc_precision.tasks.source_files import source_files
 from arc_precision.tasks.sources import Chunk, add_names, source_chunks
 
 SCHEMA_VERSION = 1
@@ -85,12 +85,12 @@ class Counts:
 
 
 def write_candidates(
-    settings: CandidatesSlice, write_prompt: WritePrompt, output: Path, scratch: Path, workers: int = 1
+    slice: CandidatesSlice, write_prompt: WritePrompt, output: Path, scratch: Path, workers: int = 1
 ) -> dict:
     """Write the candidate training rows, and return the manifest.
 
     Args:
-        settings: What decides the rows.
+        slice: What decides the rows.
         write_prompt: Makes the prompts; it goes to other processes by pickle.
         output: The Parquet file.
         scratch: As `scratch_folder` gives it; removed at the end.
@@ -99,11 +99,11 @@ def write_candidates(
     Raises:
         ValueError: a source is not what it should be, or no prompt is short enough.
     """
-    data = settings.data
+    data = slice.data
     recipe = Recipe(write_prompt, data.max_prompt_tokens, data.augment, data.augmentations, data.seed)
     with _pool(recipe, workers) as pool, _Writer(output) as writer:
         for name in data.train_on:
-            parts = _make_parts(name, settings.sources[name], recipe, scratch / name, pool, workers)
+            parts = _make_parts(name, slice.sources[name], recipe, scratch / name, pool, workers)
             writer.write_source(name, parts, data.n_tasks, data.seed)
         writer.refuse_empty("data.max_prompt_tokens", data.max_prompt_tokens)
     shutil.rmtree(scratch.parent)
@@ -112,7 +112,7 @@ def write_candidates(
 
 def write_evaluation_set(
     name: str,
-    settings: EvaluationSetSlice,
+    slice: EvaluationSetSlice,
     write_prompt: WritePrompt,
     training_keys: pa.Array,
     output: Path,
@@ -125,7 +125,7 @@ def write_evaluation_set(
 
     Args:
         name: The set's name in the config.
-        settings: What decides the rows.
+        slice: What decides the rows.
         write_prompt: Makes the prompts.
         training_keys: Canonical keys of the training candidates.
         output: The Parquet file.
@@ -135,7 +135,7 @@ def write_evaluation_set(
     Raises:
         ValueError: the source is not what it should be, or no task is left.
     """
-    chosen = settings.set
+    chosen = slice.set
     recipe = Recipe(write_prompt, chosen.max_prompt_tokens)
 
     def label(table: pa.Table) -> pa.Table:
@@ -144,7 +144,7 @@ def write_evaluation_set(
         return labelled.filter(pc.invert(seen)) if chosen.held_out else labelled
 
     with _pool(recipe, workers) as pool, _Writer(output) as writer:
-        parts = _make_parts(chosen.source, settings.source, recipe, scratch, pool, workers)
+        parts = _make_parts(chosen.source, slice.source, recipe, scratch, pool, workers)
         writer.write_source(chosen.source, parts, chosen.n_tasks, chosen.seed, label)
         counts = writer.counts[chosen.source]
         if counts.tasks_in_training and not writer.n_rows:
@@ -157,9 +157,9 @@ def write_evaluation_set(
     return writer.manifest()
 
 
-def scratch_folder(output: Path, settings: Sequence[str], sources: Iterable[Source], write_prompt: WritePrompt) -> Path:
+def scratch_folder(output: Path, slice: Sequence[str], sources: Iterable[Source], write_prompt: WritePrompt) -> Path:
     """The folder beside `output` for parts that depend on all this; those left over from anything else are removed."""
-    hashed = hashlib.sha256(pickle.dumps((list(settings), write_prompt)))
+    hashed = hashlib.sha256(pickle.dumps((list(slice), write_prompt)))
     for file in [*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parents[1] / "prompts.py"]:
         hashed.update(file.read_bytes())
     for file in [file for source in sources for file in source_files(source)]:

@@ -11,9 +11,9 @@ import numpy as np
 
 from arc_precision.config.data import ArcJsonSource, ArckitSource, BarcSource, GeneratedSource, Source
 from arc_precision.tasks.barc import read_chunks
-from arc_precision.tasks.files import arc_json_files, barc_file, is_challenges, is_gzip, solutions_of
-from arc_precision.tasks.files import source_files as source_files
 from arc_precision.tasks.grids import Pair, Task, task_from_json
+from arc_precision.tasks.source_files import arc_json_files, barc_file, is_challenges, is_gzip, solutions_of
+from arc_precision.tasks.source_files import source_files as source_files
 
 CHUNK_TASKS = 100
 

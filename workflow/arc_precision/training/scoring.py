@@ -5,8 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from arc_precision.config.sandbox import SandboxConfig
-from arc_precision.rewards import reward, solved
 from arc_precision.sandbox import Limits, Sandbox, extract_program, run_each_once
+from arc_precision.scoring.rewards import reward, solved
 from arc_precision.tasks.grids import Task
 
 

@@ -30,13 +30,13 @@ from arc_precision.contracts.parquet import count_rows, read_rows
 from arc_precision.contracts.steps import SCHEMA_VERSION, STEP, read_facts
 from arc_precision.contracts.tasks import TASKS, task_of_row
 from arc_precision.contracts.whole import DamagedFile, read_steps
-from arc_precision.model.files import count_parameters, weight_files
+from arc_precision.model.folder import count_parameters, weight_files
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.tasks.grids import Task
-from arc_precision.training.facts import check_in_effect, observe
+from arc_precision.training.base_model import load_base, trained_files
+from arc_precision.training.in_effect import check_in_effect, observe
 from arc_precision.training.lr_drop import count_drops
 from arc_precision.training.memory import check_fits
-from arc_precision.training.policy import load_base, trained_files
 from arc_precision.training.scoring import Scorer
 from arc_precision.training.together import Together, sharing_weights
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b_facts, step_mismatch
@@ -66,7 +66,7 @@ class SegmentFiles:
 
 
 def run_segment(
-    config: TrainSlice,
+    slice: TrainSlice,
     seeds: Sequence[int],
     start: int,
     stop: int,
@@ -89,7 +89,7 @@ def run_segment(
         ValueError: the precision in effect is not the one that was asked for, or seeds cannot share the sampler.
         SandboxFault: the sandbox itself failed.
     """
-    if len(seeds) > 1 and (config.training.merged is not False or config.sampling.engine != "vllm"):
+    if len(seeds) > 1 and (slice.training.merged is not False or slice.sampling.engine != "vllm"):
         raise ValueError(
             f"seeds {list(seeds)} cannot train in one job: only vLLM with training.lora and training.sync adapter "
             "holds several adapters over one base; give each seed a job of its own"
@@ -104,28 +104,28 @@ def run_segment(
         return
 
     # The process group of a data-parallel run, before vLLM would make one of its own.
-    processes = PartialState(cpu=config.device == "cpu")
-    model, lora = going[0][1].model, config.training.lora
-    if lora is None and config.device == "cuda":
+    processes = PartialState(cpu=slice.device == "cpu")
+    model, lora = going[0][1].model, slice.training.lora
+    if lora is None and slice.device == "cuda":
         gpu_bytes = torch.cuda.get_device_properties(processes.device).total_memory
-        check_fits(config, count_parameters(weight_files(model)), gpu_bytes, memory)
+        check_fits(slice, count_parameters(weight_files(model)), gpu_bytes, memory)
     sampler = make_sampler(
-        config.sampling,
+        slice.sampling,
         str(model),
-        config.sampler_dtype,
-        config.device,
-        config.max_prompt_tokens,
+        slice.sampler_dtype,
+        slice.device,
+        slice.max_prompt_tokens,
         memory,
-        lora_r=lora.r if config.training.merged is False else 0,
+        lora_r=lora.r if slice.training.merged is False else 0,
         lora_modules=lora and lora.target_modules,
         n_adapters=len(going),
     )
-    base = load_base(model, config.trainer_dtype if lora else "float32", config.load_in_4bit)
+    base = load_base(model, slice.trainer_dtype if lora else "float32", slice.load_in_4bit)
     together = Together(sampler, len(going))
     own_workers = max(1, workers // processes.num_processes // len(going))
     kept = kept | {"together": [seed for seed, *_ in going]}
     runs = [
-        SegmentOfRun(config, seed, start, stop, own, sharing_weights(base), together, number, own_workers, kept, curves)
+        SegmentOfRun(slice, seed, start, stop, own, sharing_weights(base), together, number, own_workers, kept, curves)
         for number, (seed, own, curves) in enumerate(going)
     ]
     together.run([run.train for run in runs])
@@ -137,7 +137,7 @@ class SegmentOfRun:
 
     def __init__(
         self,
-        config: TrainSlice,
+        slice: TrainSlice,
         seed: int,
         start: int,
         stop: int,
@@ -149,11 +149,11 @@ class SegmentOfRun:
         kept: dict[str, Any],
         reporting: dict[str, Any],
     ) -> None:
-        self._config, self._seed, self._files, self._kept = config, seed, files, kept
-        order = row_order(count_rows(files.train, TASKS), seed, _prompts(config, stop))
-        prompts, tasks = segment_rows(files.train, order, _prompts(config, start))
+        self._slice, self._seed, self._files, self._kept = slice, seed, files, kept
+        order = row_order(count_rows(files.train, TASKS), seed, _prompts(slice, stop))
+        prompts, tasks = segment_rows(files.train, order, _prompts(slice, start))
         sampler = together.sampler(number)
-        self._scorer = Scorer(tasks, config.training.reward, config.sandbox, workers)
+        self._scorer = Scorer(tasks, slice.training.reward, slice.sandbox, workers)
         self._own_scratch = tempfile.TemporaryDirectory(prefix="segment-")
         # All processes save into one checkpoint.
         self._scratch = Path(broadcast_object_list([self._own_scratch.name])[0])
@@ -169,22 +169,22 @@ class SegmentOfRun:
             return wait
 
         self._trainer = PrecisionTrainer(
-            config,
+            slice,
             seed,
             sampler,
             score,
             lambda: together.turns.clock_s(number),
             model=base,
-            args=grpo_config(config, seed, stop, str(self._scratch), **reporting),
+            args=grpo_config(slice, seed, stop, str(self._scratch), **reporting),
             train_dataset=Dataset.from_dict({key: [prompts[i][key] for i in order] for key in ("prompt", "row_id")}),
             processing_class=AutoTokenizer.from_pretrained(files.model),
-            peft_config=lora_config(config) if config.training.lora else None,
+            peft_config=lora_config(slice) if slice.training.lora else None,
         )
         self._observed = observe(self._trainer, sampler, self._scorer)
-        check_in_effect(config, self._observed)
+        check_in_effect(slice, self._observed)
         self._before = unpack_checkpoint(files.previous, self._scratch, start) if files.previous else None
         self._log = StepLog(
-            config, self._trainer, self._scorer, files, start, stop, _read_steps(self._before, files, start)
+            slice, self._trainer, self._scorer, files, start, stop, _read_steps(self._before, files, start)
         )
         self._trainer.remove_callback(PrinterCallback)
         self._trainer.add_callback(self._log)
@@ -211,9 +211,9 @@ class SegmentOfRun:
             "schema_version": SCHEMA_VERSION,
             "status": status,
             "stopped_at": last_step if status != "running" else None,
-            "asked": {"trainer_dtype": self._config.trainer_dtype, "sampler_dtype": self._config.sampler_dtype},
+            "asked": {"trainer_dtype": self._slice.trainer_dtype, "sampler_dtype": self._slice.sampler_dtype},
             "observed": self._observed,
-            "config": self._config.model_dump(mode="json"),
+            "config": self._slice.model_dump(mode="json"),
             **self._kept,
         }
         self._files.facts.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
@@ -229,9 +229,9 @@ def pass_on(files: SegmentFiles, before: dict[str, Any]) -> None:
     files.facts.write_text(json.dumps(before, indent=1, sort_keys=True) + "\n")
 
 
-def lora_config(config: TrainSlice) -> LoraConfig:
+def lora_config(slice: TrainSlice) -> LoraConfig:
     """PEFT's description of the adapter."""
-    lora = config.training.lora
+    lora = slice.training.lora
     return LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
@@ -263,8 +263,8 @@ def segment_rows(path: Path, order: np.ndarray, done: int) -> tuple[dict[int, di
     return prompts, tasks
 
 
-def _prompts(config: TrainSlice, steps: int) -> int:
-    training = config.training
+def _prompts(slice: TrainSlice, steps: int) -> int:
+    training = slice.training
     generations = math.ceil(steps * training.gradient_accumulation_steps / training.generation_cycle)
     return generations * training.prompts_per_generation
 
@@ -274,7 +274,7 @@ class StepLog(TrainerCallback):
 
     def __init__(
         self,
-        config: TrainSlice,
+        slice: TrainSlice,
         trainer: PrecisionTrainer,
         scorer: Scorer,
         files: SegmentFiles,
@@ -282,7 +282,7 @@ class StepLog(TrainerCallback):
         stop: int,
         before: list[dict[str, Any]],
     ) -> None:
-        self._config = config
+        self._slice = slice
         self._trainer = trainer
         self._scorer = scorer
         self._stop = stop
@@ -299,7 +299,7 @@ class StepLog(TrainerCallback):
         self._began_s = self._trainer.clock_s()
         scaler = self._trainer.accelerator.scaler
         self._scale = scaler.get_scale() if scaler is not None else None
-        rule = self._config.training.lr_drop
+        rule = self._slice.training.lr_drop
         factor = rule.factor ** count_drops(self.rows, rule) if rule else 1.0
         # The scheduler goes by its own numbers, whatever the optimizer has.
         for group, scheduled in zip(optimizer.param_groups, lr_scheduler.get_last_lr(), strict=True):
@@ -364,10 +364,10 @@ class StepLog(TrainerCallback):
 
     def _decide(self) -> None:
         step, loss, *series = (np.array([row[key] for row in self.rows], dtype=float) for key in DECIDING)
-        if failed_step(step, loss, self._config) is not None:
+        if failed_step(step, loss, self._slice) is not None:
             self.status = "failed"
-        elif self._config.collapse:
-            if detect(step, *series, self._config.collapse) is not None:
+        elif self._slice.collapse:
+            if detect(step, *series, self._slice.collapse) is not None:
                 self.status = "collapsed"
         if self.status != "running":
             self._trainer.control.should_training_stop = self._trainer.control.should_save = True
@@ -375,7 +375,7 @@ class StepLog(TrainerCallback):
     def _times(self, step: int, seconds: dict[str, float], measured: dict[str, list]) -> dict[str, Any]:
         phases = ("generate_s", "sync_s", "reward_s", "logps_s", "loss_s", "backward_s")
         step_s = self._trainer.clock_s() - self._began_s
-        cuda = torch.cuda.is_available() and self._config.device == "cuda"
+        cuda = torch.cuda.is_available() and self._slice.device == "cuda"
         return {
             "schema_version": SCHEMA_VERSION,
             "step": step,

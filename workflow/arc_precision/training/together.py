@@ -1,10 +1,10 @@
-"""Several runs in one process, which share the base weights and one engine and draw their completions in one batch.
+"""Several runs in one process, which share the base weights and one sampler and draw their completions in one batch.
 
 Each run is a thread with a trainer of its own. One thread runs at a time: it has the *turn* until it waits for
 completions or rewards, and then the next run has it, always in the same order. So nothing depends on how the operating
 system schedules threads, and collective operations of data-parallel processes meet in the same order. Random generators
 and accelerate's account of a gradient accumulation belong to the process, so each run takes their states along with its
-turn. The engine is called from the thread that made it, because vLLM keeps a CUDA stream per thread.
+turn. The sampler is called from the thread that made it, because vLLM keeps a CUDA stream per thread.
 """
 
 import copy
@@ -79,7 +79,7 @@ class Turns:
 
 
 class Together:
-    """`n` runs over one engine."""
+    """`n` runs over one sampler."""
 
     def __init__(self, sampler: Sampler, n: int) -> None:
         self.turns = Turns(n)
@@ -89,7 +89,7 @@ class Together:
         self._drawn: dict[int, list[Completion]] = {}
 
     def sampler(self, run: int) -> "MemberSampler":
-        """The engine as one run sees it: its own batch, its own adapter."""
+        """The sampler as one run sees it: its own batch, its own adapter."""
         return MemberSampler(self, run, self._sampler.dtype)
 
     def run(self, functions: Sequence[Callable[[], None]]) -> None:
@@ -141,11 +141,11 @@ class Together:
 
     def load_adapter(self, run: int, folder: Path) -> None:
         """Sample one run's completions with the adapter saved in a folder from now on."""
-        self._on_engine_thread(lambda: self._sampler.load_adapter(folder, run))
+        self._on_sampler_thread(lambda: self._sampler.load_adapter(folder, run))
 
     def load_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
-        """Replace the weights of the engine, which all runs use."""
-        self._on_engine_thread(lambda: self._sampler.load_weights(weights))
+        """Replace the weights of the sampler, which all runs use."""
+        self._on_sampler_thread(lambda: self._sampler.load_weights(weights))
 
     def _draw(self, run: int) -> None:
         runs = sorted(self._asked)
@@ -153,17 +153,17 @@ class Together:
         seeds = [seed for asking in runs for seed in self._asked[asking][1]]
         slots = [asking for asking in runs for _ in self._asked[asking][0]]
         began = time.perf_counter()
-        completions = iter(self._on_engine_thread(lambda: self._sampler.generate(prompts, seeds, slots)))
+        completions = iter(self._on_sampler_thread(lambda: self._sampler.generate(prompts, seeds, slots)))
         self.turns.share(run, time.perf_counter() - began)
         for asking in runs:
             self._drawn[asking] = [next(completions) for _ in self._asked[asking][0]]
         self._asked.clear()
 
-    def _on_engine_thread(self, function: Callable[[], Any]) -> Any:
+    def _on_sampler_thread(self, function: Callable[[], Any]) -> Any:
         done: SimpleQueue = SimpleQueue()
 
         def call() -> None:
-            # What the engine draws from the process's generators must not reach the run that happens to have the turn.
+            # What the sampler draws from the process's generators must not reach the run that happens to have the turn.
             states = process_states()
             try:
                 result = function(), None

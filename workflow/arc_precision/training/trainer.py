@@ -1,7 +1,7 @@
 """TRL's GRPOTrainer with our own sampler, our own log-probs, and the mismatch measured at every step.
 
-TRL 1.16 builds its own vLLM engine without a dtype and merges the adapter into it. Here the engine is built outside and
-reaches TRL through its own extension point, `rollout_func`. What TRL would do with its engine it does with ours:
+TRL 1.16 builds its own vLLM engine without a dtype and merges the adapter into it. Here the sampler is built outside
+and reaches TRL through its own extension point, `rollout_func`. What TRL would do with its engine it does with ours:
 importance-sampling correction included.
 """
 
@@ -34,7 +34,7 @@ class PrecisionTrainer(GRPOTrainer):
     """GRPO on one GPU or CPU process, or data-parallel over several.
 
     Args:
-        config: the arm's slice.
+        slice: the arm's.
         seed: the run's seed: order of the prompts and sampling.
         sampler: draws the completions.
         score: starts running the programs of a batch, given row ids and completions' texts; returns a function that
@@ -47,19 +47,19 @@ class PrecisionTrainer(GRPOTrainer):
 
     def __init__(
         self,
-        config: TrainSlice,
+        slice: TrainSlice,
         seed: int,
         sampler: Sampler,
         score: Callable[[list[str], list[str]], Callable[[], list[float]]],
         clock_s: Callable[[], float] = time.perf_counter,
         **kwargs,
     ) -> None:
-        self.slice = config
+        self.slice = slice
         self.run_seed = seed
         self.sampler = sampler
         self.handover = (
-            AdapterHandover(sampler, config.sampling.weight_noise, seed)
-            if config.training.merged is False
+            AdapterHandover(sampler, slice.sampling.weight_noise, seed)
+            if slice.training.merged is False
             else WholeHandover(sampler)
         )
         self._score = score
@@ -73,26 +73,26 @@ class PrecisionTrainer(GRPOTrainer):
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()  # over a base in 4 bits TRL makes it bfloat16
-        if config.training.shared_prompt:
+        if slice.training.shared_prompt:
             # Full fine-tuning with a KL has a model of its own for the reference.
             for each in [self.model, *([self.ref_model] if self.ref_model else [])]:
-                use_shared_prompt(each, autocast=config.trainer_dtype != "float32")
-        if config.training.compile_layers:
+                use_shared_prompt(each, autocast=slice.trainer_dtype != "float32")
+        if slice.training.compile_layers:
             compile_layers(self.model)
-        # From here on TRL treats our engine as its own: correction, and a sync whenever the weights have changed.
+        # From here on TRL treats our sampler as its own: correction, and a sync whenever the weights have changed.
         self.use_vllm = True
         self.vllm_generation = self
         self._last_loaded_step = -1
         self._products = nullcontext()
-        if config.trainer_dtype == "float16" and config.device == "cpu":
+        if slice.trainer_dtype == "float16" and slice.device == "cpu":
             self._products = Float32Products()
-        if config.trainer_dtype == "float16":
+        if slice.trainer_dtype == "float16":
             # accelerate makes no scaler on a CPU, and its own cannot be given an interval there.
             self.accelerator.native_amp = True
             self.accelerator.scaler = torch.amp.GradScaler(
                 self.accelerator.device.type,
-                init_scale=config.training.loss_scale.init_scale,
-                growth_interval=config.training.loss_scale.growth_interval,
+                init_scale=slice.training.loss_scale.init_scale,
+                growth_interval=slice.training.loss_scale.growth_interval,
             )
 
     def take(self) -> tuple[dict[str, list], dict[str, float]]:
@@ -243,9 +243,9 @@ def lora_b_facts(model) -> dict[str, float | None]:
 TRL_MODES = {"off": "sequence_mask", "sequence_geometric_mask": "sequence_mask"}
 
 
-def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str, **reporting: Any) -> GRPOConfig:
+def grpo_config(slice: TrainSlice, seed: int, stop: int, output_dir: str, **reporting: Any) -> GRPOConfig:
     """TRL's arguments for a segment that ends at step `stop`."""
-    training, sampling = config.training, config.sampling
+    training, sampling = slice.training, slice.sampling
     return GRPOConfig(
         output_dir=output_dir,
         seed=seed,
@@ -284,9 +284,9 @@ def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str, **rep
         top_k=sampling.top_k,
         repetition_penalty=sampling.repetition_penalty,
         gradient_checkpointing=training.gradient_checkpointing,
-        fp16=config.trainer_dtype == "float16",
-        bf16=config.trainer_dtype == "bfloat16",
-        use_cpu=config.device == "cpu",
+        fp16=slice.trainer_dtype == "float16",
+        bf16=slice.trainer_dtype == "bfloat16",
+        use_cpu=slice.device == "cpu",
         shuffle_dataset=False,  # the rows come in the run's order
         logging_steps=1,
         logging_nan_inf_filter=False,
@@ -295,5 +295,5 @@ def grpo_config(config: TrainSlice, seed: int, stop: int, output_dir: str, **rep
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_num_workers=0,
-        dataloader_pin_memory=config.device == "cuda",
+        dataloader_pin_memory=slice.device == "cuda",
     )

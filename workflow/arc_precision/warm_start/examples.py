@@ -37,25 +37,25 @@ class Dropped:
 class Chunks(Dataset):
     """Item i: the examples of `CHUNK_TASKS` tasks of the source, and how many were dropped."""
 
-    def __init__(self, cfg: WarmStartSlice, tokenizer: PreTrainedTokenizerBase, write_prompt: WritePrompt):
-        self.cfg, self.tokenizer, self.write_prompt = cfg, tokenizer, write_prompt
+    def __init__(self, slice: WarmStartSlice, tokenizer: PreTrainedTokenizerBase, write_prompt: WritePrompt):
+        self.slice, self.tokenizer, self.write_prompt = slice, tokenizer, write_prompt
 
     def __len__(self) -> int:
-        return -(-self.cfg.warm_start.source.n_tasks // CHUNK_TASKS)
+        return -(-self.slice.warm_start.source.n_tasks // CHUNK_TASKS)
 
     def __getitem__(self, chunk: int) -> tuple[list[Example], Dropped]:
-        cfg = self.cfg.warm_start
-        stop = min((chunk + 1) * CHUNK_TASKS, cfg.source.n_tasks)
+        section = self.slice.warm_start
+        stop = min((chunk + 1) * CHUNK_TASKS, section.source.n_tasks)
         dropped, kept = Dropped(), []
         for index in range(chunk * CHUNK_TASKS, stop):
-            generated = generate_task(cfg.source.seed, index, cfg.source.depths)
+            generated = generate_task(section.source.seed, index, section.source.depths)
             prompt, n_prompt = self.write_prompt(generated.task, 0)
-            if n_prompt > cfg.max_prompt_tokens:
+            if n_prompt > section.max_prompt_tokens:
                 dropped.prompt_too_long += 1
                 continue
-            completion = target_text(cfg.target, self.cfg.prompt, generated.task, generated.completion)
+            completion = target_text(section.target, self.slice.prompt, generated.task, generated.completion)
             completion_ids = [*self._ids(completion), self.tokenizer.eos_token_id]
-            if len(completion_ids) > cfg.max_completion_tokens:
+            if len(completion_ids) > section.max_completion_tokens:
                 dropped.completion_too_long += 1
                 continue
             ids = np.array([*self._ids(prompt), *completion_ids], dtype=np.int32)
@@ -67,7 +67,7 @@ class Chunks(Dataset):
 
 
 def make_examples(
-    cfg: WarmStartSlice, tokenizer: PreTrainedTokenizerBase, workers: int
+    slice: WarmStartSlice, tokenizer: PreTrainedTokenizerBase, workers: int
 ) -> tuple[list[Example], Dropped]:
     """The examples in the order of their tasks, made by `workers` processes (0: by this one).
 
@@ -78,17 +78,17 @@ def make_examples(
     """
     if tokenizer.eos_token_id is None:
         raise ValueError(f"{tokenizer.name_or_path}: the tokenizer has no end token; set eos_token in its config")
-    chunks = Chunks(cfg, tokenizer, prompt_writer(cfg.prompt, tokenizer, cfg.warm_start.max_prompt_tokens))
+    chunks = Chunks(slice, tokenizer, prompt_writer(slice.prompt, tokenizer, slice.warm_start.max_prompt_tokens))
     examples, dropped = [], Dropped()
     for kept, left_out in DataLoader(chunks, batch_size=None, num_workers=workers):
         examples += kept
         dropped.prompt_too_long += left_out.prompt_too_long
         dropped.completion_too_long += left_out.completion_too_long
-    if len(examples) <= cfg.warm_start.held_out_tasks:
+    if len(examples) <= slice.warm_start.held_out_tasks:
         raise ValueError(
             f"warm_start: {dropped.prompt_too_long} tasks have prompts longer than max_prompt_tokens "
-            f"{cfg.warm_start.max_prompt_tokens}, {dropped.completion_too_long} have completions longer than "
-            f"max_completion_tokens {cfg.warm_start.max_completion_tokens}, and {len(examples)} remain, not more than "
-            f"held_out_tasks {cfg.warm_start.held_out_tasks}; raise the limits or write more n_tasks"
+            f"{slice.warm_start.max_prompt_tokens}, {dropped.completion_too_long} have completions longer than "
+            f"max_completion_tokens {slice.warm_start.max_completion_tokens}, and {len(examples)} remain, not more "
+            f"than held_out_tasks {slice.warm_start.held_out_tasks}; raise the limits or write more n_tasks"
         )
     return examples, dropped

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
 from arc_precision.config.warm_start import WarmStartConfig, WarmStartSlice
-from arc_precision.model.files import tokenizer_files, write_checksums
+from arc_precision.model.folder import tokenizer_files, write_checksums
 from arc_precision.warm_start.batches import Collator, in_batches, plan_batches
 from arc_precision.warm_start.examples import Example, make_examples
 
@@ -23,14 +23,14 @@ LOGGED = ("step", "loss", "mean_token_accuracy", "grad_norm", "learning_rate")
 """What a line of the log holds: means since the line before, on the completions' tokens."""
 
 
-def warm_start(cfg: WarmStartSlice, source: Path, workers: int, folder: Path, checkpoints: Path, log: Path) -> None:
+def warm_start(slice: WarmStartSlice, source: Path, workers: int, folder: Path, checkpoints: Path, log: Path) -> None:
     """Fine-tune the model of a folder, and leave another folder with it.
 
     `folder` gets the weights in bfloat16, the tokenizer's files as they are, `metrics.json` and `SHA256SUMS`. Weights
     and optimizer are in float32; on CUDA the layers compute in bfloat16.
 
     Args:
-        cfg: What decides the result.
+        slice: What decides the result.
         source: Folder of the model to start from.
         workers: Processes that make examples.
         folder: Folder to write.
@@ -41,15 +41,15 @@ def warm_start(cfg: WarmStartSlice, source: Path, workers: int, folder: Path, ch
         ValueError: as `make_examples`, or the longest example is longer than the model's context.
     """
     started = time.monotonic()
-    settings = cfg.warm_start
+    section = slice.warm_start
     tokenizer = AutoTokenizer.from_pretrained(source)
-    examples, dropped = make_examples(cfg, tokenizer, workers)
+    examples, dropped = make_examples(slice, tokenizer, workers)
     prepared = time.monotonic()
-    learnt, held_out = _split(examples, settings)
+    learnt, held_out = _split(examples, section)
     lengths = [len(example.ids) for example in examples]
-    batches = plan_batches([lengths[i] for i in learnt], settings.batch_tokens, settings.steps, settings.seed)
+    batches = plan_batches([lengths[i] for i in learnt], section.batch_tokens, section.steps, section.seed)
     rows = Dataset.from_dict({"examples": [[learnt[i] for i in batch] for batch in batches]})
-    held_out_rows = Dataset.from_dict({"examples": in_batches(held_out, lengths, settings.batch_tokens)})
+    held_out_rows = Dataset.from_dict({"examples": in_batches(held_out, lengths, section.batch_tokens)})
 
     model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     if max(lengths) > (context := model.config.max_position_embeddings):
@@ -59,7 +59,7 @@ def warm_start(cfg: WarmStartSlice, source: Path, workers: int, folder: Path, ch
         )
     trainer = SFTTrainer(
         model=model,
-        args=_arguments(cfg, checkpoints),
+        args=_arguments(slice, checkpoints),
         train_dataset=rows,
         eval_dataset=held_out_rows,
         processing_class=tokenizer,
@@ -76,7 +76,7 @@ def warm_start(cfg: WarmStartSlice, source: Path, workers: int, folder: Path, ch
         shutil.copy(file, folder)
     metrics = {
         "parameters": model.num_parameters(),
-        "device": torch.cuda.get_device_name() if cfg.device == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name() if slice.device == "cuda" else "cpu",
         "versions": {module.__name__: module.__version__ for module in (torch, transformers, trl)},
         "tasks": len(examples),
         "dropped": vars(dropped),
@@ -98,35 +98,35 @@ def warm_start(cfg: WarmStartSlice, source: Path, workers: int, folder: Path, ch
     write_checksums(folder)
 
 
-def _split(examples: list[Example], settings: WarmStartConfig) -> tuple[list[int], list[int]]:
+def _split(examples: list[Example], section: WarmStartConfig) -> tuple[list[int], list[int]]:
     """Indices of the examples that are learnt from, and of those held out."""
-    held_out = set(Random(settings.seed).sample(range(len(examples)), settings.held_out_tasks))
+    held_out = set(Random(section.seed).sample(range(len(examples)), section.held_out_tasks))
     return [i for i in range(len(examples)) if i not in held_out], sorted(held_out)
 
 
-def _arguments(cfg: WarmStartSlice, checkpoints: Path) -> SFTConfig:
-    settings = cfg.warm_start
+def _arguments(slice: WarmStartSlice, checkpoints: Path) -> SFTConfig:
+    section = slice.warm_start
     return SFTConfig(
         output_dir=str(checkpoints),
-        seed=settings.seed,
-        max_steps=settings.steps,
+        seed=section.seed,
+        max_steps=section.steps,
         # A row of the data set is the whole batch of one step, and the rows come in the order of the steps.
         per_device_train_batch_size=1,
         per_device_eval_batch_size=1,
         train_sampling_strategy="sequential",
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
-        learning_rate=settings.learning_rate,
+        learning_rate=section.learning_rate,
         lr_scheduler_type="linear",
-        warmup_steps=settings.warmup_steps,
-        weight_decay=settings.weight_decay,
+        warmup_steps=section.warmup_steps,
+        weight_decay=section.weight_decay,
         adam_beta2=0.95,
-        bf16=cfg.device == "cuda",
-        use_cpu=cfg.device == "cpu",
+        bf16=slice.device == "cuda",
+        use_cpu=slice.device == "cpu",
         gradient_checkpointing=False,
-        logging_steps=settings.log_every,
+        logging_steps=section.log_every,
         logging_first_step=True,
-        save_steps=settings.checkpoint_every,
+        save_steps=section.checkpoint_every,
         save_total_limit=1,
         report_to="none",
         disable_tqdm=True,

@@ -7,14 +7,14 @@ import numpy as np
 from peft import PeftConfig, PeftModel
 from transformers import AutoModelForCausalLM
 
-from arc_precision.audit.completions import Audited, batches
+from arc_precision.audit.audited import Audited, batches
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.sampling.engines import EngineMemory, Sampler, make_sampler
 from arc_precision.sampling.handover import whole_weights
-from arc_precision.training.policy import is_whole, load_base
+from arc_precision.training.base_model import is_whole, load_base
 
 
-def make_engine(
+def audit_sampler(
     sampling: SamplingConfig,
     model: Path,
     checkpoint: Path,

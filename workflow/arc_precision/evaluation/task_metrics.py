@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from arc_precision.contracts.metrics import powers_of_two
+from arc_precision.contracts.metric_names import powers_of_two
 
 
 def pass_at_k(n: np.ndarray, c: np.ndarray, k: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 import pytest
 
 from arc_precision.config.retention import RetentionConfig
-from arc_precision.retention import check_results, tidy
+from arc_precision.disk import check_results, tidy
 
 
 def test_all_but_the_last_trainer_state_go(tmp_path):

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from arc_precision.tasks import program as text
-from arc_precision.tasks.dsl import PRIMITIVES
+from arc_precision.language import programs as text
+from arc_precision.language.dsl import PRIMITIVES
+from arc_precision.language.programs import Program
 from arc_precision.tasks.grids import Grid, Task
-from arc_precision.tasks.program import Program
 
 CONTEXT_TOKENS = 1536
 MAX_PROMPT_PAIRS = 3

@@ -22,11 +22,11 @@ def observe(trainer: PrecisionTrainer, sampler: Sampler, scorer: Scorer) -> dict
     with trainer.accelerator.autocast():
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     return {
-        "base_dtype": _names(base),
+        "trainer_dtype": _names(base),
         "adapter_dtype": _names(adapter) or None,
         "adapter_layers": adapter_layers(trainer.model),
         "autocast_dtype": _names({str(autocast)}) if autocast else None,
-        "engine_dtype": _names({str(sampler.dtype)}),
+        "sampler_dtype": _names({str(sampler.dtype)}),
         "trained_parameters": sum(p.numel() for p in parameters.values() if p.requires_grad),
         "loss_scaler": trainer.accelerator.scaler is not None,
         "isolation_level": scorer.isolation_level,
@@ -44,9 +44,9 @@ def adapter_layers(model: torch.nn.Module) -> dict[str, int]:
     return dict(sorted(Counter(carriers).items()))
 
 
-def check_in_effect(config: TrainSlice, observed: dict[str, Any]) -> None:
+def check_in_effect(slice: TrainSlice, observed: dict[str, Any]) -> None:
     """Raise ValueError when what is in effect is not what was asked for."""
-    lora = config.training.lora
+    lora = slice.training.lora
     for target in lora.target_modules if lora else ():
         if target.split(".")[-1] not in observed["adapter_layers"]:
             raise ValueError(
@@ -54,14 +54,14 @@ def check_in_effect(config: TrainSlice, observed: dict[str, Any]) -> None:
                 f"{', '.join(observed['adapter_layers']) or 'no layer'}, so write those"
             )
     expected = {
-        "base_dtype": config.trainer_dtype if lora else "float32",
+        "trainer_dtype": slice.trainer_dtype if lora else "float32",
         "adapter_dtype": "float32" if lora else None,
-        "autocast_dtype": None if config.trainer_dtype == "float32" else config.trainer_dtype,
-        "engine_dtype": config.sampler_dtype,
-        "loss_scaler": config.trainer_dtype == "float16",
+        "autocast_dtype": None if slice.trainer_dtype == "float32" else slice.trainer_dtype,
+        "sampler_dtype": slice.sampler_dtype,
+        "loss_scaler": slice.trainer_dtype == "float16",
     }
-    if config.load_in_4bit:
-        del expected["base_dtype"]
+    if slice.load_in_4bit:
+        del expected["trainer_dtype"]
     for fact, value in expected.items():
         if observed[fact] != value:
             raise ValueError(f"{fact}: {value} was asked for, but {observed[fact]} is in effect")

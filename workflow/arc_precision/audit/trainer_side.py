@@ -9,9 +9,9 @@ from peft import PeftModel
 from torch import Tensor
 from trl.trainer.utils import add_fused_lm_head
 
-from arc_precision.audit.completions import Audited, batches
+from arc_precision.audit.audited import Audited, batches
 from arc_precision.config.audit import AuditTrainerSlice
-from arc_precision.training.policy import is_whole, load_base
+from arc_precision.training.base_model import is_whole, load_base
 from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
 
 
@@ -22,17 +22,17 @@ class Policy:
     Dropout is off and no layer is compiled, unlike in the loss of a run that uses either.
     """
 
-    def __init__(self, config: AuditTrainerSlice, model: Path, checkpoint: Path) -> None:
+    def __init__(self, slice: AuditTrainerSlice, model: Path, checkpoint: Path) -> None:
         whole = is_whole(checkpoint)
-        base = load_base(checkpoint, "float32", False) if whole else load_base(model, config.dtype, config.load_in_4bit)
-        base.to(config.device)
+        base = load_base(checkpoint, "float32", False) if whole else load_base(model, slice.dtype, slice.load_in_4bit)
+        base.to(slice.device)
         add_fused_lm_head(base)
         self._model = (base if whole else PeftModel.from_pretrained(base, checkpoint)).eval()
-        self._config = config
-        autocast = config.dtype != "float32"
-        if config.shared_prompt:
+        self._slice = slice
+        autocast = slice.dtype != "float32"
+        if slice.shared_prompt:
             use_shared_prompt(self._model, autocast)
-        self._autocast = torch.autocast(config.device, dtype=getattr(torch, config.dtype), enabled=autocast)
+        self._autocast = torch.autocast(slice.device, dtype=getattr(torch, slice.dtype), enabled=autocast)
         self._pad = base.config.pad_token_id or 0  # what stands in padding is masked
 
     @torch.inference_mode()
@@ -50,14 +50,14 @@ class Policy:
     def logits(self, completions: Sequence[Audited]) -> Iterator[np.ndarray]:
         """The logits (T, V) before each completion's tokens, one completion at a time."""
         for c in completions:
-            ids = torch.tensor([c.prompt_ids + c.token_ids], device=self._config.device)
+            ids = torch.tensor([c.prompt_ids + c.token_ids], device=self._slice.device)
             with self._autocast:
                 logits = self._model(input_ids=ids, logits_to_keep=len(c.token_ids) + 1).logits
             yield logits[0, :-1].float().cpu().numpy()
 
     def _forward(self, ids: Tensor, mask: Tensor, n_completion_tokens: int) -> Tensor:
         with self._autocast:
-            if self._config.shared_prompt:
+            if self._slice.shared_prompt:
                 return shared_prompt_logps(self._model, ids, mask, n_completion_tokens)[0]
             labels = ids.masked_fill(mask == 0, -100)
             labels[:, :-n_completion_tokens] = -100
@@ -74,4 +74,4 @@ class Policy:
             span = slice(n_prompt - len(c.prompt_ids), n_prompt + len(c.token_ids))
             ids[row, span] = torch.tensor(c.prompt_ids + c.token_ids)
             mask[row, span] = 1
-        return ids.to(self._config.device), mask.to(self._config.device)
+        return ids.to(self._slice.device), mask.to(self._slice.device)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arc_precision.sandbox import common
-from arc_precision.sandbox.common import Color
+from arc_precision.sandbox import barc_library as common
+from arc_precision.sandbox.barc_library import Color
 
 LIBRARY = Path(common.__file__)
 
@@ -97,7 +97,9 @@ def test_signature(name):
 
 
 def test_star_import_gives_exactly_the_published_names():
-    program = f"import sys; sys.path.insert(0, {str(LIBRARY.parent)!r}); before = set(dir()); from common import *; "
+    program = (
+        f"import sys; sys.path.insert(0, {str(LIBRARY.parent)!r}); before = set(dir()); from barc_library import *; "
+    )
     program += "print(*sorted(set(dir()) - before - {'before'})); import sys; print('scipy' in sys.modules)"
     out = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True).stdout
     names, scipy_loaded = out.splitlines()

@@ -5,9 +5,9 @@ from itertools import product
 
 import numpy as np
 
-from arc_precision.tasks.dsl import Ink, Paint
+from arc_precision.language.dsl import Ink, Paint
+from arc_precision.language.programs import COLOR_TYPES, KEEPS_SHAPE, Program, Step, run_program, same_grid, solves
 from arc_precision.tasks.grids import Grid, Pair, Task
-from arc_precision.tasks.program import COLOR_TYPES, KEEPS_SHAPE, Program, Step, run_program, same_grid, solves
 
 
 def one_step_programs(pairs: tuple[Pair, ...]) -> Iterator[Program]:

@@ -1,4 +1,4 @@
-"""Names of the metrics of an evaluated checkpoint; `evaluation.metrics` computes them."""
+"""Names of the metrics of an evaluated checkpoint; `evaluation.task_metrics` computes them."""
 
 # One program must be right on all grids to count as solved. `solved by the same program` is what separates these from a
 # score that lets one completion be right on the train pairs and another on the test pairs.

@@ -5,7 +5,7 @@ from typing import get_type_hints
 
 import numpy as np
 
-from arc_precision.tasks.dsl import PRIMITIVES, NotApplicable, Redrawn
+from arc_precision.language.dsl import PRIMITIVES, NotApplicable, Redrawn
 from arc_precision.tasks.grids import Grid, Pair
 
 Step = tuple[str, tuple[int, ...]]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from arc_precision.contracts.audit import AUDIT
+from arc_precision.contracts.audit_files import AUDIT
 from arc_precision.contracts.parquet import read_rows
 from arc_precision.contracts.tasks import TASKS
 
