@@ -54,8 +54,10 @@ def test_an_arm_may_train_an_adapter_beside_others_that_do_not():
     assert both.training_of("float16").lora.r == 4 and both.training_of("bfloat16").lora is None
     assert both.sample_slice("float16", "arc-agi-1-training", "float32").lora_r == 4
     assert both.sample_slice("bfloat16", "arc-agi-1-training", "float32").lora_r == 0
-    names = {arm: [path.rpartition("/")[2] for path in inputs.trained_files(both, SeedsJob(arm, (0,), (10,)), 10)] for arm in
-             ("float16", "bfloat16")}  # fmt: skip
+    names = {}
+    for arm in ("float16", "bfloat16"):
+        paths = inputs.trained_files(both, SeedsJob(arm, (0,), (10,)), 10)
+        names[arm] = [path.rpartition("/")[2] for path in paths]
     assert names == {
         "float16": ["adapter_model.safetensors", "adapter_config.json"],
         "bfloat16": ["model.safetensors", "config.json"],
@@ -108,6 +110,11 @@ IN_EFFECT = {
     "autocast_dtype": "bfloat16",
     "sampler_dtype": "bfloat16",
     "loss_scaler": False,
+    "deterministic": False,
+    "engine_head_dtype": "bfloat16",
+    "engine_matrix_dtype": "bfloat16",
+    "engine_kv_cache_dtype": "auto",
+    "engine_batch_invariant": False,
 }
 
 
