@@ -148,7 +148,7 @@ def audited(jobs: Jobs, config: ExperimentConfig, remedy: str, model: Path, rows
     """Causes and counterfactuals of a run's last checkpoint."""
     checkpoint = folder / f"checkpoint-{config.max_steps}"
     common = ["--model", model, "--rows", rows]
-    common += ["--adapters", checkpoint / "adapter_model.safetensors", checkpoint / "adapter_config.json"]
+    common += ["--checkpoints", checkpoint / "adapter_model.safetensors", checkpoint / "adapter_config.json"]
     drawn, chain = folder / "draw.parquet", folder / "chain.json"
     name = f"{remedy}: draw"
     if not jobs.run(

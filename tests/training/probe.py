@@ -1,11 +1,12 @@
 """Train a few steps in a process of its own (vLLM allows one engine per process), with an optional fault put in.
 
-    probe.py FOLDER SEEDS FIRST LAST SEGMENT [FAULT]
+    probe.py FOLDER SEEDS FIRST LAST SEGMENT [FAULT] [TRAINING]
 
 SEEDS, such as `0` or `0,1,2`, train together, each in FOLDER/SEED. FAULT is `no_sync` (the sampler never sees an
 update), `reused_id` (every adapter comes under one id), `all_cut` (every completion is cut, and masked out for it) or
 `half_cut` (those of the second of two passes are masked out). `watched` is no fault: TensorBoard's curves are written.
-Started as several processes, they share the batch. FOLDER/watchers.json: libraries of curves that were imported.
+TRAINING is JSON, laid over the section `training`. Started as several processes, they share the batch.
+FOLDER/watchers.json: libraries of curves that were imported.
 """
 
 import itertools
@@ -22,7 +23,7 @@ from arc_precision.contracts.parquet import write_rows
 from arc_precision.contracts.tasks import TASKS
 from arc_precision.language.tokenizer import count_prompt_tokens, render_prompt
 from arc_precision.sampling.engines import EngineMemory, VllmSampler
-from arc_precision.sampling.handover import AdapterHandover
+from arc_precision.sampling.handover import AdapterHandover, WholeHandover
 from arc_precision.tasks.generator import generate_task
 from arc_precision.training.scoring import Scored, Scorer
 from arc_precision.training.segment import SegmentFiles, run_segment
@@ -66,14 +67,22 @@ def task_rows(n_rows: int) -> list[dict]:
     return rows
 
 
+def first_alone(sync):
+    """A handover's `sync` that hands nothing over after the first time."""
+    times = itertools.count()
+    return lambda self, model, step: sync(self, model, step) if next(times) == 0 else None
+
+
 def main() -> None:
     folder, seeds = Path(sys.argv[1]), [int(seed) for seed in sys.argv[2].split(",")]
-    (first, last, segment), fault = map(int, sys.argv[3:6]), sys.argv[6:]
+    first, last, segment = map(int, sys.argv[3:6])
+    fault = [argument for argument in sys.argv[6:] if not argument.startswith("{")]
+    training = [json.loads(argument) for argument in sys.argv[6:] if argument.startswith("{")]
     folder.mkdir(parents=True, exist_ok=True)
     Scorer.start = reward_by_length
     if fault == ["no_sync"]:
-        sync = AdapterHandover.sync
-        AdapterHandover.sync = lambda self, model, step: sync(self, model, step) if self._n == 0 else None
+        for kind in (AdapterHandover, WholeHandover):
+            kind.sync = first_alone(kind.sync)
     if fault == ["reused_id"]:
         load = VllmSampler.load_adapter
 
@@ -108,6 +117,8 @@ def main() -> None:
         "evaluation": {"every": segment},
         "audit": {"every": segment},
     }
+    for own in training:
+        changes = lay_over(changes, {"training": own})
     slice = load_experiment(lay_over(ExperimentConfig().model_dump(mode="json"), changes)).train_slice("float32")
     for seed in seeds:
         (folder / str(seed)).mkdir(exist_ok=True)

@@ -71,7 +71,7 @@ class Audit:
         adapter = [self.folder / "adapter" / file for file in ("adapter_model.safetensors", "adapter_config.json")]
         rows = self.folder / "rows.parquet"
         script = f"audit_{name.split('.')[0]}"
-        job(script, slice, "--model", MODEL, "--rows", rows, *drawn, "--adapters", *adapter, "--outputs", output)
+        job(script, slice, "--model", MODEL, "--rows", rows, *drawn, "--checkpoints", *adapter, "--outputs", output)
         return output
 
     def trainer(self, dtype: str, head: str = "model") -> Path:

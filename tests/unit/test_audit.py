@@ -30,7 +30,8 @@ from arc_precision.mismatch.chain import Setting, available_orders, observed_cau
 from arc_precision.mismatch.metrics import METRICS
 from arc_precision.mismatch.processing import processed_logprobs
 from arc_precision.sampling.engines import EngineMemory
-from arc_precision.sampling.handover import merged_weights
+from arc_precision.sampling.handover import whole_weights
+from arc_precision.training.base_model import load_base
 from arc_precision.training.segment import lora_config
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
@@ -93,6 +94,45 @@ def trainer_slice(dtype: str, shared_prompt: bool, head: str = "model") -> Audit
 
 
 # --- the trainer's side ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(model, tmp_path_factory) -> Path:
+    """A checkpoint of full fine-tuning, whose weights no half precision holds."""
+    folder = tmp_path_factory.mktemp("whole")
+    torch.manual_seed(1)
+    trained = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    with torch.no_grad():
+        for weight in trained.parameters():
+            weight += 0.05 * torch.randn_like(weight)
+    trained.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("shared_prompt", [True, False], ids=["shared prompt", "padded"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_audit_of_a_whole_model_scores_what_the_loss_scores(
+    dtype, shared_prompt, model, whole, completions, tmp_path
+):
+    slice = experiment(training={"shared_prompt": shared_prompt, "lora": None}).train_slice(dtype)
+    trainer = PrecisionTrainer(
+        slice,
+        0,
+        sampler=None,
+        score=None,
+        model=load_base(whole, "float32", load_in_4bit=False),
+        args=grpo_config(slice, 0, 1, str(tmp_path)),
+        train_dataset=Dataset.from_dict({"prompt": ["x"], "row_id": ["x"]}),
+        processing_class=AutoTokenizer.from_pretrained(model),
+    )
+    trainer.model.train()
+    policy = Policy(trainer_slice(dtype, shared_prompt), model, whole)
+    ids, mask = policy._padded(completions)
+    n = max(len(c.token_ids) for c in completions)
+    expected, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, n, compute_entropy=True)
+    scored = policy.logprobs(completions, len(completions))
+    for c, row, values in zip(completions, expected.detach().numpy(), scored, strict=True):
+        np.testing.assert_array_equal(values, row[: len(c.token_ids)])
 
 
 @pytest.mark.parametrize("shared_prompt", [True, False], ids=["shared prompt", "padded"])
@@ -161,12 +201,25 @@ def test_prefill_of_the_sampler_agrees_with_the_trainer_in_float32(merged, model
     np.testing.assert_allclose(np.concatenate(scored), np.concatenate(expected), atol=2e-5)
 
 
+def test_the_sampler_of_a_whole_model_has_its_weights_rounded_once(model, whole, completions):
+    exact = np.concatenate(Policy(trainer_slice("float32", True), model, whole).logprobs(completions, 4))
+    base = np.concatenate(prefill_logprobs(checkpoint_sampler(model, model), completions, 4))
+    scored = np.concatenate(prefill_logprobs(checkpoint_sampler(model, whole), completions, 4))
+    np.testing.assert_allclose(scored, exact, atol=2e-5)
+    assert np.abs(base - exact).mean() > 0.1
+    stored = load_file(whole / "model.safetensors")
+    for dtype in (torch.float16, torch.bfloat16):
+        in_use = checkpoint_sampler(model, whole, str(dtype).removeprefix("torch."))._model.state_dict()
+        for name, weight in stored.items():
+            assert torch.equal(in_use[name], weight.to(dtype)) and not torch.equal(weight.to(dtype).float(), weight)
+
+
 def test_merging_rounds_in_half_precision_alone(model, adapter, completions):
     exact = np.concatenate(Policy(trainer_slice("float32", True), model, adapter).logprobs(completions, 4))
 
     def distance(dtype):
         base = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
-        merged = dict(merged_weights(PeftModel.from_pretrained(base, adapter), getattr(torch, dtype)))
+        merged = dict(whole_weights(PeftModel.from_pretrained(base, adapter), getattr(torch, dtype)))
         sampler = checkpoint_sampler(model, adapter, merged=True)  # computes in float32
         sampler.load_weights((name, weight.float()) for name, weight in merged.items())
         return np.abs(np.concatenate(prefill_logprobs(sampler, completions, 4)) - exact).mean()
@@ -261,7 +314,8 @@ class Scored:
         for i, setting in enumerate(settings_along(start, causes)):
             self.add("/".join(setting), "", true + (self.planted if i < before else 0) + rng.normal(0, 1e-7, n))
         self.add("/".join(start), batch_variant(3), true + self.planted + rng.normal(0, 1e-7, n))
-        for name in (*(s for s in exact if s not in self.rows), setting_name("sampler", "float16", "model", "merged")):
+        other = [] if merged is None else [setting_name("sampler", "float16", "model", "merged")]
+        for name in (*(s for s in exact if s not in self.rows), *other):
             self.add(name, "", true)
         adapter = "merged" if merged else "applied"
         drawn = setting_name("sampler", "float16", "model", adapter, storage="float8" if float8 else "plain")
@@ -285,6 +339,7 @@ class Scored:
     [
         *(("trainer_rounding", {}), ("engine", {}), ("sampler_rounding", {}), ("decode", {})),
         *(("merge", {"merged": True}), ("float8", {"float8": True})),
+        *(("trainer_rounding", {"merged": None}), ("float8", {"merged": None, "float8": True})),
         *((name, {"head_apart": True}) for name in ("trainer_head", "trainer_rounding", "engine", "sampler_head")),
     ],
 )
@@ -298,7 +353,9 @@ def test_a_planted_cause_comes_out_of_the_files(planted, how, tmp_path):
         causes["total"]["mean"], abs=1e-15
     )
     rows = {row["name"]: row for row in chain["counterfactuals"]}
-    assert ("merged adapter" in rows) is not (how.get("merged", False) or how.get("float8", False))
+    merged = how.get("merged", False)
+    assert chain["merged"] is merged
+    assert ("merged adapter" in rows) is (merged is False and not how.get("float8", False))
     assert ("float32 heads" in rows) is how.get("head_apart", False)
     if planted.endswith("_head"):
         # Without the rounding that was planted d is 0 in float32's noise.
@@ -323,7 +380,7 @@ def test_one_dtype_gives_the_orders_with_the_engine_first_and_last(tmp_path):
 @pytest.mark.parametrize(("trainer", "sampler"), [(a, b) for a in DTYPES for b in DTYPES])
 def test_where_both_sides_round_the_engine_comes_at_any_place(trainer, sampler, heads):
     """From the names of the scored files alone."""
-    for merged, head_apart, float8 in product((False, True), repeat=3):
+    for merged, head_apart, float8 in product((False, True, None), (False, True), (False, True)):
         if float8 and (merged or sampler == "float32"):
             continue
         formats = NumberFormat.of(trainer, heads[0]), NumberFormat.of(sampler, heads[1])
@@ -331,6 +388,7 @@ def test_where_both_sides_round_the_engine_comes_at_any_place(trainer, sampler, 
         assert len(set(names)) == len(names)
         drawn = "sampler", *formats[1], "merged" if merged else "applied"
         assert (".".join(drawn) in names) is float8
+        assert any("merged" in part for part in (*names, *drawn)) is not (merged is None or float8)
         settings = [setting_name(*name.split(".")) for name in names]
         settings += [setting_name(*drawn, phase, "float8" if float8 else "plain") for phase in ("prefill", "decode")]
         scored = {Setting(*name.split("/")): None for name in settings}

@@ -21,6 +21,19 @@ def test_all_but_the_last_trainer_state_go(tmp_path):
     assert len(list(tmp_path.rglob("adapter_model.safetensors"))) == 6
 
 
+def test_whole_models_are_kept_unless_the_last_alone_is_wanted(tmp_path):
+    for step in (20, 100):
+        for name in ("model.safetensors", "config.json", "trainer_state.tar"):
+            path = tmp_path / "runs" / "whole" / "seed-0" / f"checkpoint-{step}" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    assert [path.name for path in tidy(tmp_path, RetentionConfig())] == ["trainer_state.tar"]
+    assert [path.name for path in tidy(tmp_path, RetentionConfig(weights="last"))] == ["model.safetensors"]
+    left = sorted(path.relative_to(tmp_path / "runs/whole/seed-0").as_posix() for path in tmp_path.rglob("*.*"))
+    last = [f"checkpoint-100/{name}" for name in ("config.json", "model.safetensors", "trainer_state.tar")]
+    assert left == [*last, "checkpoint-20/config.json"]
+
+
 def test_a_full_disk_is_refused(tmp_path):
     check_results(tmp_path, RetentionConfig(min_free_disk_mb=0))
     with pytest.raises(ValueError, match="min_free_disk_mb: [0-9]+ MB are free, 1000000000 are wanted"):

@@ -132,7 +132,9 @@ def test_jobs_of_the_same_seeds_share_a_rule_and_every_segment_has_one():
     assert jobs[1].paths(layout.STEPS) == [f"runs/float16/seed-{seed}/steps-{{stop}}.jsonl" for seed in (0, 2)]
     assert jobs[1].paths(layout.SAMPLES, step=3)[1] == "samples/float16/seed-2/step-3/{set}.{dtype}.parquet"
     assert BASE_JOB.paths(layout.SAMPLES, step=0) == ["samples/base/step-0/{set}.{dtype}.parquet"]
-    assert inputs.adapters(BASE_JOB, 0) == [] and len(inputs.adapters(jobs[0], 10)) == 6
+    chosen = several([0, 2])
+    assert inputs.trained_files(chosen, BASE_JOB, 0) == []
+    assert len(inputs.trained_files(chosen, jobs[0], 10)) == 6
 
 
 def test_what_is_given_for_a_kind_of_rule_is_given_for_each_unless_it_has_its_own():

@@ -352,6 +352,43 @@ def test_a_falling_schedule_ends_at_its_own_horizon(kind, model_folder, tmp_path
     assert [row["learning_rate"] for row in run.rows] == pytest.approx(list(1e-3 * factor))
 
 
+class GrowingSampler(AnySampler):
+    """Completions twice as long from the third step on."""
+
+    def _completion(self, rng):
+        n_tokens = 4 if len(self.seeds) < 3 else 8
+        return Completion(rng.integers(10, VOCABULARY_SIZE, n_tokens).tolist(), [self.logprob] * n_tokens, False)
+
+
+DROP = {"signal": "completion_length", "rise": 1.4, "factor": 0.1, "window_steps": 2}
+
+
+def test_the_learning_rate_falls_when_completions_grow_and_updates_with_it(model_folder, tmp_path):
+    schedule = {"lr_scheduler_type": "linear", "schedule_steps": 8, "learning_rate": 1e-3}
+    slice = slice_of(training=schedule | {"lr_drop": DROP})
+    run = trained(model_folder, tmp_path, 6, slice, sampler=GrowingSampler())
+    assert [row["completion_tokens_mean"] for row in run.rows] == [4, 4, 8, 8, 8, 8]
+    factors = np.array([1, 1, 1, 1, 0.1, 0.1])  # mean of steps 3 and 4: twice that of 1 and 2
+    assert [row["learning_rate"] for row in run.rows] == pytest.approx(list(1e-3 * factors * (1 - np.arange(6) / 8)))
+    assert run.trainer.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 * (1 - 6 / 8))  # the scheduler's own
+
+
+@pytest.mark.parametrize(("lengths", "factor"), [([4, 4, 8, 8], 0.1), ([4, 4, 4, 4], 1.0)])
+def test_a_resumed_run_falls_by_the_steps_before_it(lengths, factor, model_folder, tmp_path):
+    empty = dict.fromkeys(STEP) | {"mismatch/seq_log_ratio_std": None}
+    before = [
+        empty | row_before(step, completion_tokens_mean=float(length)) for step, length in enumerate(lengths, start=1)
+    ]
+    training = {"lr_drop": DROP, "learning_rate": 1e-3}
+    moved = {}
+    for name, rows in (("resumed", before), ("new", [])):
+        run = trained(model_folder, tmp_path / name, 1, slice_of(training=training), before=rows)
+        moved[name] = {n: p.detach() for n, p in run.trainer.model.named_parameters() if "lora_B" in n}
+        assert run.rows[0]["learning_rate"] == pytest.approx(1e-3 * (factor if rows else 1))
+    for name, weight in moved["new"].items():  # B begins at 0, so it is the update
+        torch.testing.assert_close(moved["resumed"][name], factor * weight)
+
+
 def test_evaluation_draws_from_all_tokens_whatever_training_draws_from():
     changes = {"sampling": {"top_k": 7, "repetition_penalty": 1.1, "top_p": 0.5, "temperature": 1.0}}
     config = load_experiment(lay_over(ExperimentConfig().model_dump(mode="json"), changes | {"audit": {"every": 1000}}))
@@ -441,6 +478,9 @@ def test_another_sampler_in_effect_than_was_asked_for_is_refused(section, facts,
         check_in_effect(asked, in_effect | granted | facts)
 
 
+ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
+
+
 def empty_state(path):
     """Content of an archive with what a trainer's state always has, all empty."""
     with tarfile.open(path, "w") as archive:
@@ -449,16 +489,14 @@ def empty_state(path):
     return path.read_bytes()
 
 
+@pytest.mark.parametrize("names", [ADAPTER, ("model.safetensors", "config.json")])
 @pytest.mark.parametrize("status", ["failed", "collapsed"])
 @pytest.mark.parametrize("how", [pass_on, run_segment])
-def test_a_run_that_has_stopped_keeps_its_checkpoint_and_state(status, how, tmp_path):
+def test_a_run_that_has_stopped_keeps_its_checkpoint_and_state(status, how, names, tmp_path):
     previous = tmp_path / "checkpoint-4"
     previous.mkdir()
-    adapter = {
-        "adapter_model.safetensors": save({"a": np.ones(1)}),
-        "adapter_config.json": b'{"r": 1, "target_modules": []}',
-    }
-    contents = adapter | {"trainer_state.tar": empty_state(tmp_path / "state.tar")}
+    whole = save({"a": np.ones(1)}), b'{"r": 1, "target_modules": [], "architectures": []}'
+    contents = dict(zip(names, whole, strict=True)) | {"trainer_state.tar": empty_state(tmp_path / "state.tar")}
     for name, content in contents.items():
         (previous / name).write_bytes(content)
     before = dict.fromkeys(KEPT_FACTS) | {"schema_version": 1, "status": status, "stopped_at": 3, "observed": {}}

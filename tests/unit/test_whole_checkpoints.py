@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from arc_precision.contracts.whole import DamagedFile
-from arc_precision.model.folder import ADAPTER, adapter_folders
+from arc_precision.model.folder import ADAPTER, checkpoint_folders
 from arc_precision.training.segment import ALWAYS_SAVED, check_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -55,10 +55,10 @@ def test_an_archive_cut_between_two_files_is_named(checkpoint):
 def test_the_folders_of_several_adapters_are_given_once_each_and_checked(checkpoint, tmp_path):
     other = shutil.copytree(checkpoint, tmp_path / "checkpoint-20")
     files = [folder / name for name in ADAPTER for folder in (checkpoint, other)]
-    assert adapter_folders(files) == [checkpoint, other] and adapter_folders([]) == []
+    assert checkpoint_folders(files) == [checkpoint, other] and checkpoint_folders([]) == []
     (other / ADAPTER[0]).write_bytes(b"half")
     with pytest.raises(DamagedFile, match=f"{other / ADAPTER[0]}: damaged"):
-        adapter_folders(files)
+        checkpoint_folders(files)
 
 
 SCRIPTS = ("sample", "audit_draw", "audit_trainer", "audit_sampler")
@@ -68,4 +68,4 @@ SCRIPTS = ("sample", "audit_draw", "audit_trainer", "audit_sampler")
 def test_every_script_that_reads_adapters_checks_them_before_it_starts_an_engine(name):
     text = (ROOT / "workflow" / "scripts" / f"{name}.py").read_text()
     started = min(text.index(word) for word in ("= make_sampler(", "= audit_sampler(", "= Policy(") if word in text)
-    assert text.index("adapter_folders(args.adapters)") < started
+    assert text.index("checkpoint_folders(args.checkpoints)") < started

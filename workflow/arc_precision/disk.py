@@ -45,17 +45,18 @@ def check_folder(results: Path) -> None:
             )
 
 
-def needless_states(results: Path) -> list[Path]:
-    """Trainer states of all but the last checkpoint of each run. A run goes on from its last one alone."""
+def all_but_last(results: Path, kind: layout.Pattern) -> list[Path]:
+    """The files of a kind of all but the last checkpoint of each run. A run goes on from its last one alone."""
     of_run: dict[tuple[str, str], list[Path]] = {}
-    for state, values in layout.STATE.find(results):
-        of_run.setdefault((values["arm"], values["seed"]), []).append(state)
-    return [state for states in of_run.values() for state in states[:-1]]
+    for path, values in kind.find(results):
+        of_run.setdefault((values["arm"], values["seed"]), []).append(path)
+    return [path for paths in of_run.values() for path in paths[:-1]]
 
 
 def tidy(results: Path, retention: RetentionConfig) -> list[Path]:
     """Remove what `retention` does not keep, and return it."""
-    removed = needless_states(results) if retention.trainer_states == "last" else []
+    kept = {layout.STATE: retention.trainer_states, layout.WEIGHTS: retention.weights}
+    removed = [path for kind, which in kept.items() if which == "last" for path in all_but_last(results, kind)]
     for path in removed:
         path.unlink()
     return removed

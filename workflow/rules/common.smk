@@ -220,9 +220,17 @@ def previous_segment(job):
     )
 
 
-def adapters(job):
+def trained(job):
     """The input function of what reads the checkpoints of a job's seeds."""
-    return lambda wildcards: in_results(inputs.adapters(job, wildcards.step))
+    return lambda wildcards: in_results(
+        inputs.trained_files(experiment, job, wildcards.step)
+    )
+
+
+def trained_outputs(job):
+    """Outputs of a job's seeds with what was trained, by name."""
+    kinds = inputs.trained_kinds(experiment, job.arm)
+    return {name: of_seeds(job, kind) for name, kind in kinds.items()}
 
 
 def of_seeds(job, pattern):

@@ -7,7 +7,7 @@ for job in [together.BASE_JOB, *SEEDS_JOBS]:
         input:
             model=f"<results>/{layout.MODEL}",
             rows=f"<results>/{layout.ROWS}",
-            adapters=adapters(job),
+            trained=trained(job),
         output:
             samples=of_seeds(job, layout.SAMPLES),
             cost=of_seeds(job, layout.SAMPLING_COST),
@@ -37,7 +37,7 @@ for job in [together.BASE_JOB, *SEEDS_JOBS]:
         shell:
             '{resources.launcher} "$WORKFLOW/scripts/sample.py"'
             " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"
-            " --adapters {input.adapters} {resources.engine_memory}"
+            " --checkpoints {input.trained} {resources.engine_memory}"
             " --outputs {output.samples} --costs {output.cost} 2>&1 | tee {log}"
 
 

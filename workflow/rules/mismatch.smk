@@ -7,7 +7,7 @@ for job in SEEDS_JOBS:
         input:
             model=f"<results>/{layout.MODEL}",
             rows=f"<results>/{layout.ROWS.path(set=experiment.audit.set)}",
-            adapters=adapters(job),
+            trained=trained(job),
         output:
             of_seeds(job, layout.AUDIT_DRAW),
         log:
@@ -36,7 +36,7 @@ for job in SEEDS_JOBS:
         shell:
             '{resources.launcher} "$WORKFLOW/scripts/audit_draw.py"'
             " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"
-            " --adapters {input.adapters} {resources.engine_memory}"
+            " --checkpoints {input.trained} {resources.engine_memory}"
             " --outputs {output} 2>&1 | tee {log}"
 
     rule:
@@ -46,7 +46,7 @@ for job in SEEDS_JOBS:
             model=f"<results>/{layout.MODEL}",
             rows=f"<results>/{layout.ROWS.path(set=experiment.audit.set)}",
             drawn=of_seeds(job, layout.AUDIT_DRAW),
-            adapters=adapters(job),
+            trained=trained(job),
         output:
             of_seeds(job, layout.AUDIT_TRAINER),
         log:
@@ -74,7 +74,7 @@ for job in SEEDS_JOBS:
         shell:
             '{resources.launcher} "$WORKFLOW/scripts/audit_trainer.py"'
             " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"
-            " --drawn {input.drawn} --adapters {input.adapters}"
+            " --drawn {input.drawn} --checkpoints {input.trained}"
             " --outputs {output} 2>&1 | tee {log}"
 
     rule:
@@ -84,7 +84,7 @@ for job in SEEDS_JOBS:
             model=f"<results>/{layout.MODEL}",
             rows=f"<results>/{layout.ROWS.path(set=experiment.audit.set)}",
             drawn=of_seeds(job, layout.AUDIT_DRAW),
-            adapters=adapters(job),
+            trained=trained(job),
         output:
             of_seeds(job, layout.AUDIT_SAMPLER),
         log:
@@ -113,7 +113,7 @@ for job in SEEDS_JOBS:
         shell:
             '{resources.launcher} "$WORKFLOW/scripts/audit_sampler.py"'
             " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"
-            " --drawn {input.drawn} --adapters {input.adapters} {resources.engine_memory}"
+            " --drawn {input.drawn} --checkpoints {input.trained} {resources.engine_memory}"
             " --outputs {output} 2>&1 | tee {log}"
 
 

@@ -10,8 +10,7 @@ for job in SEEDS_JOBS:
             rows=f"<results>/{layout.ROWS.path(set=inputs.training_set(experiment))}",
             previous=previous_segment(job),
         output:
-            adapter=of_seeds(job, layout.ADAPTER),
-            adapter_config=of_seeds(job, layout.ADAPTER_CONFIG),
+            **trained_outputs(job),
             state=of_seeds(job, layout.STATE),
             steps=of_seeds(job, layout.STEPS),
             timing=of_seeds(job, layout.TIMING),

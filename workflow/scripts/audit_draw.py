@@ -17,7 +17,7 @@ from arc_precision.config.audit import AuditDrawSlice, NumberFormat
 from arc_precision.config.base import from_words
 from arc_precision.contracts.audit_files import AUDIT, batch_variant, setting_name
 from arc_precision.contracts.parquet import write_rows
-from arc_precision.model.folder import adapter_folders
+from arc_precision.model.folder import checkpoint_folders
 from arc_precision.sampling.engines import EngineMemory, Sampler, completion_seed
 
 
@@ -26,27 +26,27 @@ def main() -> None:
     parser.add_argument("--slice", nargs="+", required=True, help="AuditDrawSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="task file")
-    parser.add_argument("--adapters", type=Path, nargs="+", required=True, help="files of adapters")
+    parser.add_argument("--checkpoints", type=Path, nargs="+", required=True, help="files of trained weights")
     EngineMemory.add_arguments(parser)
-    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="of each adapter")
+    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="of each checkpoint")
     args = parser.parse_args()
     slice = from_words(AuditDrawSlice, args.slice)
 
     prompts = read_prompts(args.rows, AutoTokenizer.from_pretrained(args.model), slice.n_prompts)
     if not prompts:
         raise ValueError(f"{args.rows}: no prompts to audit; choose another audit.set or allow longer prompts in it")
-    adapters = adapter_folders(args.adapters)
+    checkpoints = checkpoint_folders(args.checkpoints)
     sampler = audit_sampler(
         slice.sampling,
         args.model,
-        adapters[0],
+        checkpoints[0],
         slice.merged,
         slice.dtype,
         slice.device,
         max(map(len, prompts.values())),
         EngineMemory.of(args),
     )
-    for folder, output in zip(adapters, args.outputs, strict=True):
+    for folder, output in zip(checkpoints, args.outputs, strict=True):
         load_checkpoint(sampler, args.model, folder, slice.merged)
         write_rows(output, AUDIT, drawn_and_scored(slice, sampler, prompts))
 

@@ -16,7 +16,7 @@ from arc_precision.config.audit import AuditSamplerSlice, NumberFormat
 from arc_precision.config.base import from_words
 from arc_precision.contracts.audit_files import AUDIT, setting_name
 from arc_precision.contracts.parquet import write_rows
-from arc_precision.model.folder import adapter_folders
+from arc_precision.model.folder import checkpoint_folders
 from arc_precision.sampling.engines import EngineMemory
 
 
@@ -25,21 +25,21 @@ def main() -> None:
     parser.add_argument("--slice", nargs="+", required=True, help="AuditSamplerSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="task file")
-    parser.add_argument("--drawn", type=Path, nargs="+", required=True, help="audited completions of each adapter")
-    parser.add_argument("--adapters", type=Path, nargs="+", required=True, help="files of adapters")
+    parser.add_argument("--drawn", type=Path, nargs="+", required=True, help="audited completions of each")
+    parser.add_argument("--checkpoints", type=Path, nargs="+", required=True, help="files of trained weights")
     EngineMemory.add_arguments(parser)
-    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="of each adapter")
+    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="of each checkpoint")
     args = parser.parse_args()
     slice = from_words(AuditSamplerSlice, args.slice)
 
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     drawn = [read_completions(path, args.rows, tokenizer) for path in args.drawn]
-    adapters = adapter_folders(args.adapters)
+    checkpoints = checkpoint_folders(args.checkpoints)
     merged = slice.adapter == "merged" or slice.dtype == "float32"
     sampler = audit_sampler(
         slice.sampling,
         args.model,
-        adapters[0],
+        checkpoints[0],
         merged,
         slice.dtype,
         slice.device,
@@ -47,7 +47,7 @@ def main() -> None:
         EngineMemory.of(args),
     )
     setting = setting_name("sampler", *NumberFormat.of(slice.dtype, slice.sampling.head_dtype), slice.adapter)
-    for folder, completions, output in zip(adapters, drawn, args.outputs, strict=True):
+    for folder, completions, output in zip(checkpoints, drawn, args.outputs, strict=True):
         load_checkpoint(sampler, args.model, folder, merged)
         logprobs = prefill_logprobs(sampler, completions, slice.batch_size)
         write_rows(output, AUDIT, [scored_rows(completions, setting, "", logprobs)])

@@ -18,7 +18,7 @@ from arc_precision.config.base import from_words
 from arc_precision.contracts.audit_files import AUDIT, batch_variant, setting_name
 from arc_precision.contracts.parquet import write_rows
 from arc_precision.mismatch.processing import processed_logprobs
-from arc_precision.model.folder import adapter_folders
+from arc_precision.model.folder import checkpoint_folders
 
 
 def main() -> None:
@@ -26,14 +26,14 @@ def main() -> None:
     parser.add_argument("--slice", nargs="+", required=True, help="AuditTrainerSlice as key=value")
     parser.add_argument("--model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--rows", type=Path, required=True, help="task file")
-    parser.add_argument("--drawn", type=Path, nargs="+", required=True, help="audited completions of each adapter")
-    parser.add_argument("--adapters", type=Path, nargs="+", required=True, help="files of adapters")
-    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="of each adapter")
+    parser.add_argument("--drawn", type=Path, nargs="+", required=True, help="audited completions of each")
+    parser.add_argument("--checkpoints", type=Path, nargs="+", required=True, help="files of trained weights")
+    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="of each checkpoint")
     args = parser.parse_args()
     slice = from_words(AuditTrainerSlice, args.slice)
 
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    for folder, drawn, output in zip(adapter_folders(args.adapters), args.drawn, args.outputs, strict=True):
+    for folder, drawn, output in zip(checkpoint_folders(args.checkpoints), args.drawn, args.outputs, strict=True):
         policy = Policy(slice, args.model, folder)
         write_rows(output, AUDIT, scored(slice, policy, read_completions(drawn, args.rows, tokenizer)))
 

@@ -115,7 +115,7 @@ def counterfactuals(slice: AuditJoinSlice, scored: Mapping[tuple[Setting, str], 
             scored[prefill, batch_variant(slice.other_batch_size)],
         )
     }
-    if not (slice.merged or slice.float8):
+    if slice.merged is False and not slice.float8:
         alternatives["merged adapter"] = scored[prefill, ""], scored[prefill._replace(adapter="merged"), ""]
     if any(cause.name.endswith("_head") for cause in causes):
         # Both sides change, so the trainer's change is written to the sampler: d is their difference.

@@ -11,23 +11,27 @@ from trl.trainer.utils import add_fused_lm_head
 
 from arc_precision.audit.audited import Audited, batches
 from arc_precision.config.audit import AuditTrainerSlice
+from arc_precision.model.folder import is_whole
 from arc_precision.training.base_model import load_base
 from arc_precision.training.determinism import use_deterministic_algorithms
 from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
 
 
 class Policy:
-    """A checkpoint's policy: base model in one dtype, adapter in float32 beside it, under autocast to that dtype.
+    """A checkpoint's policy under autocast to one dtype: the base model in that dtype and an adapter in float32, or all
+    weights in float32.
 
     Dropout is off and no layer is compiled, unlike in the loss of a run that uses either.
     """
 
-    def __init__(self, slice: AuditTrainerSlice, model: Path, adapter: Path) -> None:
+    def __init__(self, slice: AuditTrainerSlice, model: Path, checkpoint: Path) -> None:
         if slice.deterministic:
             use_deterministic_algorithms()
-        base = load_base(model, slice.dtype, slice.load_in_4bit).to(slice.device)
+        whole = is_whole(checkpoint)
+        base = load_base(checkpoint, "float32", False) if whole else load_base(model, slice.dtype, slice.load_in_4bit)
+        base.to(slice.device)
         add_fused_lm_head(base, cast_lm_head_to_fp32=slice.head == "float32")
-        self._model = PeftModel.from_pretrained(base, adapter).eval()
+        self._model = (base if whole else PeftModel.from_pretrained(base, checkpoint)).eval()
         self._slice = slice
         autocast = slice.dtype != "float32"
         if slice.shared_prompt:

@@ -68,11 +68,12 @@ EXACT = NumberFormat("float32", "float32")
 
 
 class AuditDrawSlice(Section):
-    """What decides the audited completions and the log-probs of the sampler that drew them."""
+    """What decides the audited completions and the log-probs of the sampler that drew them. `merged`: see
+    `TrainingConfig.merged`."""
 
     device: str
     dtype: Dtype
-    merged: bool
+    merged: bool | None
     sampling: SamplingConfig
     n_prompts: int
     n_samples: int
@@ -115,21 +116,21 @@ class AuditJoinSlice(Section):
     sampler_head: Head
     head_apart: bool
     float8: bool
-    merged: bool
+    merged: bool | None
     other_batch_size: int
     processings: tuple[Processing, ...]
     in_effect: Processing
 
 
 def audit_engines(
-    trainer: NumberFormat, sampler: NumberFormat, merged: bool, head_apart: bool = False, float8: bool = False
+    trainer: NumberFormat, sampler: NumberFormat, merged: bool | None, head_apart: bool = False, float8: bool = False
 ) -> list[str]:
     """The engine settings that are scored for an arm beside the one that draws, as names of files.
 
     They are those of the stated chain, those that comparing the engines first or last instead would need where both
     sides round, and the sampler with the adapter as the run did not have it. `merged`: whether the run samples from
-    merged weights. For `head_apart` every format is scored with a float32 head as well. No engine but the one that
-    draws is in float8; that one cannot be merged into.
+    merged weights; None without an adapter, where all settings are called `applied`. For `head_apart` every format is
+    scored with a float32 head as well. No engine but the one that draws is in float8; that one cannot be merged into.
     """
     crossed = {trainer, sampler} if "float32" not in (trainer.dtype, sampler.dtype) else set()
 
@@ -137,8 +138,11 @@ def audit_engines(
         formats = {own, EXACT} | crossed
         return formats | {NumberFormat(form.dtype, "float32") for form in formats} if head_apart else formats
 
-    samplers = {(form, "applied") for form in scored(sampler)} | {(sampler, "merged")}
-    samplers.remove((sampler, "merged" if merged or float8 else "applied"))
+    samplers = {(form, "applied") for form in scored(sampler)}
+    if merged is not None and not float8:
+        samplers.add((sampler, "merged"))
+    if not float8:
+        samplers.remove((sampler, "merged" if merged else "applied"))
     return [
         *(f"trainer.{dtype}.{head}" for dtype, head in sorted(scored(trainer))),
         *(f"sampler.{dtype}.{head}.{adapter}" for (dtype, head), adapter in sorted(samplers)),

@@ -9,6 +9,7 @@ from arc_precision.contracts.metric_names import metric_names
 
 if TYPE_CHECKING:
     from arc_precision.config.experiment import ExperimentConfig
+    from arc_precision.config.training import TrainingConfig
 
 # Files and folders of results that bear these names are something else.
 RESERVED = {"arms": ("base",), "evaluation_sets": ("train", "candidates")}
@@ -112,12 +113,12 @@ def _number_formats(experiment: "ExperimentConfig", arm: str) -> Iterator[str]:
             yield f"sampling.{key}: {value} of arm {arm} needs sampling.engine vllm; write {key}: {plain}"
         if value == "fp8" and experiment.device != "cuda":
             yield f"sampling.{key}: fp8 of arm {arm} needs a GPU, with device: cuda; write {key}: {plain}"
-    if sampling.quantization == "fp8" and training.sync == "merge":
+    if sampling.quantization == "fp8" and training.merged is not False:
         yield (
             f"sampling.quantization: fp8 of arm {arm} quantizes weights as they are loaded, so none can be handed over "
-            "later; write training.sync: adapter, or quantization: none"
+            f"later; write {_an_adapter(training)}, or quantization: none"
         )
-    if training.head_dtype == "float32" and "lm_head" in training.lora.target_modules:
+    if training.head_dtype == "float32" and training.lora and "lm_head" in training.lora.target_modules:
         yield (
             f"training.head_dtype: float32 of arm {arm} is not possible with an adapter on lm_head; remove it from "
             "training.lora.target_modules, or write head_dtype: model"
@@ -130,8 +131,13 @@ def _determinism(experiment: "ExperimentConfig", arm: str) -> Iterator[str]:
     training, key = experiment.training_of(arm), f"sampling.batch_invariant: true of arm {arm}"
     if experiment.device != "cuda" or experiment.sampling_of(arm).engine != "vllm":
         yield f"{key} needs device: cuda and sampling.engine vllm, which has such kernels; write batch_invariant: false"
-    if training.sync == "merge" or training.processes > 1:
+    if training.merged is not False or training.processes > 1:
         yield (
             f"{key} runs vLLM in a process of its own, which takes adapters from a single trainer; write "
-            "training.sync: adapter and training.processes: 1, or batch_invariant: false"
+            f"{_an_adapter(training)} and training.processes: 1, or batch_invariant: false"
         )
+
+
+def _an_adapter(training: "TrainingConfig") -> str:
+    """What to write for a sampler that takes an adapter beside the base."""
+    return "training.sync: adapter" if training.lora else "keys of an adapter under training.lora"

@@ -151,11 +151,13 @@ class ExperimentConfig(Section):
                 )
             if self.training_of(arm).sync == "merge" and self.sampling_of(arm).engine != "vllm":
                 raise ValueError(f"arms.{arm}: training.sync merge needs sampling.engine vllm; write sync: adapter")
-            adapter = self.training_of(arm).sync == "adapter"
+            adapter = self.training_of(arm).merged is False
+            whole = self.training_of(arm).lora is None
             if self.sampling_of(arm).weight_noise and not adapter:
                 raise ValueError(
                     f"sampling.weight_noise: {self.sampling_of(arm).weight_noise} of arm {arm} is noise on an adapter, "
-                    "and training.sync merge hands none over; write sync: adapter"
+                    f"and training.{'lora: null' if whole else 'sync merge'} hands none over; write "
+                    f"{'weight_noise: 0' if whole else 'sync: adapter'}"
                 )
             if self.sampling_of(arm).logit_noise and self.sampling_of(arm).engine != "vllm":
                 raise ValueError(
@@ -169,6 +171,11 @@ class ExperimentConfig(Section):
                 )
             if self.model.load_in_4bit and self.device != "cuda":
                 raise ValueError("model.load_in_4bit: true needs device: cuda; write load_in_4bit: false")
+            if self.model.load_in_4bit and whole:
+                raise ValueError(
+                    f"model.load_in_4bit: true has weights that cannot be trained, and training.lora: null of arm "
+                    f"{arm} trains them; write load_in_4bit: false"
+                )
             if self.model.load_in_4bit and not adapter:
                 raise ValueError(
                     f"arms.{arm}: training.sync merge cannot merge into a base in 4 bits; write sync: adapter"
@@ -211,7 +218,8 @@ class ExperimentConfig(Section):
                     f"sampling.temperature: {temperature} of arm {arm} cannot be audited, as the sampler's prompt "
                     f"log-probs know no temperature; write 1.0, or {none}"
                 )
-            if "lm_head" in self.training_of(arm).lora.target_modules:
+            lora = self.training_of(arm).lora
+            if lora and "lm_head" in lora.target_modules:
                 raise ValueError(
                     f"training.lora.target_modules: lm_head of arm {arm} cannot be audited, as the sampler's prompt "
                     f"log-probs leave an adapter there out; remove it, or write {none}"
@@ -240,7 +248,7 @@ class ExperimentConfig(Section):
 
     def audit_engines(self, arm: str) -> list[str]:
         """Files of the engine settings that an arm's audit scores beside the one that draws."""
-        merged, float8 = self.training_of(arm).sync == "merge", self.sampling_of(arm).in_float8
+        merged, float8 = self.training_of(arm).merged, self.sampling_of(arm).in_float8
         return audit_engines(*self.number_formats(arm), merged, self.audit.head, float8)
 
     @property
@@ -310,6 +318,7 @@ class ExperimentConfig(Section):
 
     def sample_slice(self, arm: str | None, name: str, dtype: Dtype) -> SampleSlice:
         """For `sample`; `arm` None is the base model."""
+        lora = self.training_of(arm).lora if arm else None
         sampling = self.sampling.without_noise().model_copy(
             update={
                 "temperature": self.evaluation.temperature,
@@ -328,7 +337,7 @@ class ExperimentConfig(Section):
             n_samples=self.evaluation.n_samples,
             seed=self.evaluation.seed,
             sampling=sampling,
-            lora_r=self.training_of(arm).lora.r if arm else 0,
+            lora_r=lora.r if lora else 0,
             max_prompt_tokens=self.evaluation_sets[name].max_prompt_tokens,
         )
 
@@ -346,7 +355,7 @@ class ExperimentConfig(Section):
         return AuditDrawSlice(
             device=self.device,
             dtype=self.arms[arm].sampler_dtype,
-            merged=self.training_of(arm).sync == "merge",
+            merged=self.training_of(arm).merged,
             sampling=self.sampling_of(arm).without_noise(),
             **self.audit.model_dump(include={"n_prompts", "n_samples", "seed", "batch_sizes"}),
         )
@@ -385,7 +394,7 @@ class ExperimentConfig(Section):
             sampler_head=sampler.head,
             head_apart=self.audit.head,
             float8=self.sampling_of(arm).in_float8,
-            merged=self.training_of(arm).sync == "merge",
+            merged=self.training_of(arm).merged,
             other_batch_size=self.audit.batch_sizes[1],
             processings=self._processings(arm),
             in_effect=self._processing_of(arm),

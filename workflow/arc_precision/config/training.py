@@ -26,6 +26,22 @@ class LoraSettings(Section):
     )
 
 
+class LrDrop(Section):
+    """A learning rate that falls when the run shows that it needs to."""
+
+    signal: Literal["completion_length", "mismatch"] = Field(
+        description="What is watched: the mean length of completions, or the spread of the sequence log-ratio D."
+    )
+    rise: float = Field(1.5, gt=1, description="The rate falls when the signal is above this many times its reference.")
+    factor: float = Field(0.5, gt=0, lt=1, description="The rate is multiplied by this.")
+    window_steps: int = Field(
+        10,
+        gt=0,
+        description="The signal is a mean over so many steps. Its reference is that of the first steps, after a drop "
+        "that of the drop.",
+    )
+
+
 class LossScaleConfig(Section):
     """float16's dynamic loss scale (torch.amp.GradScaler); unused in other dtypes."""
 
@@ -59,6 +75,12 @@ class TrainingConfig(Section):
     )
     schedule_steps: int | None = Field(
         None, gt=0, description="Horizon of a falling schedule, independent of max_steps; null for a constant one."
+    )
+    lr_drop: LrDrop | None = Field(
+        None,
+        description="A learning rate that falls once completions grow or the mismatch rises (arXiv 2602.01826): "
+        "{signal: completion_length or mismatch, rise: 1.5, factor: 0.5, window_steps: 10}, by the rule in "
+        "docs/remedies.md; null: none.",
     )
     optim: Literal["adamw_torch", "adamw_8bit"] = Field("adamw_torch", description="adamw_8bit needs bitsandbytes.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
@@ -123,7 +145,7 @@ class TrainingConfig(Section):
     )
     sync: Literal["adapter", "merge"] = Field(
         "adapter",
-        description="How the sampler gets the weights: as a LoRA adapter, or merged into the sampler's copy of the "
+        description="How the sampler gets the trained adapter: as it is, or merged into the sampler's copy of the "
         "base in its dtype, which rounds the update away (an effect to measure, not to use).",
     )
     head_dtype: Head = Field(
@@ -152,7 +174,11 @@ class TrainingConfig(Section):
         "a collapse; each of another prompt while there are any.",
     )
     processes: int = Field(1, gt=0, description="Data-parallel processes of one run, one GPU each.")
-    lora: LoraSettings = Field(default_factory=LoraSettings, description="The trained adapter.")
+    lora: LoraSettings | None = Field(
+        default_factory=LoraSettings,
+        description="The trained adapter; null: full fine-tuning of all weights, with a far smaller learning_rate "
+        "(docs/full-fine-tuning.md).",
+    )
     loss_scale: LossScaleConfig = Field(default_factory=LossScaleConfig, description="float16's loss scale.")
 
     @model_validator(mode="after")
@@ -184,9 +210,16 @@ class TrainingConfig(Section):
                 f"beta {self.beta:g} with importance_sampling_level sequence: the KL is of tokens and the ratio of "
                 "whole sequences; write beta: 0, or importance_sampling_level: token"
             )
+        if self.lora is None and self.sync == "merge":
+            raise ValueError("sync merge has nothing to merge with lora: null; write sync: adapter")
         if self.lr_scheduler_type != "constant_with_warmup" and self.schedule_steps is None:
             raise ValueError(f"lr_scheduler_type {self.lr_scheduler_type} needs schedule_steps, the step where it ends")
         return self
+
+    @property
+    def merged(self) -> bool | None:
+        """Whether the sampler has the adapter merged into its weights; None without an adapter."""
+        return None if self.lora is None else self.sync == "merge"
 
     @property
     def generation_cycle(self) -> int:
@@ -203,7 +236,7 @@ class TrainingConfig(Section):
 class ArmConfig(Section):
     """One treatment: two dtypes, and whatever else it changes."""
 
-    trainer_dtype: Dtype = Field(description="Base weights and autocast of the trainer; the adapter stays float32.")
+    trainer_dtype: Dtype = Field(description="Base weights and autocast of the trainer; what is trained stays float32.")
     sampler_dtype: Dtype = Field(description="vLLM's dtype while training.")
     training: dict[str, Any] = Field(default_factory=dict, description="Laid over the section `training`.")
     sampling: dict[str, Any] = Field(default_factory=dict, description="Laid over the section `sampling`.")

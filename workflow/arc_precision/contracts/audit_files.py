@@ -4,7 +4,8 @@
 the same completions, one file per engine, in the columns of `AUDIT`. `chain.json` joins them. Its keys:
 
     schema_version          CHAIN_SCHEMA_VERSION
-    trainer_dtype, sampler_dtype, trainer_head, sampler_head, float8, merged     the arm, as audited
+    trainer_dtype, sampler_dtype, trainer_head, sampler_head, float8, merged     the arm, as audited; merged is null
+                            without an adapter
     sampling                what the sampler did to the logits: {repetition_penalty, top_k, top_p}
     metrics                 {every key of mismatch.metrics.METRICS: number or null}, trainer as it trains against the
                             sampler as it sampled
@@ -15,7 +16,7 @@ the same completions, one file per engine, in the columns of `AUDIT`. `chain.jso
     counterfactuals         list, one row per change of the sampler:
                             name, in_effect, shift_mean, shift_abs_mean, shift_abs_max, share, token_count,
                             never_drawn_count                       (mismatch.chain.counterfactual_table)
-                            Names: `merged adapter` (not where the run merges, or samples in float8),
+                            Names: `merged adapter` (where the run applies one, and not in float8),
                             `batch size <n>`, `float32 heads` (with audit.head and a head that rounds: what float32
                             on both sides would add), and such as `top_p 0.95`. `in_effect` is true where this arm
                             samples so; the row then says what it has added to d, the others what they would add to a

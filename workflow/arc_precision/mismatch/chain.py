@@ -59,7 +59,7 @@ class Cause:
 def observed_causes(
     trainer_dtype: str,
     sampler_dtype: str,
-    merged: bool,
+    merged: bool | None,
     heads: tuple[str, str] = ("model", "model"),
     head_apart: bool = False,
     float8: bool = False,
@@ -67,7 +67,7 @@ def observed_causes(
     """The setting the trainer computes in, and the causes, in the stated order, that lead to the sampled log-probs.
 
     Args:
-        merged: whether the run sampled from merged weights.
+        merged: whether the run sampled from merged weights; None without an adapter.
         heads: of trainer and sampler, as in `Setting`.
         head_apart: whether the rounding of a head is a cause of its own, and not part of its side's rounding.
         float8: whether the sampler had weights, or keys and values, in float8.

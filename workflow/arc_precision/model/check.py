@@ -100,6 +100,8 @@ def window_tokens(config: dict[str, Any]) -> int | None:
 
 def _check_adapter(experiment: "ExperimentConfig", arm: str, layers: set[str]) -> None:
     lora = experiment.training_of(arm).lora
+    if lora is None:
+        return
     key = f"{_section(experiment, arm, 'lora')}.lora"
     names = sorted({name.split(".")[-1] for name in layers if "embed" not in name} - {"lm_head"})
     instead = f"write layers of {experiment.model.path}: {', '.join(names)}"

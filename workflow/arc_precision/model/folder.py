@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,9 @@ from arc_precision.contracts.whole import DamagedFile, read_object
 
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
+# A checkpoint has one of the two: an adapter, or with full fine-tuning the model.
 ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
+WHOLE = (WEIGHTS, "config.json")
 # Where a tokenizer's vocabulary may be, the fast form first; and all files that transformers' tokenizers read.
 VOCABULARIES = (
     "tokenizer.json",
@@ -137,29 +140,39 @@ def tensor_shapes(path: Path) -> dict[str, list[int]]:
         raise ValueError(f"model.path: {path} {error}; copy it anew") from None
 
 
-def check_adapter(folder: Path) -> None:
-    """Whether a checkpoint's adapter is whole, before anything that takes time reads it.
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint holds a whole model, with weights in float32, and no adapter."""
+    return (checkpoint / WEIGHTS).exists()
+
+
+def trained_files(checkpoint: Path) -> tuple[str, str]:
+    """Names of a checkpoint's files with what was trained: the weights and their config."""
+    return WHOLE if is_whole(checkpoint) else ADAPTER
+
+
+def check_trained(checkpoint: Path) -> None:
+    """Whether a checkpoint's adapter or model is whole, before anything that takes time reads it.
 
     Raises:
         DamagedFile: a file of it is not.
     """
-    weights, config = (folder / name for name in ADAPTER)
-    read_object(config, None, ("r", "target_modules"))
+    weights, config = (checkpoint / name for name in trained_files(checkpoint))
+    read_object(config, None, ("architectures",) if is_whole(checkpoint) else ("r", "target_modules"))
     try:
         _shapes(weights)
     except ValueError as error:
         raise DamagedFile(weights, f"it {error}") from None
 
 
-def adapter_folders(files: Iterable[Path]) -> list[Path]:
-    """The folders of whole adapters by their files, each once, in order.
+def checkpoint_folders(files: Iterable[Path]) -> list[Path]:
+    """The folders of whole checkpoints by their files with what was trained, each once, in order.
 
     Raises:
         DamagedFile: a file of one is not as it was written.
     """
     folders = list(dict.fromkeys(file.parent for file in files))
     for folder in folders:
-        check_adapter(folder)
+        check_trained(folder)
     return folders
 
 
@@ -178,6 +191,12 @@ def _shapes(path: Path) -> dict[str, list[int]]:
     if size != end:
         raise ValueError(f"has {size} bytes where its header tells of {end}")
     return {name: tensor["shape"] for name, tensor in tensors.items()}
+
+
+def count_parameters(files: Iterable[Path]) -> int:
+    """Parameters in a model's safetensors files; those that two layers share count once."""
+    shapes = [shape for path in files if path.suffix == ".safetensors" for shape in tensor_shapes(path).values()]
+    return sum(map(math.prod, shapes))
 
 
 def _weights(folder: Path) -> list[Path]:

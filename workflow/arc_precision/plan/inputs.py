@@ -12,16 +12,23 @@ def training_set(experiment: ExperimentConfig) -> str:
 
 
 def previous_segment(experiment: ExperimentConfig, job: SeedsJob, stop: int) -> list[str]:
-    """Files that a segment goes on from: adapter, trainer state, facts. The first segment has none."""
+    """Files that a segment goes on from: trained weights, trainer state, facts. The first segment has none."""
     start = segment_start(experiment, job.arm, stop)
-    kinds = (layout.ADAPTER, layout.ADAPTER_CONFIG, layout.STATE, layout.FACTS)
+    kinds = (*trained_kinds(experiment, job.arm).values(), layout.STATE, layout.FACTS)
     return [path for kind in kinds for path in job.paths(kind, stop=start)] if start else []
 
 
-def adapters(job: SeedsJob, step: int | str) -> list[str]:
-    """Files of the adapters of a job's seeds at a step; nothing for the base model."""
-    kinds = (layout.ADAPTER, layout.ADAPTER_CONFIG) if job.seeds else ()
+def trained_files(experiment: ExperimentConfig, job: SeedsJob, step: int | str) -> list[str]:
+    """The trained weights of a job's seeds at a step; nothing for the base model."""
+    kinds = trained_kinds(experiment, job.arm).values() if job.seeds else ()
     return [path for kind in kinds for path in job.paths(kind, stop=step)]
+
+
+def trained_kinds(experiment: ExperimentConfig, arm: str) -> dict[str, layout.Pattern]:
+    """Files of a checkpoint with what was trained, by name: an adapter, or with full fine-tuning the whole model."""
+    if experiment.training_of(arm).lora is None:
+        return {"weights": layout.WEIGHTS, "config": layout.WEIGHTS_CONFIG}
+    return {"adapter": layout.ADAPTER, "adapter_config": layout.ADAPTER_CONFIG}
 
 
 def audit_scored(experiment: ExperimentConfig, run: str, step: int | str) -> list[str]:

@@ -196,7 +196,7 @@ def _arm_row(
         is_baseline=arm == slice.report.baseline_arm,
         trainer_dtype=slice.arms[arm]["trainer_dtype"],
         sampler_dtype=slice.arms[arm]["sampler_dtype"],
-        trainer_observed=_joined(fact["trainer_dtype"] for fact in facts),
+        trainer_observed=_joined(record.trainer_observed for record in ours if record.facts),
         sampler_observed=_joined(fact["sampler_dtype"] for fact in facts),
         seeds_planned=len(ours),
         seeds_found=sum(record.n_steps > 0 for record in ours),

@@ -137,7 +137,7 @@ def _about_facts(records: list[RunRecord]) -> list[Note]:
         asked, observed = record.facts["asked"], record.facts["observed"]
         pairs = [("sampler", asked["sampler_dtype"], observed["sampler_dtype"])]
         if not record.facts["config"]["load_in_4bit"]:
-            pairs.append(("trainer", asked["trainer_dtype"], observed["trainer_dtype"]))
+            pairs.append(("trainer", asked["trainer_dtype"], record.trainer_observed))
         for who, wanted, found in pairs:
             if wanted != found:
                 notes.append(_serious(f"{_name(record.run)}: the {who} ran in {found}, {wanted} was asked for."))

@@ -59,6 +59,12 @@ class RunRecord:
             return None
         return self.hours * self.facts["config"]["training"]["processes"]
 
+    @property
+    def trainer_observed(self) -> str:
+        """The dtype in which the trainer computed: that of its base, or of autocast where all weights are trained."""
+        observed = self.facts["observed"]
+        return observed["trainer_dtype"] if observed["adapter_dtype"] else observed["autocast_dtype"] or "float32"
+
     def mean(
         self, key: str, until_applied: int | None = None, first: int | None = None, last: int | None = None
     ) -> float | None:

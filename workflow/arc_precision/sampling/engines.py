@@ -73,7 +73,7 @@ class Sampler(Protocol):
         """
 
     def load_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
-        """Replace the model's weights; names are those of the checkpoint. For samplers built without adapters."""
+        """Replace the model's weights; names are those of the model's files. For samplers built without adapters."""
 
     def load_adapter(self, folder: Path, slot: int = 0) -> None:
         """Sample with the PEFT adapter saved in this folder from now on, where a prompt asks for this slot."""

@@ -1,6 +1,7 @@
-"""How the trainer's weights reach a sampler: as an adapter, or merged into the base.
+"""How the trainer's weights reach a sampler: as an adapter, or as weights of the whole model.
 
-Merging is there because its effect is one of the things to measure.
+The whole model is what full fine-tuning trains. Of an adapter it is the base with the adapter merged in, which is there
+because its effect is one of the things to measure.
 """
 
 import shutil
@@ -9,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from peft import PeftModel
+from transformers import PreTrainedModel
 
-from arc_precision.sampling.engines import Sampler, VllmSampler, completion_seed
+from arc_precision.sampling.engines import Sampler, completion_seed
 
 
 class AdapterHandover:
@@ -44,19 +47,18 @@ class AdapterHandover:
         self._folder.cleanup()
 
 
-class MergedHandover:
-    """Hands over base weights with the adapter merged in, rounded to the sampler's dtype.
+class WholeHandover:
+    """Hands over all weights, an adapter merged in, rounded to the sampler's dtype.
 
-    TRL's own way, except that the trainer's base is never written to, so that it does not drift: every sync starts from
-    the stored weights. vLLM only.
+    TRL's own way, except that the trainer's weights are never written to, so that they do not drift.
     """
 
-    def __init__(self, sampler: VllmSampler) -> None:
+    def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
 
     def sync(self, model, step: int) -> None:
-        """Give base plus adapter of a PEFT model to the sampler."""
-        self._sampler.load_weights(merged_weights(model, self._sampler.dtype))
+        """Give the weights of a model, or base plus adapter of a PEFT model, to the sampler."""
+        self._sampler.load_weights(whole_weights(model, self._sampler.dtype))
 
     def close(self) -> None:
         """Nothing to remove."""
@@ -78,10 +80,11 @@ def noisy_adapter(model, noise: float, seed: int) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def merged_weights(model, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]]:
-    """Names and tensors of the base model with the adapter added in float32 and rounded to `dtype` once."""
-    layers = {name: module for name, module in model.base_model.model.named_modules() if hasattr(module, "base_layer")}
-    for name, weight in model.base_model.model.state_dict().items():
+def whole_weights(model: PreTrainedModel | PeftModel, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]]:
+    """Names and tensors of a model, an adapter added in float32, rounded to `dtype` once."""
+    base = model.base_model.model if isinstance(model, PeftModel) else model
+    layers = {name: module for name, module in base.named_modules() if hasattr(module, "base_layer")}
+    for name, weight in base.state_dict().items():
         if ".lora_" in name:
             continue
         layer = layers.get(name.removesuffix(".base_layer.weight"))

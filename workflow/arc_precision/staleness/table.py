@@ -41,6 +41,7 @@ VALUES: dict[str, Any] = {
     "report.primary_metric": "pass@2",
     "training.segment_steps": 20,
     "training.schedule_steps": 1000,
+    "training.lr_drop": {"signal": "mismatch"},
     "training.epsilon_high": 0.3,
     "training.correction_min": 0.5,
     "training.per_device_train_batch_size": 32,

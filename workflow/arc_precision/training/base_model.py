@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 
 def load_base(path: Path, dtype: str, load_in_4bit: bool) -> PreTrainedModel:
-    """The frozen base model in the trainer's dtype, or in 4 bits and computed in that dtype."""
+    """A model in `dtype`, or in 4 bits and computed in that dtype."""
     quantization = None
     if load_in_4bit:
         from transformers import BitsAndBytesConfig

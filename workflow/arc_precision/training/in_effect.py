@@ -12,20 +12,24 @@ from arc_precision.training.trainer import PrecisionTrainer
 
 
 def observe(trainer: PrecisionTrainer, sampler: Sampler, scorer: Scorer) -> dict[str, Any]:
-    """Dtypes of base, adapter, autocast and sampler, layers with an adapter, loss scaler, sandbox's level and GPU."""
-    adapter = {p.dtype for p in trainer.model.parameters() if p.requires_grad}
-    base = {p.dtype for p in trainer.model.parameters() if not p.requires_grad and p.is_floating_point()}
+    """Dtypes of the model's weights, adapter, autocast and engine, layers with an adapter, how many parameters are
+    trained, loss scaler, sandbox's level and GPU.
+    """
+    parameters = dict(trainer.model.named_parameters())
+    adapter = {p.dtype for name, p in parameters.items() if ".lora_" in name}
+    base = {p.dtype for name, p in parameters.items() if ".lora_" not in name and p.is_floating_point()}
     device = trainer.accelerator.device.type
     with trainer.accelerator.autocast():
         autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     return {
         "trainer_dtype": dtype_names(base),
-        "adapter_dtype": dtype_names(adapter),
+        "adapter_dtype": dtype_names(adapter) or None,
         "adapter_layers": adapter_layers(trainer.model),
         "autocast_dtype": dtype_names({autocast}) if autocast else None,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "sampler_dtype": dtype_names({sampler.dtype}),
         **{f"engine_{fact}": value for fact, value in sampler.observed.items()},
+        "trained_parameters": sum(p.numel() for p in parameters.values() if p.requires_grad),
         "loss_scaler": trainer.accelerator.scaler is not None,
         "isolation_level": scorer.isolation_level,
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
@@ -44,15 +48,16 @@ def adapter_layers(model: torch.nn.Module) -> dict[str, int]:
 
 def check_in_effect(slice: TrainSlice, observed: dict[str, Any]) -> None:
     """Raise ValueError when what is in effect is not what was asked for."""
-    for target in slice.training.lora.target_modules:
+    lora = slice.training.lora
+    for target in lora.target_modules if lora else ():
         if target.split(".")[-1] not in observed["adapter_layers"]:
             raise ValueError(
                 f"training.lora.target_modules: no layer {target} carries an adapter; the adapter is in "
                 f"{', '.join(observed['adapter_layers']) or 'no layer'}, so write those"
             )
     expected = {
-        "trainer_dtype": slice.trainer_dtype,
-        "adapter_dtype": "float32",
+        "trainer_dtype": slice.trainer_dtype if lora else "float32",
+        "adapter_dtype": "float32" if lora else None,
         "autocast_dtype": None if slice.trainer_dtype == "float32" else slice.trainer_dtype,
         "deterministic": slice.training.deterministic,
         "sampler_dtype": slice.sampler_dtype,

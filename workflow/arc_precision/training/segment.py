@@ -31,12 +31,14 @@ from arc_precision.contracts.parquet import count_rows, read_rows
 from arc_precision.contracts.steps import SCHEMA_VERSION, STEP, read_facts
 from arc_precision.contracts.tasks import TASKS, task_of_row
 from arc_precision.contracts.whole import DamagedFile, read_steps
-from arc_precision.model.folder import ADAPTER, check_adapter
+from arc_precision.model.folder import check_trained, count_parameters, trained_files, weight_files
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.tasks.grids import Task
 from arc_precision.training.base_model import load_base
 from arc_precision.training.determinism import use_deterministic_algorithms
 from arc_precision.training.in_effect import check_in_effect, observe
+from arc_precision.training.lr_drop import count_drops
+from arc_precision.training.memory import check_fits
 from arc_precision.training.scoring import Scored, Scorer
 from arc_precision.training.together import Together, sharing_weights
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b_facts, step_mismatch
@@ -52,8 +54,8 @@ OWN_SHARE = ("loss", "completion_tokens", "prompt_tokens", "truncated", "unique_
 class SegmentFiles:
     """Where a segment reads and writes.
 
-    Checkpoint folders hold `adapter_model.safetensors`, `adapter_config.json` and `trainer_state.tar`; the last also
-    has the rows of all steps so far, as collapse is judged on the whole run.
+    Checkpoint folders hold the adapter, or with full fine-tuning the model, and `trainer_state.tar`; the last also has
+    the rows of all steps so far, as collapse is judged on the whole run.
     """
 
     train: Path
@@ -109,10 +111,10 @@ def run_segment(
         ValueError: the precision in effect is not the one that was asked for, or seeds cannot share the sampler.
         SandboxFault: the sandbox itself failed.
     """
-    if len(seeds) > 1 and (slice.training.sync == "merge" or slice.sampling.engine != "vllm"):
+    if len(seeds) > 1 and (slice.training.merged is not False or slice.sampling.engine != "vllm"):
         raise ValueError(
-            f"seeds {list(seeds)} cannot train in one job: only vLLM with training.sync adapter holds several "
-            "adapters; give each seed a job of its own"
+            f"seeds {list(seeds)} cannot train in one job: only vLLM with training.lora and training.sync adapter "
+            "holds several adapters over one base; give each seed a job of its own"
         )
     going = []
     for seed, own, curves in zip(seeds, files, reporting, strict=True):
@@ -129,7 +131,10 @@ def run_segment(
         use_deterministic_algorithms()
     # The process group of a data-parallel run, before vLLM would make one of its own.
     processes = PartialState(cpu=slice.device == "cpu")
-    model = going[0][1].model
+    model, lora = going[0][1].model, slice.training.lora
+    if lora is None and slice.device == "cuda":
+        gpu_bytes = torch.cuda.get_device_properties(processes.device).total_memory
+        check_fits(slice, count_parameters(weight_files(model)), gpu_bytes, memory)
     sampler = make_sampler(
         slice.sampling,
         str(model),
@@ -137,11 +142,11 @@ def run_segment(
         slice.device,
         slice.max_prompt_tokens,
         memory,
-        lora_r=slice.training.lora.r if slice.training.sync == "adapter" else 0,
-        lora_modules=slice.training.lora.target_modules,
+        lora_r=lora.r if slice.training.merged is False else 0,
+        lora_modules=lora and lora.target_modules,
         n_adapters=len(going),
     )
-    base = load_base(model, slice.trainer_dtype, slice.load_in_4bit)
+    base = load_base(model, slice.trainer_dtype if lora else "float32", slice.load_in_4bit)
     together = Together(sampler, len(going))
     workers = max(1, workers // processes.num_processes)
     scorer = Scorer({}, slice.training.reward, slice.sandbox, workers, slice.thinking)
@@ -201,7 +206,7 @@ class SegmentOfRun:
             args=grpo_config(slice, seed, stop, str(self._scratch), **reporting),
             train_dataset=Dataset.from_dict({key: [prompts[i][key] for i in order] for key in ("prompt", "row_id")}),
             processing_class=AutoTokenizer.from_pretrained(files.model),
-            peft_config=lora_config(slice),
+            peft_config=lora_config(slice) if slice.training.lora else None,
         )
         self._observed = observe(self._trainer, sampler, self._scorer)
         check_in_effect(slice, self._observed)
@@ -244,8 +249,8 @@ class SegmentOfRun:
 def pass_on(files: SegmentFiles, before: dict[str, Any]) -> None:
     """A run that has stopped keeps its last checkpoint through the remaining segments, without any work."""
     files.checkpoint.mkdir(parents=True, exist_ok=True)
-    for name in (*ADAPTER, "trainer_state.tar"):
-        (files.checkpoint / name).write_bytes((files.previous / name).read_bytes())
+    for name in (*trained_files(files.previous), "trainer_state.tar"):
+        shutil.copyfile(files.previous / name, files.checkpoint / name)
     files.steps.write_text("")
     files.timing.write_text("")
     files.completions.write_text("")
@@ -319,10 +324,16 @@ class StepLog(TrainerCallback):
         self._scale = 0.0
         self.status = "running"
 
-    def on_step_begin(self, args, state, control, **kwargs):
+    def on_step_begin(self, args, state, control, optimizer=None, lr_scheduler=None, **kwargs):
         self._began_s = self._trainer.clock_s()
         scaler = self._trainer.accelerator.scaler
         self._scale = scaler.get_scale() if scaler is not None else None
+        rule = self._slice.training.lr_drop
+        factor = rule.factor ** count_drops(self.rows, rule) if rule else 1.0
+        # The scheduler goes by its own numbers, whatever the optimizer has.
+        for group, scheduled in zip(optimizer.param_groups, lr_scheduler.get_last_lr(), strict=True):
+            group["lr"] = factor * scheduled
+        self._learning_rate = optimizer.param_groups[0]["lr"]
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if "loss" not in logs:  # the summary that the trainer logs at its end
@@ -343,7 +354,7 @@ class StepLog(TrainerCallback):
             "step": state.global_step,
             "applied_steps": self._applied,
             "loss": loss,
-            "learning_rate": logs["learning_rate"],
+            "learning_rate": self._learning_rate,
             "reward_mean": logs.get("reward"),
             "reward_std": logs.get("reward_std"),
             "frac_reward_zero_std": _mean(measured["equal_rewards"]),
@@ -410,10 +421,10 @@ class StepLog(TrainerCallback):
 
 
 def pack_checkpoint(folder: Path, checkpoint: Path) -> None:
-    """The trainer's checkpoint as named files: the adapter, and everything else it needs to go on in one archive."""
+    """The trainer's checkpoint as named files: what was trained, and all else it needs to go on in one archive."""
     checkpoint.mkdir(parents=True, exist_ok=True)
-    for name in ADAPTER:
-        (checkpoint / name).write_bytes((folder / name).read_bytes())
+    for name in trained_files(folder):
+        shutil.copyfile(folder / name, checkpoint / name)
     with tarfile.open(checkpoint / "trainer_state.tar", "w") as archive:
         for path in sorted(folder.iterdir()):
             if path.name in STATE_FILES or path.name.startswith("rng_state_"):
@@ -426,7 +437,7 @@ def check_checkpoint(folder: Path) -> None:
     Raises:
         DamagedFile: a file of it is not.
     """
-    check_adapter(folder)
+    check_trained(folder)
     state = folder / "trainer_state.tar"
     try:
         with tarfile.open(state) as archive:
@@ -443,8 +454,8 @@ def unpack_checkpoint(checkpoint: Path, scratch: Path, step: int) -> Path:
     with PartialState().main_process_first():
         if not folder.exists():
             folder.mkdir()
-            for name in ADAPTER:
-                (folder / name).write_bytes((checkpoint / name).read_bytes())
+            for name in trained_files(checkpoint):
+                shutil.copyfile(checkpoint / name, folder / name)
             with tarfile.open(checkpoint / "trainer_state.tar") as archive:
                 for member in archive:  # `extractall` knows no safe filter before Python 3.11.4
                     with archive.extractfile(member) as source, open(folder / member.name, "wb") as target:

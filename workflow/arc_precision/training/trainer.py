@@ -21,7 +21,7 @@ from trl.trainer.utils import add_fused_lm_head
 from arc_precision.config.training import TrainSlice
 from arc_precision.mismatch.metrics import mismatch_metrics
 from arc_precision.sampling.engines import Sampler, completion_seed
-from arc_precision.sampling.handover import AdapterHandover, MergedHandover
+from arc_precision.sampling.handover import AdapterHandover, WholeHandover
 from arc_precision.training.half_products import Float32Products
 from arc_precision.training.shared_prompt import (
     compile_layers,
@@ -64,9 +64,9 @@ class PrecisionTrainer(GRPOTrainer):
         self.run_seed = seed
         self.sampler = sampler
         self.handover = (
-            MergedHandover(sampler)
-            if slice.training.sync == "merge"
-            else AdapterHandover(sampler, slice.sampling.weight_noise, seed)
+            AdapterHandover(sampler, slice.sampling.weight_noise, seed)
+            if slice.training.merged is False
+            else WholeHandover(sampler)
         )
         self._score = score
         self.clock_s = clock_s
@@ -81,17 +81,21 @@ class PrecisionTrainer(GRPOTrainer):
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()  # over a base in 4 bits TRL makes it bfloat16
+        # Full fine-tuning with a KL has a model of its own for the reference.
+        models = [self.model, *([self.ref_model] if self.ref_model else [])]
         if slice.training.head_dtype == "float32":
             # TRL's argument for it makes a copy of the weights, and fails where they are the embedding's. This head
             # casts them as it goes, to the same values.
-            add_fused_lm_head(
-                transformers_model(self.model),
-                temperature=self.temperature,
-                cast_lm_head_to_fp32=True,
-                outputs=("log_probs", "entropy"),
-            )
+            for each in models:
+                add_fused_lm_head(
+                    transformers_model(each),
+                    temperature=self.temperature,
+                    cast_lm_head_to_fp32=True,
+                    outputs=("log_probs", "entropy"),
+                )
         if slice.training.shared_prompt:
-            use_shared_prompt(self.model, autocast=slice.trainer_dtype != "float32")
+            for each in models:
+                use_shared_prompt(each, autocast=slice.trainer_dtype != "float32")
         if slice.training.compile_layers:
             compile_layers(self.model)
         # From here on TRL treats our sampler as its own: correction, and a sync whenever the weights have changed.
@@ -271,8 +275,9 @@ def step_mismatch(passes: list[list[np.ndarray]]) -> dict[str, float]:
 
 
 def lora_b_facts(model) -> dict[str, float | None]:
-    """Median |B| and the share below float16's smallest normal over the non-zero B entries; null before step 1."""
-    values = torch.cat([p.detach().abs().flatten() for name, p in model.named_parameters() if "lora_B" in name])
+    """Median |B| and the share below float16's smallest normal over the non-zero B entries; null without any."""
+    entries = [p.detach().abs().flatten() for name, p in model.named_parameters() if "lora_B" in name]
+    values = torch.cat(entries) if entries else torch.empty(0)
     values = values[values > 0]
     if not len(values):
         return {"lora_b_median_abs": None, "lora_b_subnormal_share": None}
