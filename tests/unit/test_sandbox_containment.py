@@ -4,6 +4,8 @@ After every test the pool serves on, and nothing but its own processes is there.
 """
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -270,6 +272,20 @@ def test_crashes_reach_no_collector_of_dumps(sandbox):
     """They would with a limit of 0, where the machine has one."""
     body = "limits = (ctypes.c_ulong * 2)()\nassert (libc.syscall(97, 4, limits), *limits) == (0, 1, 1)\nreturn grid"
     assert run(sandbox, body) == ("ok", None)
+
+
+def test_a_caller_who_may_dump_no_core_has_a_sandbox_all_the_same():
+    """As in an HTCondor job."""
+    probe = (
+        "import resource, numpy as np; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
+        "from arc_precision.sandbox import Limits, Sandbox\n"
+        "with Sandbox(Limits()) as sandbox:\n"
+        "    (verdict,) = sandbox.run(['def transform(grid):\\n    return grid\\n'], [[np.zeros((1, 1), np.int8)]])\n"
+        "assert verdict.status == 'ok', verdict"
+    )
+    # Without the capability that raises limits, as a job has none.
+    command = ["setpriv", "--bounding-set", "-sys_resource", "--inh-caps", "-all"] if os.geteuid() == 0 else []
+    subprocess.run([*command, sys.executable, "-c", probe], check=True)
 
 
 def test_crash(sandbox):

@@ -147,7 +147,7 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int, proc: int |
     if filtered:
         determinism.replace_identities()
     program.rehearse()
-    isolation.set_limit(resource.RLIMIT_CORE, isolation.NO_CORE)
+    isolation.forbid_core_dumps()
     os.write(1, json.dumps({"level": level}).encode() + b"\n")
     gc.disable()
     gc.collect()

@@ -164,13 +164,15 @@ def restrict_with_landlock() -> None:
     os.close(ruleset)
 
 
-# Bytes of a core dump. With 0 the kernel still hands a crashed process to a program that collects dumps, where the
-# machine has one.
-NO_CORE = 1
-
-
 def set_limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value, value))
+
+
+def forbid_core_dumps() -> None:
+    """Limit them to one byte. With 0 the kernel still hands a crashed process to a program that collects dumps, where
+    the machine has one. A batch system may have set 0 already, and a limit cannot be raised."""
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    set_limit(resource.RLIMIT_CORE, 0 if hard == 0 else 1)
 
 
 # System calls: all that computing takes, and what is left of a program's start once the filter is on. A program

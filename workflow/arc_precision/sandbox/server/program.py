@@ -141,7 +141,7 @@ def rehearse() -> None:
     read_fd, write_fd = os.pipe()
     for _ in range(50):
         mmap.mmap(-1, RESERVE_BYTES).close()
-        isolation.set_limit(resource.RLIMIT_CORE, isolation.NO_CORE)
+        isolation.forbid_core_dumps()
         os.write(write_fd, protocol.LENGTH.pack(len(body)) + body)
         wait_for_job(read_fd)
         program, grids = read_job(read_fd)
