@@ -1,11 +1,14 @@
 """Full fine-tuning through every rule, beside an arm that trains an adapter: train, evaluation, audit, report."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from test_smoke import ROOT, snakemake
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "end_to_end"))
+from test_smoke import ROOT, snakemake  # noqa: E402
 
 WHOLE = {
     "experiment": "whole",
