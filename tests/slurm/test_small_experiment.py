@@ -17,7 +17,7 @@ def test_a_small_experiment_runs_on_the_cluster(small_experiment: tuple[Project,
     assert status == 0
     ended = project.cluster.ended(project.folder)
     assert {job["JobState"] for job in ended} == {"COMPLETED"}
-    on_gpus = [job for job in ended if "gres/gpu=1" in job["Tres"]]
+    on_gpus = [job for job in project.cluster.jobs(project.folder) if job.get("TresPerJob") == "gres:gpu:1"]
     # Rules of several seeds have the arm and the seeds after their kind.
     started = Counter(re.findall(r"submitted with SLURM jobid \d+ \(log: \S*/slurm_logs/rule_(\w+)", project.log))
     assert {*GPU_RULES, "evaluation_set", "score"} <= started.keys()
