@@ -84,6 +84,7 @@ def test_seeds_that_cannot_share_a_sampler_train_alone():
     merged = several([0, 1], training={"segment_steps": 10, "sync": "merge"})
     assert at_most(merged, "float16") == 1 and at_most(several([0, 1]), "float16") == 4
     assert of_arm(groups(merged, {}))[10] == [(0,), (1,)]
+    assert at_most(several([0, 1], watch="tensorboard"), "float16") == 1
 
 
 def test_who_trained_together_stays_together_whatever_seeds_are_asked_for():

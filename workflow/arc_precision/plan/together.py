@@ -52,7 +52,8 @@ BASE_JOB = SeedsJob(layout.BASE, (), (0,))
 def at_most(experiment: ExperimentConfig, arm: str) -> int:
     """Seeds of an arm that may train in one job: several need vLLM, and an adapter for each."""
     several = experiment.training_of(arm).merged is False and experiment.sampling_of(arm).engine == "vllm"
-    return experiment.resources.train.seeds_together if several else 1
+    # Libraries of live curves write those of a process into one folder.
+    return experiment.resources.train.seeds_together if several and experiment.watch == "none" else 1
 
 
 def planned(experiment: ExperimentConfig, results: Path, going_on: bool) -> Groups:
