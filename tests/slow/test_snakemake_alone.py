@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 STUBS = {
     "conda": """case "$1" in
 --version) echo "conda 25.5.1" ;;
-info) echo '{"platform": "linux-64", "conda_prefix": "/opt/conda"}' ;;
+info) echo '{"platform": "linux-64", "conda_prefix": "/conda"}' ;;
 config) echo '{"get": {"channel_priority": "strict"}}' ;;
 *) exit 1 ;;
 esac""",
