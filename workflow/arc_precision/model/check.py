@@ -3,7 +3,6 @@
 Only planning uses this, so it changes no result. What needs transformers is checked by the first job (`loading.py`).
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +54,6 @@ def check_model(experiment: "ExperimentConfig", weights: list[Path], requirement
     for arm in experiment.run_arms:
         _check_adapter(experiment, arm, layers)
         _check_optimizer(experiment, arm, requirements)
-        _check_head(experiment, arm, requirements)
         _check_attention(experiment, arm, config)
     _check_texts(experiment, weights[0].parent)
     _check_dtypes(experiment, config)
@@ -128,21 +126,6 @@ def _check_optimizer(experiment: "ExperimentConfig", arm: str, requirements: Pat
             f"{_section(experiment, arm, 'optim')}.optim: {optim} of arm {arm} needs bitsandbytes, which is not in the "
             f"environment of device: {experiment.device}; write adamw_torch"
         )
-
-
-def _check_head(experiment: "ExperimentConfig", arm: str, requirements: Path) -> None:
-    audited = experiment.audit.head and experiment.audit.every <= experiment.max_steps
-    if experiment.sampling_of(arm).head_dtype == "model" and not audited:
-        return
-    version = re.search(r"^vllm(?:-cpu)?==((\d+)\.(\d+)\S*)", requirements.read_text(), re.MULTILINE)
-    if (int(version[2]), int(version[3])) >= (0, 26):
-        return
-    key, instead = f"sampling.head_dtype: float32 of arm {arm}", "head_dtype: model"
-    if audited:
-        key, instead = "audit.head: true", "head: false"
-    raise ValueError(
-        f"{key} needs vLLM 0.26, and the environment of device: {experiment.device} has {version[1]}; write {instead}"
-    )
 
 
 def _check_attention(experiment: "ExperimentConfig", arm: str, config: dict[str, Any]) -> None:

@@ -156,8 +156,7 @@ def engine_facts(model: torch.nn.Module) -> dict[str, Any]:
     from vllm.model_executor.layers.logits_processor import LogitsProcessor
 
     matrices = {p.dtype for p in model.parameters() if p.dim() == 2}
-    own = next(model.parameters()).dtype  # what vLLM below 0.26 computes every head in
-    heads = {getattr(part, "head_dtype", own) for part in model.modules() if isinstance(part, LogitsProcessor)}
+    heads = {part.head_dtype for part in model.modules() if isinstance(part, LogitsProcessor)}
     caches = {part.kv_cache_dtype for part in model.modules() if hasattr(part, "kv_cache_dtype")}
     return {
         "head_dtype": dtype_names(heads),
