@@ -28,7 +28,14 @@ def _arm(name, onsets=(), score=None, n=2):
 
 
 def _run(arm, seed, spread, score):
-    return {"arm": arm, "seed": seed, "steps": 200, "seq_log_ratio_std": spread, "score": score}
+    return {
+        "arm": arm,
+        "seed": seed,
+        "steps": 200,
+        "seq_log_ratio_std": spread,
+        "score": score,
+        "reward_final": 1 + seed,
+    }
 
 
 @pytest.fixture
@@ -47,6 +54,7 @@ def dose():
             "primary_metric": "pass@1",
             "primary_set": "generated-held-out",
             "confidence": 0.95,
+            "max_steps": 200,
         },
         "noise": {
             "weight_noise": {"float16": 0, "bfloat16": 0, "w-1": 0.02, "w-2": 0.045, "w-3": 0.1, "l-1": 0},
@@ -104,8 +112,8 @@ def test_the_threshold_of_the_doses_lies_between_two_of_them(dose):
     assert values["dose.harmful"] == "**1 nats (w-2: -2.0 (-4.0 to -0.5) points)**"
     assert values["dose.harmless"] == "**0.3 nats (w-1: -1.0 (-2.0 to +1.0) points)**"
     assert values["dose.collapsed"] == "**w-3 2 of 2**"
-    row = "| w-1 | 2 | - | 0.3 | 7.1 | 59.0 (57.0 to 61.0) | -1.0 (-2.0 to +1.0) |"
-    assert row in values["dose"] and "| float16 | 2 | - | 0.003 | - | 60.0" in values["dose"]
+    row = "| w-1 | 2 | 200 | - | 0.3 | 7.1 | 1.0, 2.0 | 59.0 (57.0 to 61.0) | -1.0 (-2.0 to +1.0) |"
+    assert row in values["dose"] and "| float16 | 2 | 200 | - | 0.003 | - | 1.0, 2.0 | 60.0" in values["dose"]
     for row in dose["comparisons"]:
         row["over_seeds"]["high"] = 0.01
     values = answer.texts({"dose": dose})
@@ -119,7 +127,8 @@ def test_collapses_are_counted_and_tested(edge):
     values = answer.texts({"smollm2": edge})
     assert values["smollm2.collapsed"] == "**float16 0 of 2; bfloat16 2 of 2 (step 80, 120)**"
     assert values["smollm2.test"] == "**p = 0.33 (the smallest possible: 0.33)**"
-    assert values["smollm2.difference"] == "**float16 +10.0 (-5.0 to +25.0) points of pass@1**"
+    rewards = answer.texts({"smollm2-edge": edge})["smollm2-edge.rewards"]
+    assert rewards == "**float16 1.0, 2.0; bfloat16 1.0, 2.0 (after 200 of 200 steps)**"
     assert values["smollm2-swept.collapsed"] == "**not run yet**"
     edge["collapse"]["log_rank"][0] |= {"p_value": None, "reason": "Too few runs."}
     assert answer.texts({"smollm2": edge})["smollm2.test"] == "**Too few runs.**"
@@ -203,7 +212,7 @@ def test_the_document_is_what_the_command_writes(tmp_path):
     assert all((ROOT / "docs/answer" / name).read_text() == (tmp_path / "answer" / name).read_text() for name in kept)
     # Every number of an experiment comes from a mark.
     marked = set(re.findall(r"<!-- answer: (\S+) -->", text))
-    assert marked | {"smollm2.difference"} == set(answer.texts({}))
+    assert marked == set(answer.texts({}))
 
 
 def _copy_of_data(tmp_path: Path) -> Path:
@@ -246,7 +255,7 @@ def test_a_report_is_taken_over_and_told(tmp_path):
     answer.write_document(tmp_path / "answer.md", folder)
     text = (tmp_path / "answer.md").read_text()
     (onset,) = [run.onset_step for run in report.collapse.runs if run.onset_step is not None]
-    assert "6 of 6 runs, on " in text and f"| bfloat16 | 3 | {onset} |" in text and "![float16 against" in text
+    assert "6 of 6 runs, on " in text and f"| bfloat16 | 3 | 60 | {onset} |" in text and "![float16 against" in text
     assert (folder / "smollm2.svg").stat().st_size < 20_000
     (results / "report/report.html").write_text("x" * (answer.MAX_PAGE_BYTES + 1))
     with pytest.raises(ValueError, match="2097153 bytes, and a committed page has at most 2097152"):

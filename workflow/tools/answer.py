@@ -24,6 +24,7 @@ from arc_precision.svg import COLORS, Axis, Figure
 EXPERIMENTS = {
     "dose": ["dose"],
     "smollm2": ["smollm2"],
+    "smollm2-edge": ["smollm2", "smollm2-edge"],
     "smollm2-swept": ["smollm2", "smollm2-swept"],
     "smollm2-causes": ["smollm2-causes"],
     "notebook-8b-audit": ["notebook-8b-audit"],
@@ -132,7 +133,9 @@ def texts(data: dict[str, Data]) -> dict[str, str]:
         "dose.collapsed": ("dose", collapsed_by_score),
         "smollm2.collapsed": ("smollm2", collapsed),
         "smollm2.test": ("smollm2", log_rank),
-        "smollm2.difference": ("smollm2", differences),
+        "smollm2-edge.collapsed": ("smollm2-edge", collapsed),
+        "smollm2-edge.test": ("smollm2-edge", log_rank),
+        "smollm2-edge.rewards": ("smollm2-edge", final_rewards),
         "smollm2-swept.collapsed": ("smollm2-swept", collapsed),
         "smollm2-swept.difference": ("smollm2-swept", differences),
         "smollm2-causes.moved": ("smollm2-causes", moved),
@@ -163,8 +166,9 @@ def _section(name: str, data: Data | None) -> str:
 def arm_table(data: Data) -> str:
     """A row per arm: what happened to its runs."""
     rows = [
-        "| arm | runs | collapsed at step | spread of D, nats | design effect | score, % | difference, points |",
-        "|---|---|---|---|---|---|---|",
+        "| arm | runs | steps | collapsed at step | spread of D, nats | design effect | reward at the end "
+        "| score, % | difference, points |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     against = {row["arm"]: row for row in data["comparisons"]}
     for arm in data["arms"]:
@@ -172,7 +176,10 @@ def arm_table(data: Data) -> str:
         score = _interval(arm["score"], 100) if arm["score"] else "-"
         difference = _interval(against[arm["name"]]["over_seeds"], 100, "+") if arm["name"] in against else "-"
         sizes = arm_spread(data, arm["name"]), data["design_effects"].get(arm["name"])
-        cells = [arm["name"], str(arm["seeds_found"]), steps, *map(_number, sizes), score, difference]
+        ran = sorted({run["steps"] for run in data["runs"] if run["arm"] == arm["name"]})
+        lengths = f"{ran[0]} to {ran[-1]}" if len(ran) > 1 else str(ran[0])
+        rewards = _rewards(data, arm["name"]) or "-"
+        cells = [arm["name"], str(arm["seeds_found"]), lengths, steps, *map(_number, sizes), rewards, score, difference]
         rows.append(f"| {' | '.join(cells)} |")
     settings = data["settings"]
     level = f"{100 * settings['confidence']:g} %"
@@ -181,7 +188,8 @@ def arm_table(data: Data) -> str:
             *rows,
             "",
             "Spread: mean over the first 50 steps and the seeds. Design effect: 1 where the sequences of a step err "
-            f"independently, more where they err together. Score: {settings['primary_metric']} on "
+            "independently, more where they err together. Reward at the end: of each run, a mean over its last steps. "
+            f"Score: {settings['primary_metric']} on "
             f"{settings['primary_set']} with its {level} interval. Difference: from {settings['baseline_arm']}, its "
             f"interval over seeds and tasks, which holds for all rows together at {level}.",
         ]
@@ -258,6 +266,19 @@ def log_rank(data: Data) -> str:
     )
 
 
+def final_rewards(data: Data) -> str:
+    """Reward of each run's last steps, by arm, and after how many steps."""
+    steps = max(run["steps"] for run in data["runs"])
+    rewards = "; ".join(f"{arm} {_rewards(data, arm)}" for arm in data["settings"]["arms"])
+    return f"{rewards} (after {steps} of {data['settings']['max_steps']} steps)"
+
+
+def _rewards(data: Data, arm: str) -> str:
+    """From the lowest to the highest."""
+    rewards = [run["reward_final"] for run in data["runs"] if run["arm"] == arm and run["reward_final"] is not None]
+    return ", ".join(f"{reward:.1f}" for reward in sorted(rewards))
+
+
 def differences(data: Data) -> str:
     """Difference of the primary outcome from the baseline, by arm."""
     return "; ".join(
@@ -314,7 +335,9 @@ def figures(data: dict[str, Data]) -> dict[str, Figure]:
     found = {}
     if "dose" in data:
         found["dose"] = dose_figure(data["dose"], data.get("notebook-8b-audit"))
-    found |= {name: survival_figure(data[name]) for name in ("smollm2", "smollm2-swept") if name in data}
+    found |= {
+        name: survival_figure(data[name]) for name in ("smollm2", "smollm2-edge", "smollm2-swept") if name in data
+    }
     return found
 
 
