@@ -5,19 +5,23 @@ import importlib.metadata
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 
 def origin(*packages: str, gpu: str | None = None) -> dict[str, Any]:
-    """Command, date, machine, and versions of Python and of the named packages. `gpu`: its name, where one was used."""
+    """Command, commit, date, machine, and versions of Python and of packages. `gpu`: its name, if one was used."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    root = Path(__file__).parents[1]
+    commit = subprocess.run(["git", "-C", root, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     versions = {name: importlib.metadata.version(name) for name in packages}
     return {
         "schema_version": 1,
         "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "commit": commit.stdout.strip() or None,
         "date": datetime.date.today().isoformat(),
         "machine": {"cpu": cpu, "cores": len(os.sched_getaffinity(0))} | ({"gpu": gpu} if gpu else {}),
         "versions": {"python": platform.python_version()} | versions,
