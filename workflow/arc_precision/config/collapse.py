@@ -6,9 +6,9 @@ from arc_precision.config.base import Section
 
 
 class CollapseConfig(Section):
-    """When a run counts as collapsed. Fixed before the runs; a collapse is never judged by eye.
+    """The rules by which a run counts as collapsed. Fixed before the runs; a collapse is never judged by eye.
 
-    Steps are those that drew completions. The defaults raise an alarm in at most 1 % of simulated healthy runs.
+    Only steps that drew completions count. The defaults raise an alarm in at most 1 % of simulated healthy runs.
     """
 
     smoothing_steps: int = Field(

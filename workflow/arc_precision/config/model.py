@@ -7,7 +7,7 @@ from arc_precision.config.thinking import Thinking
 
 
 class ModelConfig(Section):
-    """Which weights every run starts from."""
+    """The weights that every run starts from, and their prompts."""
 
     path: str = Field(
         "resources/tiny-arc",

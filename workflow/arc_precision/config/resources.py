@@ -1,4 +1,4 @@
-"""What each kind of job asks for. Never part of a slice: asking for more changes no result."""
+"""Requests of each kind of job. Never part of a slice: a larger request changes no result."""
 
 from pydantic import Field
 
@@ -48,7 +48,7 @@ class SampleJob(Engine, GpuJob):
 
 
 class Resources(Section):
-    """Per kind of job."""
+    """Requests by kind of job."""
 
     data: Job = Field(Job(), description="Tasks, prompts, manifests.")
     train: TrainJob = Field(TrainJob(), description="One training segment; one GPU per process of training.")

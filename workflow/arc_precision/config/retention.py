@@ -1,4 +1,4 @@
-"""What stays on disk."""
+"""Files that stay on disk."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from arc_precision.config.base import Section
 
 
 class RetentionConfig(Section):
-    """Never part of a slice: what is kept changes no result."""
+    """Never part of a slice: keeping files changes no result."""
 
     trainer_states: Literal["last", "all"] = Field(
         "last",

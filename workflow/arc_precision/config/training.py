@@ -27,7 +27,7 @@ class LoraSettings(Section):
 
 
 class LrDrop(Section):
-    """A learning rate that falls when the run shows that it needs to."""
+    """A learning rate that falls when the run's own measurements rise."""
 
     signal: Literal["completion_length", "mismatch"] = Field(
         description="What is watched: the mean length of completions, or the spread of the sequence log-ratio D."
@@ -223,7 +223,7 @@ class TrainingConfig(Section):
 
     @property
     def generation_cycle(self) -> int:
-        """Passes after which new completions are drawn."""
+        """Forward-backward passes between two draws of completions."""
         return self.steps_per_generation * self.num_iterations
 
     @property
@@ -234,7 +234,7 @@ class TrainingConfig(Section):
 
 
 class ArmConfig(Section):
-    """One treatment: two dtypes, and whatever else it changes."""
+    """One treatment: two dtypes, and any other setting that it changes."""
 
     trainer_dtype: Dtype = Field(description="Base weights and autocast of the trainer; what is trained stays float32.")
     sampler_dtype: Dtype = Field(description="vLLM's dtype while training.")
@@ -250,7 +250,7 @@ DEFAULT_ARMS: dict[str, dict] = {
 
 
 class TrainSlice(Section):
-    """Everything that can change a segment of one arm. Seed and steps come with the file names."""
+    """All settings that can change a segment of one arm. The file names give seed and steps."""
 
     device: str
     load_in_4bit: bool

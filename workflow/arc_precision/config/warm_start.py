@@ -11,14 +11,14 @@ from arc_precision.config.sandbox import SandboxConfig
 
 
 class SolvedBarcSource(BarcSource):
-    """BARC's tasks with their own programs: each has the key `source`."""
+    """BARC's tasks with their programs, which each task has under the key `source`."""
 
     kind: Literal["barc"] = Field("barc", description="BARC's format.")
     n_tasks: int = Field(30000, gt=0, description="At most this many tasks, from the file's beginning.")
 
 
 class TargetConfig(Section):
-    """How the completion of a task is written. The program, in its fence, always comes last."""
+    """The form of a task's completion. The program, in its fence, always comes last."""
 
     test_output: bool = Field(
         True, description="Write the output grid that the test input should give, in the prompt's own words."
@@ -29,7 +29,7 @@ class TargetConfig(Section):
 
 
 class WarmStartFit(Section):
-    """What decides the fine-tuning itself."""
+    """The settings behind the fine-tuning itself."""
 
     source: GeneratedSource = Field(
         GeneratedSource(kind="generated", n_tasks=30000, seed=7), description="Tasks with their programs."
@@ -74,7 +74,7 @@ class WarmStartFit(Section):
 
     @property
     def solved_source(self) -> GeneratedSource | SolvedBarcSource:
-        """Where the examples come from."""
+        """The source of the examples."""
         return self.barc or self.source
 
 
@@ -107,7 +107,7 @@ class WarmStartConfig(WarmStartFit):
 
 
 class WarmStartSlice(Section):
-    """What decides the warmed-up model, beside the files of the model that it starts from."""
+    """The settings behind the warmed-up model, apart from the files of the model that it starts from."""
 
     device: Device
     prompt: str
@@ -120,7 +120,7 @@ class WarmStartSlice(Section):
 
 
 class TrialSlice(Section):
-    """What decides a trial, beside the files of the model that is tried."""
+    """The settings behind a trial, apart from the files of the model that is tried."""
 
     device: Device
     prompt: str

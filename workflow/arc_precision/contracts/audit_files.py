@@ -1,4 +1,4 @@
-"""What the audit of a checkpoint writes into `audit/<arm>/seed-<s>/step-<n>/`.
+"""The audit's files for a checkpoint, in `audit/<arm>/seed-<s>/step-<n>/`.
 
 `draw.parquet`, `trainer.<dtype>.<head>.parquet` and `sampler.<dtype>.<head>.<adapter>.parquet` hold the log-probs of
 the same completions, one file per engine, in the columns of `AUDIT`. `chain.json` joins them. Its keys:
@@ -79,10 +79,10 @@ def read_chain(path: Path) -> dict[str, Any]:
 def setting_name(
     engine: str, dtype: str, head: str, adapter: str = "applied", phase: str = "prefill", storage: str = "plain"
 ) -> str:
-    """How a `mismatch.chain.Setting` is written in the column `setting`."""
+    """A `mismatch.chain.Setting` as the column `setting` has it."""
     return "/".join((engine, dtype, head, storage, adapter, phase))
 
 
 def batch_variant(batch_size: int) -> str:
-    """How scoring with another batch size is written in the column `variant`."""
+    """Scoring with another batch size as the column `variant` has it."""
     return f"batch size {batch_size}"

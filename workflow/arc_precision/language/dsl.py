@@ -1,15 +1,15 @@
 """A small language of grid transformations: each primitive maps a grid, and up to two colours, to a new grid.
 
-A program is a Python function `transform(grid)` that applies one primitive after another. Completions import this very
-file as `dsl`, so it needs numpy alone.
+A program is a Python function `transform(grid)` that applies one primitive after another. Completions import this file
+itself as `dsl`, so it needs numpy alone.
 
-Words used below. Background is colour 0. An *object* is a set of touching cells (diagonals count) of one colour; a
+Words used below: background is colour 0. An *object* is a set of touching cells (diagonals count) of one colour; a
 *block* is the same without diagonals; a *cluster* is a set of touching cells (diagonals count) of any colours but
 background.
 
 No primitive treats one of the colours 1 to 9 differently from another, so renaming these colours in a grid and in the
-arguments renames them in the result. What would need such a choice (two largest objects of one size, say) is not
-applicable and raises `NotApplicable`.
+arguments renames them in the result. A grid that would require a choice between colours (with two largest objects of
+one size, for example) raises `NotApplicable`.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,11 +35,11 @@ PRIMITIVES: dict[str, Callable[..., Grid]] = {}
 
 
 class NotApplicable(ValueError):
-    """The primitive means nothing for this grid."""
+    """The primitive has no meaning for this grid."""
 
 
 def primitive(function: Callable[..., Grid]) -> Callable[..., Grid]:
-    """Make a function a primitive of the language: int8 in, a fresh int8 array with sides 1 to 30 out."""
+    """Make a function a primitive of the language: it takes int8 and returns a new int8 array with sides 1 to 30."""
 
     @wraps(function)
     def checked(grid: Grid, *colors: int) -> Grid:
@@ -165,7 +165,7 @@ def _neighbours(grid: Grid, steps: tuple[tuple[int, int], ...]) -> Iterator[Grid
 
 
 def _enclosed(grid: Grid) -> Grid:
-    """Mask of the background cells from which no orthogonal path over background leads to the edge of the grid."""
+    """Mask of the enclosed background cells: no orthogonal path over background leads from them to the edge."""
     labels, sizes = _label((grid == 0).astype(np.int8), diagonal=False)
     inside = np.ones(len(sizes), dtype=bool)
     inside[0] = False
@@ -684,7 +684,8 @@ def _repair_symmetry(grid: Grid, hidden: int) -> Grid:
 
 
 def _periods(grid: Grid, known: Grid) -> list[int]:
-    """By how many rows the known cells can be shifted down without contradiction; the height itself always counts."""
+    """The numbers of rows by which known cells can be shifted down without contradiction; always includes the
+    height."""
     differ = ((grid[:, None] != grid[None]) & known[:, None] & known[None]).any(2)
     above, below = np.nonzero(differ)
     broken = set((below - above).tolist())

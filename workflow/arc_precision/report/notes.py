@@ -1,4 +1,4 @@
-"""Warnings, and what is missing: one sentence each, the serious ones first."""
+"""Warnings and missing parts: one sentence each, the serious ones first."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,7 +20,7 @@ def warnings(
     collapse: Collapse,
     changes: list[Change],
 ) -> list[Note]:
-    """What a reader must know before believing the verdict. `changes`: of what was declared before the runs."""
+    """Reasons to doubt the verdict. `changes`: of the settings that were declared before the runs."""
     notes = [
         *[_serious(_changed(change)) for change in changes],
         *_about_design(settings, configs, collapse),
@@ -145,7 +145,7 @@ def _about_facts(records: list[RunRecord]) -> list[Note]:
 
 
 def _differing(what: str, records: list[RunRecord], value) -> list[Note]:
-    """A note if a fact is not the same everywhere; serious if it tells the arms apart."""
+    """A note if a fact differs between runs; serious if it differs between arms."""
     by_arm: dict[str, set] = {}
     for record in records:
         by_arm.setdefault(record.run.arm, set()).add(value(record.facts))
@@ -178,7 +178,8 @@ def _about_steps(records: list[RunRecord]) -> list[Note]:
 
 
 def _not_finite(steps: pd.DataFrame) -> pd.Series:
-    """Steps whose loss is not finite, or whose gradient is not and was applied; the loss scaler's skips are neither."""
+    """Steps with a loss that is not finite, or with such a gradient that was applied. The loss scaler's skips do not
+    count."""
     return steps["loss"].isna() | (steps["nonfinite"] & ~steps["skipped"])
 
 
@@ -194,7 +195,7 @@ def _about_evaluation(settings: Settings, rows: list[EvaluationRow]) -> list[Not
 
 
 def missing(settings: Settings, records: dict[Run, RunRecord], results: Results) -> list[Note]:
-    """What the experiment was to have and has not yet."""
+    """Parts of the experiment that do not exist yet."""
     notes = []
     for record in records.values():
         if record.state == "missing":
