@@ -19,15 +19,19 @@ class AuditConfig(Section):
     n_samples: int = Field(2, gt=0, description="Completions per prompt.")
     batch_sizes: tuple[PositiveInt, PositiveInt] = Field(
         (8, 3),
-        description="Completions per forward pass. Everything is scored with the first; what the second changes in the "
-        "trainer is the noise floor, and in the sampler a counterfactual cause.",
+        description="Completions per forward pass. Everything is scored with the first. The change with the second "
+        "is the noise floor for the trainer, and a counterfactual cause for the sampler.",
     )
-    counterfactual_top_p: float = Field(0.95, gt=0, le=1, description="What this truncation would add.")
-    counterfactual_repetition_penalty: float = Field(1.05, gt=0, description="What this penalty would add.")
+    counterfactual_top_p: float = Field(
+        0.95, gt=0, le=1, description="A top_p whose effect on d is computed as a counterfactual cause."
+    )
+    counterfactual_repetition_penalty: float = Field(
+        1.05, gt=0, description="A repetition penalty whose effect on d is computed in the same way."
+    )
     head: bool = Field(
         False,
-        description="Take the rounding of the LM head's logits apart from all other rounding, as a cause of its own. "
-        "Takes one job more for each side and half-precision dtype.",
+        description="Separate the rounding of the LM head's logits from all other rounding, as a cause of its own. "
+        "Takes one more job for each side and half-precision dtype.",
     )
     seed: Seed = Field(0, description="Seed of the audited completions.")
 

@@ -80,7 +80,7 @@ class ExperimentConfig(Section):
     )
     model: ModelConfig = Field(default_factory=ModelConfig, description="The base model.")
     sources: dict[Name, Source] = Field(
-        default_factory=lambda: DEFAULT_SOURCES, description="Where tasks come from.", validate_default=True
+        default_factory=lambda: DEFAULT_SOURCES, description="Sources of tasks.", validate_default=True
     )
     data: DataConfig = Field(default_factory=DataConfig, description="Training data.")
     perfectible: PerfectibleConfig = Field(
@@ -95,19 +95,19 @@ class ExperimentConfig(Section):
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="GRPO.")
     sandbox: SandboxConfig = Field(default_factory=SandboxConfig, description="Limits on programs.")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="Evaluation of checkpoints.")
-    audit: AuditConfig = Field(default_factory=AuditConfig, description="Why trainer and sampler disagree.")
-    collapse: CollapseConfig = Field(default_factory=CollapseConfig, description="When a run counts as collapsed.")
+    audit: AuditConfig = Field(default_factory=AuditConfig, description="Causes of the mismatch.")
+    collapse: CollapseConfig = Field(default_factory=CollapseConfig, description="Rules of collapse.")
     report: ReportConfig = Field(default_factory=ReportConfig, description="The comparison report.")
     pretrain: PretrainConfig = Field(
-        default_factory=PretrainConfig, description="How the embedded model was made (`snakemake pretrain`)."
+        default_factory=PretrainConfig, description="Training of the embedded model (`snakemake pretrain`)."
     )
     warm_start: WarmStartConfig = Field(
         default_factory=WarmStartConfig,
         description="Fine-tuning a pretrained model before reinforcement learning (`snakemake warm_start`).",
     )
-    retention: RetentionConfig = Field(default_factory=RetentionConfig, description="What stays on disk.")
+    retention: RetentionConfig = Field(default_factory=RetentionConfig, description="Files that stay on disk.")
     resources: Resources = Field(
-        default_factory=Resources, description="What jobs ask for; changing it reruns nothing."
+        default_factory=Resources, description="Requests of jobs; changing them reruns nothing."
     )
     watch: Literal["none", "tensorboard", "trackio", "wandb"] = Field(
         "none", description="Library that writes live curves of training; changing it reruns nothing."

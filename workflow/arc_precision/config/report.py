@@ -20,8 +20,8 @@ class ReportConfig(Section):
     mismatch_steps: int = Field(
         50,
         gt=0,
-        description="Steps, from the first, over which the ladder measures the mismatch. What it is later also depends "
-        "on what it did to the run.",
+        description="Steps, from the first, over which the ladder measures the mismatch. Later the mismatch also "
+        "depends on its own effects on the run.",
     )
     seed: Seed = Field(0, description="Seed of the bootstrap.")
 

@@ -13,11 +13,11 @@ class RetentionConfig(Section):
     trainer_states: Literal["last", "all"] = Field(
         "last",
         description="Optimizer and scheduler states kept after a finished invocation: those of each run's last "
-        "checkpoint, from which more steps go on, or all. Adapters are always kept.",
+        "checkpoint, from which a longer run continues, or all. Adapters are always kept.",
     )
     weights: Literal["last", "all"] = Field(
         "all",
-        description="Models of full fine-tuning kept after a finished invocation, 4 bytes a parameter each. What is "
-        "asked of a removed one later trains its run again.",
+        description="Models of full fine-tuning kept after a finished invocation, 4 bytes a parameter each. A "
+        "later job that needs a removed one trains its run again.",
     )
     min_free_disk_mb: int = Field(2000, ge=0, description="Free disk below which no invocation starts.")

@@ -55,7 +55,8 @@ class TrainingConfig(Section):
     segment_steps: int = Field(
         10,
         gt=0,
-        description="Optimizer steps per job: what an evicted job loses at most, and where checkpoints are kept.",
+        description="Optimizer steps per job. A checkpoint is kept after each job, and an evicted job loses at "
+        "most these steps.",
     )
     reward: Literal["arc-v1", "arc-v2-no-pixel-score"] = Field(
         "arc-v2-no-pixel-score",
@@ -170,8 +171,8 @@ class TrainingConfig(Section):
     kept_completions: int = Field(
         2,
         ge=0,
-        description="Completions per batch that are kept with text, reward, verdict and log-probs, to be shown around "
-        "a collapse; each of another prompt while there are any.",
+        description="Completions per batch that are kept with text, reward, verdict and log-probs, to be shown "
+        "around a collapse; from different prompts as far as possible.",
     )
     processes: int = Field(1, gt=0, description="Data-parallel processes of one run, one GPU each.")
     lora: LoraSettings | None = Field(

@@ -24,7 +24,7 @@ class TargetConfig(Section):
         True, description="Write the output grid that the test input should give, in the prompt's own words."
     )
     train_outputs: int = Field(
-        0, ge=0, description="Before it, write the output grids of this many examples once more; longer completions."
+        0, ge=0, description="Before it, repeat the output grids of this many examples, to make completions longer."
     )
 
 
@@ -36,10 +36,10 @@ class WarmStartFit(Section):
     )
     barc: SolvedBarcSource | None = Field(
         None,
-        description="BARC's tasks and programs in their place: `path` of a file whose tasks have their `source`, and "
-        "`n_tasks`.",
+        description="BARC's tasks and programs instead of generated ones: `path` of a file whose tasks have their "
+        "`source`, and `n_tasks`.",
     )
-    target: TargetConfig = Field(TargetConfig(), description="What the model learns to write.")
+    target: TargetConfig = Field(TargetConfig(), description="Form of the completions that the model learns.")
     max_prompt_tokens: int = Field(1300, gt=0, description="Longer prompts are dropped, and counted.")
     max_completion_tokens: int = Field(400, gt=0, description="Longer completions are dropped, and counted.")
     steps: int = Field(480, gt=0, description="Optimizer steps; the learning rate falls linearly to zero over them.")
@@ -53,7 +53,7 @@ class WarmStartFit(Section):
     held_out_tasks: int = Field(200, gt=0, description="Tasks that are left out of training, for the loss at the end.")
     log_every: int = Field(20, gt=0, description="Steps between log lines.")
     checkpoint_every: int = Field(
-        120, gt=0, description="Steps between checkpoints, from which a job that was killed goes on."
+        120, gt=0, description="Steps between checkpoints, from which a killed job continues."
     )
 
     @model_validator(mode="after")
@@ -94,7 +94,7 @@ class WarmStartConfig(WarmStartFit):
     The defaults take minutes on one GPU with 80 GB for a model of 135 million parameters.
     """
 
-    trial: TrialConfig = Field(TrialConfig(), description="What the model solves before and after.")
+    trial: TrialConfig = Field(TrialConfig(), description="Comparison of the model before and after, on new tasks.")
 
     @model_validator(mode="after")
     def _new_tasks(self):

@@ -22,7 +22,7 @@ from arc_precision.config.sampling import SamplingConfig
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# vLLM's settings for CUDA graphs of whole decoding steps over a model that is not compiled.
+# vLLM's settings for CUDA graphs of whole decoding steps, the model not compiled.
 GRAPHS_ALONE = {"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"}
 MAX_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's LoRAConfig accepts
 
@@ -38,7 +38,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class EngineMemory:
-    """What vLLM takes of a GPU's memory: a share of it, 0 to 1, or so many bytes beside its weights and buffers."""
+    """A GPU's memory for vLLM: a share of it, 0 to 1, or a number of bytes beside its weights and buffers."""
 
     gpu_share: float
     kv_cache_bytes: int | None = None
@@ -51,7 +51,7 @@ class EngineMemory:
 
     @classmethod
     def of(cls, args: Namespace) -> "EngineMemory":
-        """From that command line."""
+        """The memory that the command line asks for."""
         return cls(args.gpu_memory_percent / 100, args.kv_cache_mb and args.kv_cache_mb * 2**20)
 
 
@@ -117,12 +117,12 @@ def engine_environment(sampling: SamplingConfig, lora_r: int) -> dict[str, str]:
         "VLLM_BATCH_INVARIANT": str(int(sampling.batch_invariant)),
         "VLLM_ENABLE_V1_MULTIPROCESSING": str(int(apart)),
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_ALLOW_INSECURE_SERIALIZATION": str(int(apart)),  # for `engine_facts`, which goes there as a function
+        "VLLM_ALLOW_INSECURE_SERIALIZATION": str(int(apart)),  # `engine_facts` is sent to that process as a function
     }
 
 
 def check_gpu(sampling: SamplingConfig, capability: tuple[int, int]) -> None:
-    """Raise ValueError where a GPU of this compute capability cannot do what is asked for."""
+    """Raise ValueError if a GPU of this compute capability lacks a configured feature."""
     needed = {
         "batch_invariant: true": (sampling.batch_invariant, (8, 0), "false"),
         "quantization: fp8": (sampling.quantization == "fp8", (8, 9), "none"),
@@ -156,7 +156,7 @@ def engine_facts(model: torch.nn.Module) -> dict[str, Any]:
     from vllm.model_executor.layers.logits_processor import LogitsProcessor
 
     matrices = {p.dtype for p in model.parameters() if p.dim() == 2}
-    own = next(model.parameters()).dtype  # what vLLM below 0.26 computes every head in
+    own = next(model.parameters()).dtype  # vLLM below 0.26 computes every head in this dtype
     heads = {getattr(part, "head_dtype", own) for part in model.modules() if isinstance(part, LogitsProcessor)}
     caches = {part.kv_cache_dtype for part in model.modules() if hasattr(part, "kv_cache_dtype")}
     return {
@@ -203,7 +203,7 @@ class VllmSampler:
     ) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are about choices made here on purpose
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # vLLM would warn about deliberate choices made here
         os.environ |= engine_environment(sampling, lora_r)
         if device == "cuda":
             check_gpu(sampling, torch.cuda.get_device_capability())
@@ -350,7 +350,7 @@ class StopStrings:
 
 
 class TransformersSampler:
-    """Plain `generate` of transformers, for those who do not want vLLM. Slow; one seed per batch of completions."""
+    """transformers' plain `generate`, which does without vLLM. Slow; one seed per batch of completions."""
 
     def __init__(self, sampling: SamplingConfig, model_path: str, dtype: str, device: str) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
@@ -365,14 +365,14 @@ class TransformersSampler:
             "kv_cache_dtype": "auto",
             "batch_invariant": False,
         }
-        # As vLLM: a completion ends at the tokenizer's end token and at those of generation_config.
+        # As in vLLM, a completion ends at the tokenizer's end token and at those of generation_config.
         own = self._model.generation_config.eos_token_id
         self._tokenizer = tokenizer = AutoTokenizer.from_pretrained(model_path)
         ends = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
         self._ends = sorted(ends)
-        # What stands in padding is masked, so any token will do; one that ends a completion is never mistaken for text.
+        # Padding is masked, so any token will do; a token that ends a completion is never mistaken for text.
         self._pad = self._ends[0] if self._ends else 0
-        # Nothing else of the model's own settings: what is drawn is what `sampling` says.
+        # The model's other generation settings are ignored: only `sampling` decides how completions are drawn.
         self._model.generation_config = GenerationConfig(eos_token_id=self._ends or None, pad_token_id=self._pad)
 
     def generate(

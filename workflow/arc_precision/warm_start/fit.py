@@ -89,7 +89,7 @@ def warm_start(slice: WarmStartSlice, source: Path, workers: int, folder: Path, 
         "loss_last": history[-1]["loss"],
         "held_out_loss": after["eval_loss"],
         "held_out_token_accuracy": after["eval_mean_token_accuracy"],
-        # Of the last start alone, where a killed job went on.
+        # After a kill this covers the last start alone.
         "seconds_preparing": round(prepared - started, 1),
         "seconds_training": round(result.metrics["train_runtime"], 1),
         "seconds": round(time.monotonic() - started, 1),
@@ -134,7 +134,7 @@ def _arguments(slice: WarmStartSlice, checkpoints: Path) -> SFTConfig:
 
 
 def _newest(checkpoints: Path) -> str | None:
-    """The last whole checkpoint; the trainer's state is what it writes last."""
+    """The last whole checkpoint. The trainer writes its state last, so a checkpoint with a state is whole."""
     whole = [path.parent for path in checkpoints.glob("checkpoint-*/trainer_state.json")]
     return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
 
