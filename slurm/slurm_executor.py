@@ -1,7 +1,7 @@
-"""What this pipeline needs of a Slurm cluster beyond snakemake-executor-plugin-slurm 2.8.0, in one place.
+"""Additions of this pipeline to snakemake-executor-plugin-slurm 2.8.0.
 
-`profile.yaml` imports this module, which puts `Executor` in the place of the plugin's own. It accepts exactly that
-version of the plugin. With a later one, see which of these it has learnt:
+`profile.yaml` imports this module, which replaces the plugin's own `Executor`. It accepts exactly that version of the
+plugin. A later plugin may have some of these additions itself:
 
 * A retry asks for `attempt` times the memory and the runtime of its rule.
 * A job asks for the threads that its rule declares, also if the controller's machine has fewer cores.
@@ -52,7 +52,7 @@ class Executor(plugin.Executor):
         self._remove_leftovers()
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
-        # Here, not in run_job: that runs in a thread of the plugin which keeps errors to itself.
+        # This is not done in run_job, which runs in a thread of the plugin that hides errors.
         for job in jobs:
             resources = job.resources
             # job.threads is cut to the cores of the controller's own machine.
@@ -77,7 +77,7 @@ class Executor(plugin.Executor):
 
     @next_seconds_between_status_checks.setter
     def next_seconds_between_status_checks(self, value: int) -> None:
-        """The plugin's own choice is left aside."""
+        """Ignores the plugin's own choice."""
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         # The list lacks the jobs whose status is just being looked up.
