@@ -26,7 +26,7 @@ def snakemake(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Everything but audits, which a test adds."""
+    """The whole pipeline but for audits, which a test adds."""
     folder = tmp_path_factory.mktemp("smoke")
     for name in ("Snakefile", "config.yaml", "workflow", "envs", "profiles", "resources", "experiments"):
         (folder / name).symlink_to(ROOT / name)

@@ -1,4 +1,4 @@
-"""A copy of the pipeline in which every job counts as done, without having run."""
+"""A copy of the pipeline in which every job counts as done although none has run."""
 
 import json
 import shutil
