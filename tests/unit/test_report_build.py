@@ -145,7 +145,7 @@ def win_files(tmp_path_factory):
 
 
 def test_an_outcome_that_was_not_changed_is_not(win):
-    assert "explores and does not confirm" not in texts(win.warnings)
+    assert "the verdict is exploratory" not in texts(win.warnings)
 
 
 def test_one_seed(tmp_path):

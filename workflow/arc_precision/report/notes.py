@@ -42,7 +42,7 @@ def _note(text: str) -> Note:
 def _about_design(settings: Settings, configs: dict[str, dict[str, Any]], collapse: Collapse) -> list[Note]:
     notes = []
     if len(settings.seeds) == 1:
-        notes.append(_serious("One seed: what another seed would have given is not known."))
+        notes.append(_serious("One seed: the results of other seeds are not known."))
     if settings.max_steps < collapse.first_possible_step:
         notes.append(
             _note(
@@ -89,9 +89,7 @@ def _about_design(settings: Settings, configs: dict[str, dict[str, Any]], collap
             notes.append(_serious(f"{arm}: the sampler has {' and '.join(parts)} in float8, the trainer has not."))
         if training["correction"] != "off":
             notes.append(
-                _note(
-                    f"{arm}: the correction {training['correction']} partly hides what the mismatch does to training."
-                )
+                _note(f"{arm}: the correction {training['correction']} partly hides the mismatch's effect on training.")
             )
         if training["sync"] == "merge":
             notes.append(_note(f"{arm}: the adapter is merged at every sync, which rounds the update in the sampler."))
@@ -106,7 +104,7 @@ def _changed(change: Change) -> str:
         what = f"{change.key}: {_some(map(str, change.added))} added after {names} began"
     else:
         what = f"{change.key} was {_written(change.before)} when {names} began and is {_written(change.now)} now"
-    return f"{what}: changed after the fact, the verdict explores and does not confirm."
+    return f"{what}: the design changed after the fact, so the verdict is exploratory."
 
 
 def _written(value: Any) -> str:

@@ -127,11 +127,11 @@ def _compared(settings: Settings, comparison: Comparison) -> str:
         f"{comparison.arm} against {comparison.baseline} at step {comparison.step}: {scores}, a difference of {value}"
     )
     if comparison.outcome == "inconclusive" and comparison.over_tasks.low is None:
-        return f"{start}. What other seeds and tasks would have given is not known."
+        return f"{start}. The results of other seeds and tasks are not known."
     if comparison.outcome == "inconclusive":
         tasks = range_text(comparison.over_tasks.low, comparison.over_tasks.high, metric)
         other = f"Other tasks could have given {tasks} ({level} interval)"
-        return f"{start}. {other}; what other seeds would have given is not known."
+        return f"{start}. {other}; the results of other seeds are not known."
     seeds = range_text(comparison.over_seeds.low, comparison.over_seeds.high, metric)
     sentence = f"{start} ({level} interval {seeds})."
     if comparison.outcome == "no_difference":
@@ -268,7 +268,7 @@ def _learning(settings: Settings, comparisons: list[Comparison], evaluation: lis
         f"{enumeration(alike)})."
     )
     if len(alike) == len(steps):
-        sentence += " Where no arm is known to have learnt, little is known about what precision does to learning."
+        sentence += " As no arm is shown to have learnt, the effect of precision on learning remains open."
     return [sentence]
 
 
