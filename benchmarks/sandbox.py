@@ -3,7 +3,7 @@
     python benchmarks/sandbox.py [--rounds 5] [--workers 1 2] [--output benchmark.json]
 
 - fork: in each worker a bare loop of fork, `exec`, wait, in an interpreter that has loaded numpy and nothing else
-- notebook: joblib (loky) workers that do what those of the notebook this project started from do: `exec` under an alarm
+- notebook: joblib (loky) workers as in the notebook of docs/arc25.md: `exec` under an alarm
   with words that are forbidden, then score the outputs in the worker. Here the sandbox's outputs are scored, too
 - exec: the same joblib workers without the scoring
 - cold: one new interpreter per program, as many at a time as there are workers

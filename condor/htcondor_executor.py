@@ -5,8 +5,8 @@ plugin, so it accepts exactly that version. A later plugin may have some of thes
 
 * Requests follow from Snakemake's standard resources (`mem_mb`, `disk_mb`, `runtime`, `gpu`); the plugin ignores them.
   A dry run prints them.
-* `htcondor_submit_X` sets submit command X to what is written; the plugin puts strings in quotes, which few commands
-  accept.
+* `htcondor_submit_X` sets submit command X to the value as written; the plugin puts strings in quotes, which few
+  commands accept.
 * Arguments with blanks or quotes reach the job as they are (`--config "key={a: 1}"`); the plugin drops quotes.
 * A failed job's report ends with HTCondor's reason and the file that holds the job's messages.
 * HTCondor's signal to end reaches the rule (`job.sh`).
@@ -264,7 +264,7 @@ class Executor(plugin.Executor):
 
 
 class DryRun(dryrun.Executor):
-    """Prints what each job would request of the pool, in HTCondor's words."""
+    """Prints the requests of each job as HTCondor's submit commands."""
 
     def printjob(self, job: JobExecutorInterface) -> None:
         super().printjob(job)

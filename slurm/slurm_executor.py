@@ -7,8 +7,8 @@ plugin. A later plugin may have some of these additions itself:
 * A job asks for the threads that its rule declares, also if the controller's machine has fewer cores.
 * A job is one Snakemake in Slurm's batch step. The plugin starts a second one there, through an srun that finds no
   cluster which the variable SLURM_CONF names.
-* `seconds-between-status-checks` is what it says; the plugin waits ten seconds longer after every look at which nothing
-  has finished.
+* `seconds-between-status-checks` is kept; the plugin waits ten seconds longer after every check at which nothing has
+  finished.
 * Jobs that a killed controller left behind are removed first, so that no two jobs write the same file.
 * An interrupt removes every job of this working directory, also those whose status is just being looked up.
 * Where a cluster keeps no accounts, jobs are watched through squeue; the plugin takes sacct wherever it is installed.

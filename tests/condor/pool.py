@@ -41,7 +41,7 @@ def heed_interrupts() -> None:
 class Pool:
     """Two machines, `gpu1.example.com` and `gpu2.example.com`, with 2 CPUs, 64 GB and one simulated GPU each.
 
-    `environment` is what a client needs to find the pool; every client's command starts with `UNPRIVILEGED`.
+    `environment` lets a client find the pool; every client's command starts with `UNPRIVILEGED`.
     """
 
     def __init__(self, folder: Path):

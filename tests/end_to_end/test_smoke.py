@@ -65,7 +65,7 @@ def test_both_arms_see_the_same_prompts_and_the_mismatch_is_measured(folder):
 
 
 def test_submissions_are_made_with_and_without_answers(folder):
-    """The answered set scores what the report says; Kaggle's challenges without solutions come with all their tasks."""
+    """The answered set has the score of the report; Kaggle's challenges without solutions come with all their tasks."""
     tasks = [generate_task(5, number).task for number in range(3)]
     challenges = {
         task.task_id: {

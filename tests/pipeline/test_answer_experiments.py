@@ -53,7 +53,7 @@ def test_an_experiment_of_the_answer_has_its_size(root, name):
 
 
 def test_the_edge_is_the_same_in_both_of_its_experiments(root):
-    """An arm of smollm2-causes changes what its name says, and nothing else of smollm2.yaml."""
+    """An arm of smollm2-causes changes the setting in its name, and nothing else of smollm2.yaml."""
     edge, causes = (experiment_of(root, _configs([name])) for name in ("smollm2", "smollm2-causes"))
     for arm in ("float16", "bfloat16"):
         assert edge.train_slice(arm) == causes.train_slice(arm)

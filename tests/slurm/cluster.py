@@ -18,7 +18,7 @@ GPUS = 2
 class Cluster:
     """One machine with 8 CPUs, 64 GB and two GPUs that are stub device files.
 
-    `environment` is what a client needs to find the cluster.
+    `environment` lets a client find the cluster.
     """
 
     def __init__(self, folder: Path):

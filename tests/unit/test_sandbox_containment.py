@@ -447,7 +447,7 @@ def transform(grid):
 
 
 def test_other_programs_are_not_in_memory(sandbox):
-    """Neither in a variable of the code that runs programs nor in what was lately freed on the heap."""
+    """They are neither in a variable of the code that runs programs nor in freed memory of the heap."""
     neighbor = "# " + "tarantella " * 300 + "\n" + GOOD
     spy = """
 import ctypes, sys

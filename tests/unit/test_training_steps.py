@@ -483,7 +483,7 @@ ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 
 
 def empty_state(path):
-    """Content of an archive with what a trainer's state always has, all empty."""
+    """Content of an archive with the usual files of a trainer's state, all empty."""
     with tarfile.open(path, "w") as archive:
         for name in ALWAYS_SAVED:
             archive.addfile(tarfile.TarInfo(name))

@@ -1,6 +1,6 @@
 """GPUs of one machine, shared out among the jobs of one user.
 
-Not covered: what other programs and users do on them.
+Not covered: other programs and users on them.
 """
 
 import fcntl

@@ -25,7 +25,7 @@ PromptFormat = str
 MAX_CHAT_PAIRS = 99
 
 _MARK = "(question)"
-"""Stands for any question where the words around it are looked at."""
+"""Stands for any question while the text around it is measured."""
 
 
 def render(prompt_format: PromptFormat, task: Task, test_index: int, tokenizer: "PreTrainedTokenizerBase") -> str:
@@ -139,9 +139,9 @@ class CountedChat:
     prompt_format: PromptFormat
     max_prompt_tokens: int
     before: str
-    """What the chat template puts before the user's turn; nothing where there is no chat."""
+    """The chat template's text before the user's turn; empty without a chat."""
     after: str
-    """What it puts after."""
+    """Its text after the user's turn."""
     word_tokens: np.ndarray
     """Tokens of each word of a grid, as `tasks.writing.words` numbers them: int64 (21,)."""
     other_tokens: tuple[int, ...]

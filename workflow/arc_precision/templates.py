@@ -40,7 +40,7 @@ class ShownTask:
         self.grids: list[Grid] = [grid for pair in task.train for grid in (pair.input, pair.output)]
         self.grids.append(task.test[test_index].input)
         self.texts: dict[str, list[str]] = {}
-        """Of all grids, by the ways of writing that were asked for."""
+        """Texts of all grids, by form; only forms that the template has used."""
         self.sizes_shown = False
         shown = [ShownGrid(self, number) for number in range(len(self.grids))]
         pairs = [{"input": one, "output": other} for one, other in zip(shown[:-1:2], shown[1::2], strict=True)]
@@ -78,7 +78,7 @@ class PromptTemplate:
     template: Template
     is_chat: bool
     most_pairs: int | None
-    """Pairs that are shown at most; None: all, however long they are."""
+    """Largest number of pairs that is shown; None: all pairs, of any length."""
 
     @property
     def name(self) -> str:

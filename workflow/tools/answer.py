@@ -28,7 +28,7 @@ EXPERIMENTS = {
     "smollm2-causes": ["smollm2-causes"],
     "notebook-8b-audit": ["notebook-8b-audit"],
 }
-"""Each with the files of `experiments/` that make it."""
+"""The experiments, each with its files in `experiments/`."""
 MAX_PAGE_BYTES = 2 * 2**20
 NOT_RUN = "not run yet"
 REFERENCE = "bfloat16"  # the reference of every row of smollm2-causes
@@ -36,7 +36,7 @@ REFERENCE = "bfloat16"  # the reference of every row of smollm2-causes
 Data = dict[str, Any]
 
 
-# ------------------------------------------------------------------------------------------------ what is kept
+# ------------------------------------------------------------------------------------------------ kept numbers
 
 
 def take(results: Path, answer: Path) -> None:

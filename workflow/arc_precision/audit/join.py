@@ -127,7 +127,7 @@ def counterfactuals(slice: AuditJoinSlice, scored: Mapping[tuple[Setting, str], 
         alternatives[processing.name] = unprocessed, scored[exact, processing.name]
     sampler = scored[drawn, ""]
     if slice.in_effect != Processing():
-        # A token at the very edge of what float32 keeps may have been drawn in another dtype.
+        # A token just outside float32's nucleus may have been drawn in another dtype.
         kept = np.isfinite(scored[exact, slice.in_effect.name])
         mask = mask & kept
         sampler = np.where(kept, sampler + unprocessed - scored[exact, slice.in_effect.name], 0.0)

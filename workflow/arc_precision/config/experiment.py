@@ -240,7 +240,7 @@ class ExperimentConfig(Section):
         return _override(self, arm, "sampling", SamplingConfig)
 
     def number_formats(self, arm: str) -> tuple[NumberFormat, NumberFormat]:
-        """What an arm's trainer and its sampler compute in."""
+        """The number formats of an arm's trainer and of its sampler."""
         return (
             NumberFormat.of(self.arms[arm].trainer_dtype, self.training_of(arm).head_dtype),
             NumberFormat.of(self.arms[arm].sampler_dtype, self.sampling_of(arm).head_dtype),
@@ -287,7 +287,7 @@ class ExperimentConfig(Section):
         return WarmStartSlice(device=self.device, prompt=self.model.prompt, warm_start=fit)
 
     def warm_start_trial_slice(self) -> TrialSlice:
-        """For `warm_start_trial`: the sampler's own distribution, so that the trial says what training will meet."""
+        """For `warm_start_trial`: the sampler's own distribution, as training will use it."""
         plain = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
         longest = {"max_completion_tokens": self.warm_start.max_completion_tokens}
         return TrialSlice(
@@ -361,7 +361,7 @@ class ExperimentConfig(Section):
         )
 
     def audit_trainer_slice(self, arm: str, dtype: Dtype, head: Head) -> AuditTrainerSlice:
-        """For `audit_trainer`. What processing does to logits is computed from those in float32 alone."""
+        """For `audit_trainer`. The effect of processing is computed from the float32 logits alone."""
         return AuditTrainerSlice(
             device=self.device,
             dtype=dtype,
@@ -374,7 +374,8 @@ class ExperimentConfig(Section):
         )
 
     def audit_sampler_slice(self, arm: str, dtype: Dtype, head: Head, adapter: Adapter) -> AuditSamplerSlice:
-        """For `audit_sampler`. Float8 is what the engine that draws is held against, so it is in no other."""
+        """For `audit_sampler`, without float8: the engine that draws with float8 is compared with engines without
+        it."""
         formats = {"head_dtype": head, "quantization": "none", "kv_cache_dtype": "auto"}
         return AuditSamplerSlice(
             device=self.device,
@@ -404,7 +405,7 @@ class ExperimentConfig(Section):
         return Processing(**self.sampling_of(arm).model_dump(include=set(Processing.model_fields)))
 
     def _processings(self, arm: str) -> tuple[Processing, ...]:
-        """What the audit tries on an arm's logits: the counterfactual ones, and the arm's own."""
+        """The processings that the audit applies to an arm's logits: the counterfactual ones and the arm's own."""
         tried = [
             Processing(top_p=self.audit.counterfactual_top_p),
             Processing(repetition_penalty=self.audit.counterfactual_repetition_penalty),

@@ -66,7 +66,7 @@ class _Place:
         self.section: type[BaseModel] = root
         self.field: FieldInfo | None = None
         self.tagged = False
-        """Whether `kind` decides which keys there are."""
+        """Whether the key `kind` decides which other keys exist."""
         n_section = 0
         model: Any = root
         for part in location:

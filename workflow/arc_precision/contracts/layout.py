@@ -1,7 +1,7 @@
 """The layout of results: every path in the folder of an experiment is built and parsed here.
 
 Paths are relative to that folder (`results/EXPERIMENT`). Wildcards are written as Snakemake writes them, so that a rule
-states a pattern of this module as its output. Not covered: what the files hold (the other contracts).
+states a pattern of this module as its output. Not covered: the content of the files (the other contracts).
 """
 
 import re

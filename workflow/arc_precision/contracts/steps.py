@@ -84,7 +84,7 @@ FACTS = {
     "config": "The slice of the arm.",
     "declared": "Primary outcome and collapse rule.",
 }
-"""facts-<stop>.json: one object per segment. What provenance adds to it is not listed here."""
+"""facts-<stop>.json: one object per segment. The keys that provenance adds are not listed here."""
 
 
 def read_facts(path: Path) -> dict[str, Any]:

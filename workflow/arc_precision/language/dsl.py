@@ -26,10 +26,10 @@ Color = NewType("Color", int)
 Ink = NewType("Ink", int)
 """A colour that the grid shows, other than background: 1 to 9."""
 Paint = NewType("Paint", int)
-"""A colour to draw with, whether the grid shows it or not: 1 to 9."""
+"""A colour to draw with, shown by the grid or not: 1 to 9."""
 
 Redrawn = NewType("Redrawn", np.ndarray)
-"""A grid of the shape of the one given."""
+"""A grid with the shape of the given one."""
 
 PRIMITIVES: dict[str, Callable[..., Grid]] = {}
 
@@ -662,7 +662,7 @@ def solid_boxes(grid: Grid) -> Redrawn:
 
 @primitive
 def symmetrize_h(grid: Grid) -> Redrawn:
-    """Fill background with what its mirror place, left to right, shows."""
+    """Fill background with the colours of its mirror place, left to right."""
     return _over(grid, grid[:, ::-1])
 
 
@@ -710,21 +710,21 @@ def _repair_tiling(grid: Grid, hidden: int) -> Grid:
 
 @primitive
 def repair_symmetry(grid: Grid, hidden: Color) -> Redrawn:
-    """Replace the cells of one colour by what the symmetry of the grid says."""
+    """Replace the cells of one colour according to the symmetry of the grid."""
     _require((grid == hidden).any(), "nothing is hidden")
     return _repair_symmetry(grid, hidden)
 
 
 @primitive
 def repair_tiling(grid: Grid, hidden: Color) -> Redrawn:
-    """Replace the cells of one colour by what the repeating pattern of the grid says."""
+    """Replace the cells of one colour according to the repeating pattern of the grid."""
     _require((grid == hidden).any(), "nothing is hidden")
     return _repair_tiling(grid, hidden)
 
 
 @primitive
 def hidden_patch(grid: Grid, hidden: Color) -> Grid:
-    """What symmetry, or else a repeating pattern, says about the bounding box of one colour."""
+    """The bounding box of one colour, filled according to the symmetry or else to a repeating pattern of the grid."""
     mask = grid == hidden
     _require(mask.any() and not mask.all(), "nothing is hidden, or everything")
     try:

@@ -50,7 +50,7 @@ def _truncated(row: np.ndarray, top_k: int, top_p: float) -> np.ndarray:
     if top_p < 1:
         probabilities = np.exp(kept - kept.max())
         limit = (1 - top_p) * probabilities.sum()
-        # All V tokens below a V-th of the limit go, whatever their order; only the few others need sorting.
+        # Tokens below a V-th of the limit sum to less than the limit and all go; only the few others need sorting.
         candidates = probabilities >= limit / kept.size
         order = np.argsort(probabilities[candidates])
         sums = probabilities[~candidates].sum() + np.cumsum(probabilities[candidates][order])

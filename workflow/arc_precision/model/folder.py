@@ -177,7 +177,7 @@ def checkpoint_folders(files: Iterable[Path]) -> list[Path]:
 
 
 def _shapes(path: Path) -> dict[str, list[int]]:
-    """Shape of each tensor in a safetensors file, from its header; a ValueError says what the file is or has."""
+    """Shape of each tensor in a safetensors file, from its header; a ValueError describes the fault."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         start = file.read(8)

@@ -47,7 +47,7 @@ from arc_precision.report.text import PLAIN_METRICS
 from arc_precision.report.verdict import outcome_of, verdict
 
 SPREAD_STEPS = 50
-"""First steps whose mean spread of D says how large a run's mismatch was: later ones depend on what it did."""
+"""First steps, whose mean spread of D is reported as a run's mismatch: later it also depends on its own effects."""
 
 
 def build_report(slice: ReportSlice, root: Path, files: list[Path] | None = None) -> Report:

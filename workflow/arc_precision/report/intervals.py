@@ -136,7 +136,7 @@ def _checked(values: np.ndarray, bounds: Bounds) -> np.ndarray:
 
 
 def _errors(values: np.ndarray) -> tuple[float, float]:
-    """Standard errors of the mean: of the seeds' means, and what is due to the choice of tasks.
+    """Standard errors of the mean: that of the seeds' means, and the part that is due to the choice of tasks.
 
     The second is the variance component of tasks in a two-way layout without replication: the variance of the tasks'
     means, freed of the noise in them.

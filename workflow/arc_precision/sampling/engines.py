@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # vLLM's settings for CUDA graphs of whole decoding steps, the model not compiled.
 GRAPHS_ALONE = {"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"}
-MAX_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's LoRAConfig accepts
+MAX_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # ranks that vLLM's LoRAConfig accepts
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class EngineMemory:
 
 
 class Sampler(Protocol):
-    """What both samplers offer."""
+    """The interface of both samplers."""
 
     dtype: torch.dtype
-    observed: dict[str, Any]  # what is in effect, as `engine_facts` describes it
+    observed: dict[str, Any]  # settings in effect, as `engine_facts` describes them
 
     def generate(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], slots: Sequence[int] | None = None
@@ -106,7 +106,7 @@ def make_sampler(
 
 
 def engine_environment(sampling: SamplingConfig, lora_r: int) -> dict[str, str]:
-    """Variables by which vLLM is told what has no argument, whatever the shell has set.
+    """Variables for settings of vLLM that have no argument. They override those of the shell.
 
     The engine runs in process: no second copy of the environment, and it ends with the job. But batch-invariant
     kernels replace PyTorch's in the whole process, the trainer's too. So an engine that has them and takes adapters has
@@ -147,7 +147,7 @@ def format_arguments(sampling: SamplingConfig) -> dict[str, Any]:
 
 
 def engine_facts(model: torch.nn.Module) -> dict[str, Any]:
-    """What is in effect in vLLM's own process, seen in its model's parts.
+    """The settings in effect in vLLM's own process, seen in its model's parts.
 
     Dtypes of the LM head's logits, of matrices, and of keys and values as vLLM names them; whether kernels are those
     that do not depend on the batch.
@@ -237,7 +237,7 @@ class VllmSampler:
             # A prompt split over two steps rewinds its request's generator, which CPU generators cannot do.
             hardware = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, max_model_tokens)}
         else:
-            # With a share vLLM measures what is left, which fails when another process on the GPU ends meanwhile.
+            # With a share vLLM measures the free memory, which fails if another process on the GPU ends meanwhile.
             hardware = (
                 {"gpu_memory_utilization": memory.gpu_share}
                 if memory.kv_cache_bytes is None
@@ -339,7 +339,7 @@ class StopStrings:
     def __init__(self, stop: Sequence[str], tokenizer: "PreTrainedTokenizerBase", n_prompt_tokens: int) -> None:
         self._stop, self._tokenizer, self._n_prompt_tokens = stop, tokenizer, n_prompt_tokens
         self.lengths: dict[int, int] = {}
-        """Tokens of the completions that have ended so, by number in the batch."""
+        """Tokens of the completions that a stop string has ended, by number in the batch."""
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs) -> torch.Tensor:
         drawn = input_ids[:, self._n_prompt_tokens :]
@@ -404,7 +404,7 @@ class TransformersSampler:
         logprobs = scores.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
         completions = []
         for row, (tokens, values) in enumerate(zip(drawn.tolist(), logprobs.tolist(), strict=True)):
-            # `generate` fills up what has ended before the longest of the batch
+            # `generate` pads completions that end before the longest of the batch
             length = next((i for i, token in enumerate(tokens, start=1) if token in self._ends), None)
             length = min((n for n in (length, stopped.lengths.get(row)) if n is not None), default=None)
             completions.append(Completion(tokens[:length], values[:length], length is None))

@@ -33,7 +33,7 @@ class _Module:
 
 
 class SourceCode:
-    """Source files of the stages and what they import.
+    """Source files of the stages and their imports.
 
     `store`: a file that remembers the imports of each file content, so that every file is parsed once.
     """
@@ -156,7 +156,7 @@ class _Store:
 
 
 def digest(values: dict[str, str]) -> str:
-    """One SHA-256 of a mapping, whatever the order of its keys."""
+    """One SHA-256 of a mapping, the same for any order of its keys."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -24,7 +24,7 @@ class Augmentation:
     colors: tuple[int, ...]
     """Then give each cell a new colour: `colors[old]`."""
     order: tuple[int, ...]
-    """Train pair `order[i]` comes i-th."""
+    """Train pair `order[i]` becomes the i-th."""
 
     def apply(self, grid: Grid) -> Grid:
         """The augmented grid."""

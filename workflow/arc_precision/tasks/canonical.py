@@ -28,7 +28,7 @@ import numpy as np
 from arc_precision.tasks.grids import N_COLORS, Grid, Pair, Task
 
 BATCH_TASKS = 16
-"""Tasks whose cells are worked on at once: enough to make little of numpy's calls, in arrays that fit into a cache."""
+"""Tasks that are processed at once: enough to outweigh numpy's cost per call, few enough for a cache."""
 
 
 def canonical_key(task: Task) -> str:
@@ -75,7 +75,7 @@ class _Batch:
         sums = np.bincount(slots, weights, minlength=N_COLORS * len(self.grids))
         sums = sums.astype(np.uint64).reshape(-1, 2, N_COLORS)
         self.signatures = _mix(sums[:, 0]) + np.uint64(3) * _mix(sums[:, 1])
-        """For each pair and colour, where in the pair the colour stands: uint64 (pairs, 10)."""
+        """For each pair and colour, a hash of the colour's places in the pair: uint64 (pairs, 10)."""
         self.present = np.add.reduceat(sums.any(axis=1), self.first_pair) > 0
         """Colours that a task uses: bool (tasks, 10)."""
 

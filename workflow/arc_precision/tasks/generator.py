@@ -16,7 +16,7 @@ from arc_precision.tasks.grids import Pair, Task
 from arc_precision.tasks.scenes import Scene
 
 DEFAULT_DEPTHS = (0.45, 0.40, 0.15)
-"""How often a program has one, two and three steps."""
+"""Weights of programs with one, two and three steps."""
 
 PALETTE_SIZES = {1: 0.2, 2: 0.3, 3: 0.25, 4: 0.15, 5: 0.1}
 
@@ -225,4 +225,4 @@ _SCENES: dict[str, tuple[Scene, ...]] = {
     "unify_commonest": (scenes.spotted_boxes, scenes.noisy_rectangles),
     "unify_rarest": (scenes.spotted_boxes, scenes.noisy_rectangles),
 }
-"""The kinds of scene on which a first step has something to do, where not just any will do."""
+"""The kinds of scene that a first step can change; first steps that are missing here can change most kinds."""

@@ -38,7 +38,7 @@ from arc_precision.tasks.source_files import source_files
 from arc_precision.tasks.sources import Chunk, add_names, source_chunks
 
 SCHEMA_VERSION = 1
-"""Of the manifests beside the Parquet files."""
+"""Version of the manifests beside the Parquet files."""
 
 ROW_GROUP_ROWS = 500
 CHUNKS_AHEAD = 8
@@ -47,7 +47,7 @@ CHUNKS_AHEAD = 8
 PROMPT_MODULES = ("chat", "prompts", "templates")
 
 WritePrompt = Callable[[Task, int], tuple[str, int]]
-"""A task and the index of a test pair to the prompt's text and its length in tokens."""
+"""A function from a task and the index of a test pair to the prompt's text and its length in tokens."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Counts:
     tasks_not_drawn: int = 0
     """Tasks left out by n_tasks."""
     shortest_prompt_tokens: int | None = None
-    """Of the prompts before any were dropped."""
+    """Shortest prompt before any were dropped, in tokens."""
 
     def add(self, other: "Counts") -> None:
         """Count another chunk's tasks too."""
@@ -99,7 +99,7 @@ def write_candidates(
         workers: Processes that make parts.
 
     Raises:
-        ValueError: a source is not what it should be, or no prompt is short enough.
+        ValueError: a source is not valid, or no prompt is short enough.
     """
     data = slice.data
     recipe = Recipe(write_prompt, data.max_prompt_tokens, data.augment, data.augmentations, data.seed)
@@ -135,7 +135,7 @@ def write_evaluation_set(
         workers: As in `write_candidates`.
 
     Raises:
-        ValueError: the source is not what it should be, or no task is left.
+        ValueError: the source is not valid, or no task is left.
     """
     chosen = slice.set
     recipe = Recipe(write_prompt, chosen.max_prompt_tokens)
@@ -299,7 +299,7 @@ def make_table(source: str, tasks: list[Task], recipe: Recipe) -> tuple[pa.Table
 
 
 def _augment(source: str, task: Task, recipe: Recipe, k: int) -> tuple[Task, Augmentation | None, int]:
-    """The task of a row, what was done to it, and the test pair that its prompt asks for."""
+    """The task of a row, its augmentation, and the test pair that its prompt asks for."""
     if not recipe.augment:
         return task, None, 0
     rng = row_rng(recipe.seed, source, task.task_id, k)

@@ -42,7 +42,7 @@ def load_source(source: Source) -> Iterator[Task]:
     """The tasks of a source, in its own fixed order, one at a time.
 
     Raises:
-        ValueError: a file is missing, is not what it should be, or holds something that is no task.
+        ValueError: a file is missing, is not valid, or holds something that is no task.
     """
     names: set[str] = set()
     for chunk in source_chunks(source):

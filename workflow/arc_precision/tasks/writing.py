@@ -25,7 +25,7 @@ class Writing:
     """One way of writing grids."""
 
     names: tuple[str, ...]
-    """Of the colours 0 to 9."""
+    """Names of the colours 0 to 9."""
     between_cells: str
     between_rows: str
     opening: str = ""
@@ -44,7 +44,7 @@ WRITINGS = {
     "spaced": Writing(_DIGITS, " ", "\n"),
     "lists": Writing(_DIGITS, ", ", "], [", "[[", "]]"),
 }
-"""By the name that templates use."""
+"""Forms by the name that templates use."""
 
 
 def words(grids: Sequence[Grid]) -> np.ndarray:

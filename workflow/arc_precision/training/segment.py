@@ -103,7 +103,7 @@ def run_segment(
     Args:
         files: of each seed.
         workers: programs that run at once, all runs and processes together.
-        memory: what vLLM takes of the GPU's.
+        memory: the GPU's memory for vLLM.
         kept: stored with the facts, and without effect: settings declared before the run, commit and versions.
         reporting: of each seed, arguments of transformers that make live curves; they change nothing either.
 

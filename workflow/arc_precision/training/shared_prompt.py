@@ -15,7 +15,7 @@ pass the gradient of each part needs only the merged output and the merged log-s
 exp(score - logsumexp) are then those of the whole softmax (Liu et al., "Ring Attention with Blockwise Transformers",
 arXiv 2310.01889, does the same across devices). No mask and no copy of a prompt's keys is ever made.
 
-`use_shared_prompt` must have been called on the model. Its other forward passes then compute what they did before, with
+`use_shared_prompt` must have been called on the model. Its other forward passes then compute the same as before, with
 transformers' "sdpa" attention.
 """
 

@@ -10,7 +10,7 @@ import torch
 from arc_precision.warm_start.examples import Example
 
 POOL_EXAMPLES = 2000
-"""Examples that are sorted by length together: many, so that batches have little padding."""
+"""Number of examples that are sorted by length together: large, so that batches have little padding."""
 
 IGNORED = -100
 """Label of a token that the loss leaves out."""

@@ -20,7 +20,7 @@ from arc_precision.warm_start.batches import Collator, in_batches, plan_batches
 from arc_precision.warm_start.examples import Example, make_examples
 
 LOGGED = ("step", "loss", "mean_token_accuracy", "grad_norm", "learning_rate")
-"""What a line of the log holds: means since the line before, on the completions' tokens."""
+"""Keys of a line of the log: means since the line before, over the completions' tokens."""
 
 
 def warm_start(slice: WarmStartSlice, source: Path, workers: int, folder: Path, checkpoints: Path, log: Path) -> None:
@@ -30,7 +30,7 @@ def warm_start(slice: WarmStartSlice, source: Path, workers: int, folder: Path, 
     and optimizer are in float32; on CUDA the layers compute in bfloat16.
 
     Args:
-        slice: What decides the result.
+        slice: The settings behind the result.
         source: Folder of the model to start from.
         workers: Processes that make examples.
         folder: Folder to write.

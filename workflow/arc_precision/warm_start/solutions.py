@@ -31,7 +31,7 @@ def solved_chunks(source: GeneratedSource | SolvedBarcSource) -> Iterator[Solved
     """The tasks of a source in their order.
 
     Raises:
-        ValueError: the file is missing or is not what it should be.
+        ValueError: the file is missing or is not valid.
     """
     if isinstance(source, GeneratedSource):
         for start in range(0, source.n_tasks, CHUNK_TASKS):

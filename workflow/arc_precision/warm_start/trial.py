@@ -23,7 +23,7 @@ def try_model(sampler: Sampler, model: Path, slice: TrialSlice, workers: int) ->
     Args:
         sampler: Over the model in `model`.
         model: Its folder, for the tokenizer.
-        slice: What decides the result.
+        slice: The settings behind the result.
         workers: Programs that run at once.
 
     Raises:
