@@ -1,4 +1,4 @@
-"""Where and how a benchmark's figures came about: part of every file in results/."""
+"""The origin of a benchmark's figures, a part of every file in results/."""
 
 import datetime
 import importlib.metadata

@@ -29,8 +29,8 @@ def project(pool: Pool, tmp_path: Path) -> Iterator[Project]:
 def small_experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, subprocess.Popen]]:
     """The smoke experiment, running on a pool of its own, and its controller.
 
-    One segment for each arm, and no audits: they double the time and ask for a GPU as sampling does. The programs
-    compute on CPUs; the GPU rules ask for the pool's simulated GPUs all the same.
+    It has one segment for each arm, and no audits: they double the time and ask for a GPU as sampling does. The
+    programs compute on CPUs, but the GPU rules ask for the pool's simulated GPUs.
     """
     folder = tmp_path_factory.mktemp("small")
     pool = Pool(folder / "pool")
@@ -45,6 +45,6 @@ def small_experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
 
 @pytest.fixture(scope="session", autouse=True)
 def start_early(request: pytest.FixtureRequest) -> None:
-    """The small experiment computes while the other tests mostly wait."""
+    """Start the small experiment first, so that it computes while the other tests mostly wait."""
     if any("small_experiment" in item.fixturenames for item in request.session.items):
         request.getfixturevalue("small_experiment")

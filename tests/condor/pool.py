@@ -19,7 +19,7 @@ CACHE = REPOSITORY / ".cache" / "condor"
 LIMIT_S = 300
 MACHINES = {"gpu1.example.com", "gpu2.example.com"}
 
-# Daemons of real root would change the machine's kernel settings, and no schedd takes root's jobs: root becomes nobody.
+# Root becomes nobody: daemons of real root would change the machine's kernel settings, and no schedd takes root's jobs.
 UNPRIVILEGED = ["unshare", "--user", "--map-user=65534", "--map-group=65534"] if os.getuid() == 0 else []
 
 
@@ -34,14 +34,14 @@ def wait_until(condition: Callable[[], object], what: str) -> object:
 
 
 def heed_interrupts() -> None:
-    """For new processes: where the tests run in the background of a script SIGINT is ignored, and would stay so."""
+    """Let new processes heed SIGINT: tests in the background of a script ignore it, and their children would too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Pool:
     """Two machines, `gpu1.example.com` and `gpu2.example.com`, with 2 CPUs, 64 GB and one simulated GPU each.
 
-    `environment` is what a client needs to find the pool; every client's command starts with `UNPRIVILEGED`.
+    `environment` lets a client find the pool; every client's command starts with `UNPRIVILEGED`.
     """
 
     def __init__(self, folder: Path):
@@ -98,7 +98,7 @@ class Pool:
         return psutil.Process(int((self.folder / "run" / "master.pid").read_text()))
 
     def schedd(self) -> psutil.Process | None:
-        """None for the moment in which the master is about to start another one."""
+        """The process of the schedd; None for the moment before the master starts another one."""
         return next((p for p in self._master.children() if p.name() == "condor_schedd"), None)
 
     @contextmanager
@@ -115,9 +115,9 @@ class Pool:
 
     @contextmanager
     def lost(self, machine: str) -> Iterator[None]:
-        """Within this context, nothing runs on the machine any more and nobody says so. It then comes back, empty."""
+        """Within this context the machine is dead, and nothing reports it. Afterwards it comes back, empty."""
         master = self._master
-        master.suspend()  # it would start the startd again
+        master.suspend()  # the master would start the startd again
         for startd in master.children():
             if startd.name() == "condor_startd" and ("STARTD2" in startd.cmdline()) == (machine == "gpu2.example.com"):
                 for process in [startd, *startd.children(recursive=True)]:
@@ -195,7 +195,7 @@ class Project:
         return self.start(*arguments).wait(LIMIT_S)
 
     def end(self) -> None:
-        """Takes away the controllers and jobs that a failed test has left."""
+        """Removes the controllers and jobs that a failed test has left."""
         for controller in self.controllers:
             if controller.poll() is None:
                 controller.kill()
@@ -204,7 +204,7 @@ class Project:
 
     @property
     def log(self) -> str:
-        """What the controllers have printed."""
+        """The output of the controllers."""
         file = self.folder / "controller.log"
         return file.read_text() if file.exists() else ""
 
@@ -216,6 +216,6 @@ class Project:
         (self.folder / "blocked" / rule).unlink()
 
     def events(self, rule: str) -> list[str]:
-        """What jobs of this rule noted: `start`, `signalled`, `conflict` (another one writes the same file), `end`."""
+        """Notes of this rule's jobs: `start`, `signalled`, `conflict` (another job writes the same file), `end`."""
         file = self.folder / "events" / rule
         return file.read_text().split() if file.exists() else []

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from arc_precision.staleness.plan import experiment_of, jobs
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-# Experiment: the files of it, arms, seeds, segments of a run, evaluations, audits.
+# By experiment: its files, arms, seeds, segments of a run, evaluations, audits.
 PLANNED = {
     "smollm2": (["smollm2"], 2, 5, 6, 11, 0),
     "smollm2-edge": (["smollm2", "smollm2-edge"], 2, 5, 6, 11, 0),
@@ -25,7 +25,7 @@ PLANNED = {
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """The pipeline with a stand-in for every model: what a plan reads of it."""
+    """The pipeline with a stand-in for every model: the files that a plan reads."""
     root = copy_pipeline(tmp_path_factory.mktemp("pipeline"))
     for files, *_ in PLANNED.values():
         folder = root / experiment_of(root, _configs(files)).model.path

@@ -18,7 +18,7 @@ GPUS = 2
 class Cluster:
     """One machine with 8 CPUs, 64 GB and two GPUs that are stub device files.
 
-    `environment` is what a client needs to find the cluster.
+    `environment` lets a client find the cluster.
     """
 
     def __init__(self, folder: Path):
@@ -54,7 +54,7 @@ class Cluster:
             raise
 
     def _write_settings(self) -> None:
-        with socket.socket() as first, socket.socket() as second:  # ports that nothing listens on
+        with socket.socket() as first, socket.socket() as second:  # free ports
             for each in (first, second):
                 each.bind(("127.0.0.1", 0))
             ports = [str(each.getsockname()[1]) for each in (first, second)]
@@ -97,7 +97,7 @@ class Cluster:
         return [state for state, where in (line.split("|") for line in lines) if where == str(folder)]
 
     def ended(self, folder: Path) -> list[dict[str, str]]:
-        """What Slurm wrote of each of a directory's jobs when it ended."""
+        """Slurm's record of each of a directory's jobs at its end."""
         file = self.folder / "ended"
         lines = file.read_text().splitlines() if file.exists() else []
         records = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines]
@@ -141,7 +141,7 @@ class Project:
         return self.start(*arguments).wait(LIMIT_S)
 
     def end(self) -> None:
-        """Takes away the controllers and jobs that a failed test has left."""
+        """Removes the controllers and jobs that a failed test has left."""
         for controller in self.controllers:
             if controller.poll() is None:
                 controller.kill()
@@ -152,7 +152,7 @@ class Project:
 
     @property
     def log(self) -> str:
-        """What the controllers have printed."""
+        """The output of the controllers."""
         file = self.folder / "controller.log"
         return file.read_text() if file.exists() else ""
 
@@ -164,6 +164,6 @@ class Project:
         (self.folder / "blocked" / rule).unlink()
 
     def events(self, rule: str) -> list[str]:
-        """What jobs of this rule noted: `start`, `signalled`, `conflict` (another one writes the same file), `end`."""
+        """Notes of this rule's jobs: `start`, `signalled`, `conflict` (another job writes the same file), `end`."""
         file = self.folder / "events" / rule
         return file.read_text().split() if file.exists() else []

@@ -31,8 +31,8 @@ def project(cluster: Cluster, tmp_path: Path) -> Iterator[Project]:
 def small_experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, subprocess.Popen]]:
     """The smoke experiment on a cluster of its own, and its controller.
 
-    One segment for each arm, and no audits: they double the time and ask for a GPU as sampling does. The programs
-    compute on CPUs; the GPU rules ask for the cluster's stub GPUs all the same.
+    It has one segment for each arm, and no audits: they double the time and ask for a GPU as sampling does. The
+    programs compute on CPUs, but the GPU rules ask for the cluster's stub GPUs.
     """
     folder = tmp_path_factory.mktemp("small")
     cluster = Cluster(folder / "cluster")
@@ -47,6 +47,6 @@ def small_experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
 
 @pytest.fixture(scope="session", autouse=True)
 def start_early(request: pytest.FixtureRequest) -> None:
-    """The small experiment computes while the other tests mostly wait."""
+    """Start the small experiment first, so that it computes while the other tests mostly wait."""
     if any("small_experiment" in item.fixturenames for item in request.session.items):
         request.getfixturevalue("small_experiment")

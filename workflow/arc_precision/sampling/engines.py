@@ -22,9 +22,9 @@ from arc_precision.config.sampling import SamplingConfig
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# vLLM's settings for CUDA graphs of whole decoding steps over a model that is not compiled.
+# vLLM's settings for CUDA graphs of whole decoding steps, the model not compiled.
 GRAPHS_ALONE = {"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"}
-MAX_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's LoRAConfig accepts
+MAX_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # ranks that vLLM's LoRAConfig accepts
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class EngineMemory:
-    """What vLLM takes of a GPU's memory: a share of it, 0 to 1, or so many bytes beside its weights and buffers."""
+    """A GPU's memory for vLLM: a share of it, 0 to 1, or a number of bytes beside its weights and buffers."""
 
     gpu_share: float
     kv_cache_bytes: int | None = None
@@ -51,15 +51,15 @@ class EngineMemory:
 
     @classmethod
     def of(cls, args: Namespace) -> "EngineMemory":
-        """From that command line."""
+        """The memory that the command line asks for."""
         return cls(args.gpu_memory_percent / 100, args.kv_cache_mb and args.kv_cache_mb * 2**20)
 
 
 class Sampler(Protocol):
-    """What both samplers offer."""
+    """The interface of both samplers."""
 
     dtype: torch.dtype
-    observed: dict[str, Any]  # what is in effect, as `engine_facts` describes it
+    observed: dict[str, Any]  # settings in effect, as `engine_facts` describes them
 
     def generate(
         self, prompts: Sequence[Sequence[int]], seeds: Sequence[int], slots: Sequence[int] | None = None
@@ -106,7 +106,7 @@ def make_sampler(
 
 
 def engine_environment(sampling: SamplingConfig, lora_r: int) -> dict[str, str]:
-    """Variables by which vLLM is told what has no argument, whatever the shell has set.
+    """Variables for settings of vLLM that have no argument. They override those of the shell.
 
     The engine runs in process: no second copy of the environment, and it ends with the job. But batch-invariant
     kernels replace PyTorch's in the whole process, the trainer's too. So an engine that has them and takes adapters has
@@ -117,12 +117,12 @@ def engine_environment(sampling: SamplingConfig, lora_r: int) -> dict[str, str]:
         "VLLM_BATCH_INVARIANT": str(int(sampling.batch_invariant)),
         "VLLM_ENABLE_V1_MULTIPROCESSING": str(int(apart)),
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_ALLOW_INSECURE_SERIALIZATION": str(int(apart)),  # for `engine_facts`, which goes there as a function
+        "VLLM_ALLOW_INSECURE_SERIALIZATION": str(int(apart)),  # `engine_facts` is sent to that process as a function
     }
 
 
 def check_gpu(sampling: SamplingConfig, capability: tuple[int, int]) -> None:
-    """Raise ValueError where a GPU of this compute capability cannot do what is asked for."""
+    """Raise ValueError if a GPU of this compute capability lacks a configured feature."""
     needed = {
         "batch_invariant: true": (sampling.batch_invariant, (8, 0), "false"),
         "quantization: fp8": (sampling.quantization == "fp8", (8, 9), "none"),
@@ -147,7 +147,7 @@ def format_arguments(sampling: SamplingConfig) -> dict[str, Any]:
 
 
 def engine_facts(model: torch.nn.Module) -> dict[str, Any]:
-    """What is in effect in vLLM's own process, seen in its model's parts.
+    """The settings in effect in vLLM's own process, seen in its model's parts.
 
     Dtypes of the LM head's logits, of matrices, and of keys and values as vLLM names them; whether kernels are those
     that do not depend on the batch.
@@ -202,7 +202,7 @@ class VllmSampler:
     ) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are about choices made here on purpose
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # vLLM would warn about deliberate choices made here
         os.environ |= engine_environment(sampling, lora_r)
         if device == "cuda":
             check_gpu(sampling, torch.cuda.get_device_capability())
@@ -238,7 +238,7 @@ class VllmSampler:
             # A prompt split over two steps rewinds its request's generator, which CPU generators cannot do.
             hardware = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, max_model_tokens)}
         else:
-            # With a share vLLM measures what is left, which fails when another process on the GPU ends meanwhile.
+            # With a share vLLM measures the free memory, which fails if another process on the GPU ends meanwhile.
             hardware = (
                 {"gpu_memory_utilization": memory.gpu_share}
                 if memory.kv_cache_bytes is None
@@ -340,7 +340,7 @@ class StopStrings:
     def __init__(self, stop: Sequence[str], tokenizer: "PreTrainedTokenizerBase", n_prompt_tokens: int) -> None:
         self._stop, self._tokenizer, self._n_prompt_tokens = stop, tokenizer, n_prompt_tokens
         self.lengths: dict[int, int] = {}
-        """Tokens of the completions that have ended so, by number in the batch."""
+        """Tokens of the completions that a stop string has ended, by number in the batch."""
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs) -> torch.Tensor:
         drawn = input_ids[:, self._n_prompt_tokens :]
@@ -351,7 +351,7 @@ class StopStrings:
 
 
 class TransformersSampler:
-    """Plain `generate` of transformers, for those who do not want vLLM. Slow; one seed per batch of completions."""
+    """transformers' plain `generate`, which does without vLLM. Slow; one seed per batch of completions."""
 
     def __init__(self, sampling: SamplingConfig, model_path: str, dtype: str, device: str) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
@@ -366,14 +366,14 @@ class TransformersSampler:
             "kv_cache_dtype": "auto",
             "batch_invariant": False,
         }
-        # As vLLM: a completion ends at the tokenizer's end token and at those of generation_config.
+        # As in vLLM, a completion ends at the tokenizer's end token and at those of generation_config.
         own = self._model.generation_config.eos_token_id
         self._tokenizer = tokenizer = AutoTokenizer.from_pretrained(model_path)
         ends = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
         self._ends = sorted(ends)
-        # What stands in padding is masked, so any token will do; one that ends a completion is never mistaken for text.
+        # Padding is masked, so any token will do; a token that ends a completion is never mistaken for text.
         self._pad = self._ends[0] if self._ends else 0
-        # Nothing else of the model's own settings: what is drawn is what `sampling` says.
+        # The model's other generation settings are ignored: only `sampling` decides how completions are drawn.
         self._model.generation_config = GenerationConfig(eos_token_id=self._ends or None, pad_token_id=self._pad)
 
     def generate(
@@ -405,7 +405,7 @@ class TransformersSampler:
         logprobs = scores.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
         completions = []
         for row, (tokens, values) in enumerate(zip(drawn.tolist(), logprobs.tolist(), strict=True)):
-            # `generate` fills up what has ended before the longest of the batch
+            # `generate` pads completions that end before the longest of the batch
             length = next((i for i, token in enumerate(tokens, start=1) if token in self._ends), None)
             length = min((n for n in (length, stopped.lengths.get(row)) if n is not None), default=None)
             completions.append(Completion(tokens[:length], values[:length], length is None))

@@ -38,7 +38,7 @@ from arc_precision.tasks.source_files import source_files
 from arc_precision.tasks.sources import Chunk, add_names, source_chunks
 
 SCHEMA_VERSION = 1
-"""Of the manifests beside the Parquet files."""
+"""Version of the manifests beside the Parquet files."""
 
 ROW_GROUP_ROWS = 500
 CHUNKS_AHEAD = 8
@@ -47,12 +47,12 @@ CHUNKS_AHEAD = 8
 PROMPT_MODULES = ("chat", "prompts", "templates")
 
 WritePrompt = Callable[[Task, int], tuple[str, int]]
-"""A task and the index of a test pair to the prompt's text and its length in tokens."""
+"""A function from a task and the index of a test pair to the prompt's text and its length in tokens."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What becomes of each task."""
+    """The settings by which tasks become rows."""
 
     write_prompt: WritePrompt
     max_prompt_tokens: int
@@ -63,7 +63,7 @@ class Recipe:
 
 @dataclass
 class Counts:
-    """What became of a source's tasks."""
+    """Counts of a source's tasks by their fate."""
 
     tasks_read: int = 0
     rows_too_long: int = 0
@@ -73,7 +73,7 @@ class Counts:
     tasks_not_drawn: int = 0
     """Tasks left out by n_tasks."""
     shortest_prompt_tokens: int | None = None
-    """Of the prompts before any were dropped."""
+    """Shortest prompt before any were dropped, in tokens."""
 
     def add(self, other: "Counts") -> None:
         """Count another chunk's tasks too."""
@@ -99,7 +99,7 @@ def write_candidates(
         workers: Processes that make parts.
 
     Raises:
-        ValueError: a source is not what it should be, or no prompt is short enough.
+        ValueError: a source is not valid, or no prompt is short enough.
     """
     data = slice.data
     recipe = Recipe(write_prompt, data.max_prompt_tokens, data.augment, data.augmentations, data.seed)
@@ -135,7 +135,7 @@ def write_evaluation_set(
         workers: As in `write_candidates`.
 
     Raises:
-        ValueError: the source is not what it should be, or no task is left.
+        ValueError: the source is not valid, or no task is left.
     """
     chosen = slice.set
     recipe = Recipe(write_prompt, chosen.max_prompt_tokens)
@@ -187,7 +187,7 @@ def _pool(recipe: Recipe, workers: int) -> AbstractContextManager[ProcessPoolExe
     """Processes that make parts; None for a single one, which this process can be."""
     if workers == 1:
         return nullcontext()
-    # The fork server starts processes that have the imports of this module and nothing else of this process.
+    # The fork server starts processes with the imports of this module and nothing else of this process.
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_hold, initargs=(recipe,))
@@ -200,7 +200,7 @@ _recipe: Recipe
 def _hold(recipe: Recipe) -> None:
     global _recipe
     _recipe = recipe
-    # A process that is killed cannot tell its pool to end, and the pool would wait for work for ever.
+    # A killed process cannot end its pool, and the pool would wait for work forever.
     Thread(target=_end_after, args=(parent_process(),), daemon=True).start()
 
 
@@ -258,7 +258,7 @@ def _read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def _part_facts(path: Path) -> tuple[Counts, list[str]]:
-    """What became of a part's tasks, and the names of all of them."""
+    """The counts of a part's tasks, and the names of all of them."""
     with pa.memory_map(str(path)) as file:
         metadata = pa.ipc.open_file(file).schema.metadata
     return Counts(**json.loads(metadata[b"counts"])), json.loads(metadata[b"names"])
@@ -299,7 +299,7 @@ def make_table(source: str, tasks: list[Task], recipe: Recipe) -> tuple[pa.Table
 
 
 def _augment(source: str, task: Task, recipe: Recipe, k: int) -> tuple[Task, Augmentation | None, int]:
-    """The task of a row, what was done to it, and the test pair that its prompt asks for."""
+    """The task of a row, its augmentation, and the test pair that its prompt asks for."""
     if not recipe.augment:
         return task, None, 0
     rng = row_rng(recipe.seed, source, task.task_id, k)
@@ -308,7 +308,7 @@ def _augment(source: str, task: Task, recipe: Recipe, k: int) -> tuple[Task, Aug
 
 
 def _pairs_array(pairs_of_rows: list[tuple[Pair, ...]]) -> pa.Array:
-    """A column of pairs; from the cells' bytes, for Arrow takes long over lists of lists of numbers."""
+    """A column of pairs, made from the cells' bytes because Arrow is slow with lists of lists of numbers."""
     pairs = [pair for pairs in pairs_of_rows for pair in pairs]
     structs = pa.StructArray.from_arrays(
         [_grids_array([pair.input for pair in pairs]), _grids_array([pair.output for pair in pairs])],
@@ -345,7 +345,7 @@ class _Writer:
         self._held: list[pa.Table] = []
 
     def __enter__(self) -> "_Writer":
-        # A dictionary saves where values recur, which those of the other columns do not.
+        # Dictionaries save space only in columns whose values recur.
         cells = [f"{part}.list.element.{side}.list.element.list.element" for part, side in _GRIDS]
         options = {"compression": "zstd", "compression_level": 1, "use_dictionary": ["source", *cells]}
         self._file = pq.ParquetWriter(self.output, TASKS, **options)
@@ -366,7 +366,8 @@ class _Writer:
     ) -> None:
         """Write the parts of a source, of at most `n_tasks` tasks.
 
-        Which tasks: those least in a hash of seed and name, so that a task's luck does not hang on what else there is.
+        The tasks with the least hash of seed and name are chosen, so the choice of a task does not depend on other
+        tasks.
         """
         counts = self.counts[name] = Counts()
         self._tokens[name] = []
@@ -407,7 +408,7 @@ class _Writer:
         self._held = []
 
     def refuse_empty(self, key: str, max_prompt_tokens: int) -> None:
-        """Raise ValueError if no row was written, and say what length would let one through."""
+        """Raise ValueError if no row was written, and name the length that would admit one."""
         if self.n_rows:
             return
         lengths = [counts.shortest_prompt_tokens for counts in self.counts.values()]
@@ -420,7 +421,7 @@ class _Writer:
         )
 
     def manifest(self) -> dict:
-        """What the JSON beside the file says of it."""
+        """The content of the JSON beside the file."""
         with open(self.output, "rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         sources = {}

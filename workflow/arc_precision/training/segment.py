@@ -46,7 +46,7 @@ from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b
 ALWAYS_SAVED = ("optimizer.pt", "scheduler.pt", "trainer_state.json", "steps.jsonl")
 STATE_FILES = (*ALWAYS_SAVED, "scaler.pt", "rng_state.pth")
 DECIDING = ("step", "loss", "reward_mean", "truncated_share", "frac_reward_zero_std")  # whether a run goes on
-# What each process of a data-parallel run measures of its own share of a batch. The trainer gathers the rest.
+# Measurements that each process of a data-parallel run makes of its own share. The trainer gathers the others.
 OWN_SHARE = ("loss", "completion_tokens", "prompt_tokens", "truncated", "unique_token_share")
 
 
@@ -70,7 +70,7 @@ class SegmentFiles:
 
     @classmethod
     def of_run(cls, folder: Path, start: int, stop: int, train: Path, model: Path) -> "SegmentFiles":
-        """Those of the segment from step `start` (0: the first) to `stop`, in the folder of its run.
+        """The files of the segment from step `start` (0: the first) to `stop`, in the folder of its run.
 
         They are those of `contracts.layout`, which is not imported: a new path of the report would retrain.
         """
@@ -103,8 +103,8 @@ def run_segment(
     Args:
         files: of each seed.
         workers: programs that run at once, all runs and processes together.
-        memory: what vLLM takes of the GPU's.
-        kept: what was declared before the run, commit and versions, stored with the facts; it changes nothing.
+        memory: the GPU's memory for vLLM.
+        kept: stored with the facts, and without effect: settings declared before the run, commit and versions.
         reporting: of each seed, arguments of transformers that make live curves; they change nothing either.
 
     Raises:
@@ -281,9 +281,9 @@ def row_order(n_rows: int, seed: int, n_prompts: int) -> np.ndarray:
 
 
 def segment_rows(path: Path, order: np.ndarray, done: int) -> tuple[dict[int, dict[str, str]], dict[str, Task]]:
-    """Prompts by row number for a whole order, and the tasks, by row id, of what comes after the first `done` of it.
+    """Prompts by row number for a whole order, and the tasks, by row id, of the rows after the first `done` of it.
 
-    Prompts that are done are counted off by the trainer; their tasks, many times as big, are not needed.
+    The trainer skips the prompts that are done; their tasks, many times as big, are not needed.
     """
     shown, scored = set(order.tolist()), set(order[done:].tolist())
     prompts = dict(zip(sorted(shown), read_rows(path, TASKS, ["row_id", "prompt"], shown), strict=True))
@@ -330,7 +330,7 @@ class StepLog(TrainerCallback):
         self._scale = scaler.get_scale() if scaler is not None else None
         rule = self._slice.training.lr_drop
         factor = rule.factor ** count_drops(self.rows, rule) if rule else 1.0
-        # The scheduler goes by its own numbers, whatever the optimizer has.
+        # The scheduler uses its own numbers and ignores the optimizer's.
         for group, scheduled in zip(optimizer.param_groups, lr_scheduler.get_last_lr(), strict=True):
             group["lr"] = factor * scheduled
         self._learning_rate = optimizer.param_groups[0]["lr"]
@@ -391,7 +391,7 @@ class StepLog(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == self._stop:
             control.should_training_stop = control.should_save = True
-        state.log_history.clear()  # it would grow in every checkpoint; the rows above have all of it
+        state.log_history.clear()  # TRL's history would grow in every checkpoint; the rows above contain it
         return control
 
     def _decide(self) -> None:
@@ -421,7 +421,7 @@ class StepLog(TrainerCallback):
 
 
 def pack_checkpoint(folder: Path, checkpoint: Path) -> None:
-    """The trainer's checkpoint as named files: what was trained, and all else it needs to go on in one archive."""
+    """The trainer's checkpoint as named files: the trained weights, and one archive with the rest of the state."""
     checkpoint.mkdir(parents=True, exist_ok=True)
     for name in trained_files(folder):
         shutil.copyfile(folder / name, checkpoint / name)
@@ -432,7 +432,7 @@ def pack_checkpoint(folder: Path, checkpoint: Path) -> None:
 
 
 def check_checkpoint(folder: Path) -> None:
-    """Whether a checkpoint is whole, before anything that takes time reads it.
+    """Check that a checkpoint is whole, before a slow step reads it.
 
     Raises:
         DamagedFile: a file of it is not.
