@@ -10,7 +10,7 @@ from arc_precision.config.base import lay_over
 from arc_precision.config.experiment import ConfigError, ExperimentConfig, load_experiment
 from arc_precision.model.folder import count_parameters, weight_files
 from arc_precision.plan import inputs
-from arc_precision.plan.together import BASE_JOB, SeedsJob
+from arc_precision.plan.seed_groups import BASE_JOB, SeedsJob
 from arc_precision.report.build import build_report
 from arc_precision.sampling.engines import EngineMemory
 from arc_precision.training.in_effect import check_in_effect
