@@ -35,12 +35,12 @@ from arc_precision.model.folder import check_trained, count_parameters, trained_
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.tasks.grids import Task
 from arc_precision.training.base_model import load_base
-from arc_precision.training.determinism import use_deterministic_algorithms
 from arc_precision.training.in_effect import check_in_effect, observe
 from arc_precision.training.lr_drop import count_drops
 from arc_precision.training.memory import check_fits
+from arc_precision.training.runs_together import Together, sharing_weights
 from arc_precision.training.scoring import Scored, Scorer
-from arc_precision.training.together import Together, sharing_weights
+from arc_precision.training.torch_determinism import use_deterministic_algorithms
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b_facts, step_mismatch
 
 ALWAYS_SAVED = ("optimizer.pt", "scheduler.pt", "trainer_state.json", "steps.jsonl")
