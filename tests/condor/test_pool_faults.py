@@ -8,7 +8,8 @@ import subprocess
 import time
 
 import pytest
-from pool import LIMIT_S, Pool, Project, wait_until
+from pool import Pool, Project
+from working_folder import LIMIT_S, wait_until
 
 TARGET = "out/pretrain"
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 from cluster import GPUS, Cluster, Project
-from pool import LIMIT_S, wait_until
+from working_folder import LIMIT_S, wait_until
 
 TARGET = "out/pretrain"
 GPU_RULES = {"train_set", "train", "sample", "audit_draw", "pretrain"}
