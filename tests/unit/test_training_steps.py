@@ -26,16 +26,11 @@ from arc_precision.contracts.steps import COMPLETION, COMPLETIONS, STEP
 from arc_precision.contracts.steps import FACTS as KEPT_FACTS
 from arc_precision.language.tokenizer import VOCABULARY_SIZE, save_tokenizer
 from arc_precision.sampling.engines import Completion
+from arc_precision.training.checkpoint_files import ALWAYS_SAVED, SegmentFiles, pass_on
 from arc_precision.training.in_effect import check_in_effect
 from arc_precision.training.scoring import Scored
-from arc_precision.training.segment import (
-    ALWAYS_SAVED,
-    SegmentFiles,
-    StepLog,
-    lora_config,
-    pass_on,
-    run_segment,
-)
+from arc_precision.training.segment import lora_config, run_segment
+from arc_precision.training.step_log import StepLog
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
 GENERATIONS = 4
