@@ -12,6 +12,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
+TARGET = "out/pretrain"  # of the toy pipeline
 # No test waits longer for anything; half of MachineMaxVacateTime in tests/condor/pool.conf
 LIMIT_S = 300
 
@@ -106,6 +107,13 @@ class WorkingFolder:
         smaller = ("max_steps=2", "evaluation={every: 2}", "audit={every: 1000}")
         gpus = ("train_set:gpu=1", "train:gpu=1", "sample:gpu=1")
         return self.start("--configfile", "experiments/smoke.yaml", "--config", *smaller, "--set-resources", *gpus)
+
+    def start_blocked(self, *arguments: str) -> subprocess.Popen:
+        """A controller in the toy pipeline whose `pretrain` job runs and will not end by itself."""
+        self.block("pretrain")
+        controller = self.start(TARGET, *arguments)
+        wait_until(lambda: self.events("pretrain") == ["start"], "pretrain runs")
+        return controller
 
     def run(self, *arguments: str) -> int:
         """Exit status of a whole run."""
