@@ -111,10 +111,10 @@ IN_EFFECT = {
     "sampler_dtype": "bfloat16",
     "loss_scaler": False,
     "deterministic": False,
-    "engine_head_dtype": "bfloat16",
-    "engine_matrix_dtype": "bfloat16",
-    "engine_kv_cache_dtype": "auto",
-    "engine_batch_invariant": False,
+    "sampler_head_dtype": "bfloat16",
+    "sampler_matrix_dtype": "bfloat16",
+    "sampler_kv_cache_dtype": "auto",
+    "sampler_batch_invariant": False,
 }
 
 

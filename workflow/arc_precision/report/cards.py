@@ -6,9 +6,9 @@ from arc_precision.contracts.layout import BASE, Checkpoint, Evaluated
 from arc_precision.contracts.parquet import read_rows, read_table
 from arc_precision.contracts.scores import SCORES
 from arc_precision.contracts.tasks import TASKS
-from arc_precision.report.outcomes import Scored
 from arc_precision.report.results import Results
 from arc_precision.report.schema import TaskAttempt, TaskCard, TaskPair, TaskRate, Tasks
+from arc_precision.report.task_scores import TaskScores
 
 CHOICES = {
     "disagree": "The arms differ most in how often they solve it.",
@@ -22,13 +22,13 @@ _ATTEMPT_COLUMNS = [*SCORES.names]
 
 
 def tasks_section(
-    results: Results, outcomes: dict[Evaluated, Scored], arms: list[str], step: int | None, dtype: str | None
+    results: Results, scored: dict[Evaluated, TaskScores], arms: list[str], step: int | None, dtype: str | None
 ) -> Tasks:
     """Tasks of every set at one step: the chosen ones, with the best and a middling completion of each arm."""
     cards = []
     if step is not None and dtype is not None:
-        for name in sorted({e.set for e in outcomes}):
-            cards += _cards_of_set(results, outcomes, arms, step, name, dtype)
+        for name in sorted({e.set for e in scored}):
+            cards += _cards_of_set(results, scored, arms, step, name, dtype)
     return Tasks(choices=CHOICES, step=step, dtype=dtype, cards=cards)
 
 
@@ -51,10 +51,10 @@ def choose(rates: pd.DataFrame, base: pd.Series | None, pixels: pd.Series) -> di
     return chosen | {"best": first(mean, mean > 0), "worst": first(pixels, mean == 0, ascending=True)}
 
 
-def _cards_of_set(results, outcomes, arms: list[str], step: int, name: str, dtype: str) -> list[TaskCard]:
+def _cards_of_set(results, scored, arms: list[str], step: int, name: str, dtype: str) -> list[TaskCard]:
     here = {
-        e.checkpoint: outcome
-        for e, outcome in outcomes.items()
+        e.checkpoint: scores
+        for e, scores in scored.items()
         if (e.set, e.dtype) == (name, dtype) and e.checkpoint.step == step and e.checkpoint.arm != BASE
     }
     found = [arm for arm in arms if any(checkpoint.arm == arm for checkpoint in here)]
@@ -69,7 +69,7 @@ def _cards_of_set(results, outcomes, arms: list[str], step: int, name: str, dtyp
             }
         )
 
-    base = outcomes.get(Evaluated(Checkpoint(BASE, None, 0), name, dtype))
+    base = scored.get(Evaluated(Checkpoint(BASE, None, 0), name, dtype))
     rates = mean_over_seeds("pass@1")
     base_rates = base.tasks["pass@1"] if base else None
     chosen = choose(rates, base_rates, mean_over_seeds("test_pixels").mean(axis=1))

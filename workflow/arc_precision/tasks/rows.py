@@ -32,7 +32,7 @@ SCHEMA_VERSION = 1
 """Of the manifests beside the Parquet files."""
 
 ROW_GROUP_ROWS = 500
-PROMPT_MODULES = ("chat", "prompts", "templates")
+PROMPT_MODULES = ("chat", "prompts", "prompt_templates")
 
 
 def write_candidates(
