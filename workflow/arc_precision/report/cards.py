@@ -7,7 +7,7 @@ from arc_precision.contracts.parquet import read_rows, read_table
 from arc_precision.contracts.scores import SCORES
 from arc_precision.contracts.tasks import TASKS
 from arc_precision.report.results import Results
-from arc_precision.report.schema import TaskAttempt, TaskCard, TaskPair, TaskRate, Tasks
+from arc_precision.report.schema import TaskCard, TaskCompletion, TaskPair, TaskRate, Tasks
 from arc_precision.report.task_scores import TaskScores
 
 CHOICES = {
@@ -18,7 +18,6 @@ CHOICES = {
     "worst": "Never solved, and farthest from it.",
 }
 PER_CHOICE = 4
-_ATTEMPT_COLUMNS = [*SCORES.names]
 
 
 def tasks_section(
@@ -97,20 +96,20 @@ def _cards_of_set(results, scored, arms: list[str], step: int, name: str, dtype:
                 for kind in ("train", "test")
                 for pair in tasks[task_id][kind]
             ],
-            attempts=[a for arm in [BASE, *found] for a in _attempts(scores, arm, task_id)],
+            completions=[each for arm in [BASE, *found] for each in _completions(scores, arm, task_id)],
         )
         for task_id in ids
     ]
 
 
 def _scores(results: Results, evaluated: Evaluated, task_ids: list[str]) -> list[dict]:
-    table = read_table(results.scores[evaluated], SCORES, _ATTEMPT_COLUMNS)
+    table = read_table(results.scores[evaluated], SCORES, SCORES.names)
     wanted = set(task_ids)
     at = [place for place, task_id in enumerate(table["task_id"].to_pylist()) if task_id in wanted]
     return table.take(at).to_pylist()
 
 
-def _attempts(scores: dict[Checkpoint, list[dict]], arm: str, task_id: str) -> list[TaskAttempt]:
+def _completions(scores: dict[Checkpoint, list[dict]], arm: str, task_id: str) -> list[TaskCompletion]:
     """The best completion of an arm for a task, and the one in the middle by reward if it is another program."""
     rows = [
         (checkpoint, row)
@@ -126,14 +125,14 @@ def _attempts(scores: dict[Checkpoint, list[dict]], arm: str, task_id: str) -> l
     middle = rows[len(rows) // 2]
     if middle[1]["program"] != rows[0][1]["program"]:
         shown.append(middle)
-    return [_attempt(checkpoint, row) for checkpoint, row in shown]
+    return [_completion(checkpoint, row) for checkpoint, row in shown]
 
 
-def _attempt(checkpoint: Checkpoint, row: dict) -> TaskAttempt:
+def _completion(checkpoint: Checkpoint, row: dict) -> TaskCompletion:
     exception = row["exception_type"]
     if exception is not None and row["exception_line"] is not None:
         exception += f" in line {row['exception_line']}"
-    return TaskAttempt(
+    return TaskCompletion(
         arm=checkpoint.arm,
         seed=checkpoint.seed,
         step=checkpoint.step,
