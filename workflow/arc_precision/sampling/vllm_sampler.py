@@ -117,8 +117,10 @@ class VllmSampler:
 
         if device == "cpu":
             from arc_precision.sampling.cpu_adapters import use_grouped_adapters
+            from arc_precision.sampling.cpu_products import use_float32_products
 
             use_grouped_adapters()
+            use_float32_products()
         self._params, self._request = SamplingParams, LoRARequest
         self._sampling = sampling
         self._device = device
