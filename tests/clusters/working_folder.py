@@ -28,7 +28,7 @@ def wait_until(condition: Callable[[], object], what: str) -> object:
 
 
 def heed_interrupts() -> None:
-    """For new processes: where the tests run in the background of a script SIGINT is ignored, and would stay so."""
+    """Let new processes heed SIGINT: tests in the background of a script ignore it, and their children would too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -128,7 +128,7 @@ class WorkingFolder:
 
     @property
     def log(self) -> str:
-        """What the controllers have printed."""
+        """The output of the controllers."""
         file = self.folder / "controller.log"
         return file.read_text() if file.exists() else ""
 
@@ -140,14 +140,14 @@ class WorkingFolder:
         (self.folder / "blocked" / rule).unlink()
 
     def events(self, rule: str) -> list[str]:
-        """What jobs of this rule noted: `start`, `signalled`, `conflict` (another one writes the same file), `end`."""
+        """Notes of this rule's jobs: `start`, `signalled`, `conflict` (another job writes the same file), `end`."""
         file = self.folder / "events" / rule
         return file.read_text().split() if file.exists() else []
 
 
 @pytest.fixture(scope="session", autouse=True)
 def start_early(request: pytest.FixtureRequest) -> None:
-    """The small experiment computes while the other tests mostly wait."""
+    """Start the small experiment first, so that it computes while the other tests mostly wait."""
     if any("small_experiment" in item.fixturenames for item in request.session.items):
         request.getfixturevalue("small_experiment")
 

@@ -26,7 +26,7 @@ from arc_precision.staleness.dependencies import Hashes, SourceCode
 # Faults of the configuration stop here, before any job, each in one sentence.
 try:
     for path in [*workflow.configfiles, *workflow.overwrite_configfiles]:
-        read_config(path)  # Snakemake has read it, and taken the last of two equal keys
+        read_config(path)  # Snakemake itself takes the last of two equal keys
     experiment = load_experiment(config)
     RESULTS = f"results/{experiment.experiment}"
     check_folder(Path(RESULTS))
@@ -44,7 +44,7 @@ SOURCE_CODE = SourceCode(
     ROOT / "workflow/arc_precision", Path(".snakemake/arc-precision/imports.json")
 )
 
-# What a failed or interrupted run was making anew is put back before anything is planned.
+# Planning must see the old results that a failed or interrupted run was replacing.
 OLD_RESULTS = OldResults(Path(RESULTS))
 if workflow.is_main_process:
     OLD_RESULTS.put_back_all()
@@ -52,21 +52,20 @@ GROUPS = seed_groups.planned(
     experiment, Path(RESULTS), not workflow.is_main_process or going_on()
 )
 SEEDS_JOBS = seed_groups.seeds_jobs(GROUPS)
-# A rule of several seeds has arm and seeds in its name. What profiles say of `train` is meant for all of them.
+# A rule of several seeds has arm and seeds in its name. An entry of a profile for `train` counts for all of them.
 for told in ("overwrite_threads", "overwrite_resources"):
     given = getattr(workflow.resource_settings, told)
     of_rules = seed_groups.with_rules(given, seed_groups.seeds_rules(SEEDS_JOBS))
     setattr(workflow.resource_settings, told, of_rules)
 
-# All objects of a plan live until its end. To search thousands of jobs for garbage, or to take them apart at the end,
-# takes time and frees nothing.
+# All objects of a plan live until its end: searching them for garbage takes time and frees nothing, at exit too.
 gc.set_threshold(1_000_000, 50, 100)
 atexit.register(gc.freeze)
 
 # Commands find scripts and the library through the environment, because a command is part of staleness: with the
 # folder of the clone in it, a clone that moves would run everything again.
 WORKFLOW = shlex.quote(str(ROOT / "workflow")).replace("{", "{{").replace("}", "}}")
-# Libraries warn at every start of matters that only they can change.
+# At every start libraries give warnings that only their authors can act on.
 QUIET = "TORCH_CPP_LOG_LEVEL=ERROR TRL_EXPERIMENTAL_SILENCE=1 PYTHONWARNINGS=ignore::FutureWarning:vllm.triton_utils.dispatcher"
 
 shell.prefix(
@@ -119,7 +118,7 @@ def in_results(paths):
 
 
 def trained(job):
-    """The input function of what reads the checkpoints of a job's seeds."""
+    """The input function of rules that read the checkpoints of a job's seeds."""
     return lambda wildcards: in_results(
         inputs.trained_files(experiment, job, wildcards.step)
     )
@@ -131,6 +130,6 @@ def of_seeds(job, pattern):
 
 
 def trained_outputs(job):
-    """Outputs of a job's seeds with what was trained, by name."""
+    """Outputs of a job's seeds with the trained weights, by name."""
     kinds = inputs.trained_kinds(experiment, job.arm)
     return {name: of_seeds(job, kind) for name, kind in kinds.items()}

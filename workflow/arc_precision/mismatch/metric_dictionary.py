@@ -19,7 +19,8 @@ SEQUENCE_RATIO_CAP = 3.0  # TRL's default: its `sequence_mask` correction drops 
 
 @dataclass(frozen=True)
 class Metric:
-    """One entry of the dictionary. `healthy` is what `source` publishes, or what engines that agree give."""
+    """One entry of the dictionary. `healthy` is the range that `source` publishes, or the value for engines that
+    agree."""
 
     key: str
     meaning: str
@@ -212,7 +213,7 @@ def metrics_table() -> str:
 
 
 def with_metrics_table(document: str) -> str:
-    """`document` with what stands between its two table markers replaced by the current table."""
+    """`document` with the current table between its two table markers."""
     head, _, rest = document.partition("<!-- metrics: begin -->\n")
     _, _, tail = rest.partition("<!-- metrics: end -->")
     return f"{head}<!-- metrics: begin -->\n{metrics_table()}\n<!-- metrics: end -->{tail}"

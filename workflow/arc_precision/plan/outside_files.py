@@ -1,4 +1,4 @@
-"""Files that an experiment reads from outside its results: where they lie, and their content as a digest."""
+"""Files that an experiment reads from outside its results: their paths, and digests of their content."""
 
 import json
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from arc_precision.tasks.source_files import solutions_name, source_files, unans
 
 
 def found(path: str, base: Path) -> Path:
-    """A path of the configuration: relative to the working directory or else, where nothing is there, to `base`."""
+    """A path of the configuration: relative to the working directory or, if nothing lies there, to `base`."""
     return base / path if not Path(path).exists() and (base / path).exists() else Path(path)
 
 

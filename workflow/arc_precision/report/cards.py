@@ -1,4 +1,4 @@
-"""A choice of tasks to look at, each with its grids and with what the arms made of it."""
+"""A choice of tasks to look at, each with its grids and the arms' answers."""
 
 import pandas as pd
 
@@ -110,7 +110,7 @@ def _scores(results: Results, evaluated: Evaluated, task_ids: list[str]) -> list
 
 
 def _completions(scores: dict[Checkpoint, list[dict]], arm: str, task_id: str) -> list[TaskCompletion]:
-    """The best completion of an arm for a task, and the one in the middle by reward if it is another program."""
+    """The best completion of an arm for a task, and the one with the median reward if its program differs."""
     rows = [
         (checkpoint, row)
         for checkpoint, table in scores.items()

@@ -1,6 +1,6 @@
-"""The ladder: arms that are ordered, by precision or by a dose of noise, all on the axis of the mismatch they had.
+"""The ladder: arms ordered by precision or by a dose of noise, all on one axis, their measured mismatch.
 
-What was asked for, bits or noise, orders the arms of one ladder. What was measured makes ladders comparable.
+The configured bits or noise order the arms of one ladder. The measured mismatch makes ladders comparable.
 """
 
 import json
@@ -30,7 +30,7 @@ from arc_precision.report.schema import (
 from arc_precision.report.written_numbers import enumeration, number
 
 SIGNIFICAND_BITS = {"float32": 24, "float16": 11, "bfloat16": 8}  # the hidden bit included
-FEWEST_RUNGS = 3  # of the longest ladder: two arms are compared elsewhere
+FEWEST_RUNGS = 3  # the longest ladder must have as many: the verdict already compares two arms
 MEASURES = ("spread", "logp_diff_abs_mean", "ess", "design_effect")
 
 
@@ -92,7 +92,7 @@ def ladder_section(
 
 
 def ladder_orders(slices: dict[str, dict[str, Any]]) -> list[LadderOrder]:
-    """Every set of arms that differ in nothing but what orders them, in that order; two rungs or more."""
+    """Every set of two or more arms that differ only in the key that orders them, in that order."""
     words_of = {arm: flat(slice) for arm, slice in slices.items()}
     found = []
     for order in ORDERS:
@@ -136,7 +136,7 @@ def measures(steps: pd.DataFrame, last: int) -> dict[str, float]:
 
 
 def size_over_seeds(values: list[float | None], confidence: float) -> Interval:
-    """Geometric mean over seeds, with Student's t of the logarithms; without ends where there are fewer than two."""
+    """Geometric mean over seeds, with Student's t of the logarithms; without ends for fewer than two seeds."""
     logs = np.log([value for value in values if value])
     if not len(logs):
         return Interval(value=None)
@@ -148,7 +148,7 @@ def size_over_seeds(values: list[float | None], confidence: float) -> Interval:
 
 
 def _sentences(arms: list[LadderArm], comparisons: list[Comparison]) -> list[str]:
-    """Which arms differ from the baseline, and at what spread; no more than their comparisons allow."""
+    """The arms that differ from the baseline, with their spread, as far as the comparisons allow."""
     if not comparisons:
         return ["No arm can be compared with the baseline yet."]
     baseline, found = comparisons[0].baseline, []

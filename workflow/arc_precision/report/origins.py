@@ -1,4 +1,5 @@
-"""Where everything came from: commits, versions, checksums, time per rule, and how each part is made again."""
+"""The origin of the results: commits, versions, checksums, time per rule, and the commands that make each part
+again."""
 
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def _origin(record: RunRecord) -> RunOrigin:
 def _rule_time(rule: str, paths: list, slices: dict[str, dict]) -> RuleTime:
     seconds = {path: mean for path in paths if (mean := _mean_s(path)) is not None}
     on_gpu = rule in GPU_RULES and any(slice["device"] == "cuda" for slice in slices.values())
-    # Benchmarks of `train` lie in folders named after the arm, which says how many GPUs a job held.
+    # Benchmarks of `train` lie in folders named after the arm; the arm determines the number of GPUs of a job.
     gpus = {path: next((slices[p]["training"]["processes"] for p in path.parts if p in slices), 1) for path in paths}
     return RuleTime(
         rule=rule,
@@ -53,7 +54,7 @@ def _rule_time(rule: str, paths: list, slices: dict[str, dict]) -> RuleTime:
 
 
 def _mean_s(path: Path) -> float | None:
-    """Seconds that a job took, over its attempts; None where a full disk, say, has left the file without them."""
+    """Mean seconds of a job over its attempts; None if the file has none, for example after a full disk."""
     try:
         return pd.read_csv(path, sep="\t")["s"].mean()
     except (ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""Evaluated checkpoints: tables with intervals, paired differences between arms, and how each task fares."""
+"""Evaluated checkpoints: tables with intervals, paired differences between arms, and the results of each task."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +28,11 @@ class TaskScores:
 
     tasks: pd.DataFrame  # metrics per task: `task_metrics.per_task` and `two_attempts`
     verdicts: pd.Series  # share of each verdict
-    seconds_per_task: float | None  # of generation; None while that is not known
+    seconds_per_task: float | None  # of generation; None while the time is not known
 
     @property
     def metrics(self) -> list[str]:
-        """The metrics it has, as columns of `tasks`."""
+        """Its metrics: columns of `tasks`."""
         return [name for name in self.tasks.columns if name in METRICS or name.startswith("pass@")]
 
 
@@ -61,7 +61,7 @@ def _task_scores(path: Path, cost: Path | None, answers: dict[str, list[bytes]])
 
 
 def common_dtype(scored: dict[Evaluated, TaskScores], arms: list[str]) -> str | None:
-    """The sampler dtype in which every evaluated arm is; the most precise, if there are several."""
+    """The sampler dtype in which all arms are evaluated; the most precise, if there are several."""
     by_arm = [{e.dtype for e in scored if e.checkpoint.arm == arm} for arm in arms]
     by_arm = [dtypes for dtypes in by_arm if dtypes]
     shared = set.intersection(*by_arm) if by_arm else set()
@@ -77,7 +77,7 @@ def matrix(
     dtype: str,
     metric: str,
 ) -> pd.DataFrame:
-    """A metric as tasks x seeds, for the seeds given; every one of them must be there."""
+    """A metric as tasks x seeds, for the given seeds; all of them must be evaluated."""
     found = {seed: scored[Evaluated(Checkpoint(arm, seed, step), name, dtype)] for seed in seeds}
     return pd.DataFrame({seed: scores.tasks[metric] for seed, scores in found.items()})
 
@@ -92,7 +92,8 @@ def seeds_of(scored: dict[Evaluated, TaskScores], arm: str, step: int, name: str
 
 
 def compared_step(scored: dict[Evaluated, TaskScores], arms: list[str], name: str, dtype: str) -> int | None:
-    """The last step at which every run of these arms that is evaluated at all is evaluated; None if there is none."""
+    """The last step at which all runs of these arms are evaluated, leaving out runs without any evaluation; else
+    None."""
     steps: dict[tuple, set[int]] = {}
     for e in scored:
         if e.checkpoint.arm in arms and (e.set, e.dtype) == (name, dtype):

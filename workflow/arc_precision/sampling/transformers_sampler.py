@@ -23,7 +23,7 @@ class StopStrings:
     def __init__(self, stop: Sequence[str], tokenizer: "PreTrainedTokenizerBase", n_prompt_tokens: int) -> None:
         self._stop, self._tokenizer, self._n_prompt_tokens = stop, tokenizer, n_prompt_tokens
         self.lengths: dict[int, int] = {}
-        """Tokens of the completions that have ended so, by number in the batch."""
+        """Tokens of the completions that a stop string has ended, by number in the batch."""
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs) -> torch.Tensor:
         drawn = input_ids[:, self._n_prompt_tokens :]
@@ -34,7 +34,7 @@ class StopStrings:
 
 
 class TransformersSampler:
-    """Plain `generate` of transformers, for those who do not want vLLM. Slow; one seed per batch of completions."""
+    """transformers' plain `generate`, which does without vLLM. Slow; one seed per batch of completions."""
 
     def __init__(self, sampling: SamplingConfig, model_path: str, dtype: str, device: str) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
@@ -49,14 +49,14 @@ class TransformersSampler:
             "kv_cache_dtype": "auto",
             "batch_invariant": False,
         }
-        # As vLLM: a completion ends at the tokenizer's end token and at those of generation_config.
+        # As in vLLM, a completion ends at the tokenizer's end token and at those of generation_config.
         own = self._model.generation_config.eos_token_id
         self._tokenizer = tokenizer = AutoTokenizer.from_pretrained(model_path)
         ends = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
         self._ends = sorted(ends)
-        # What stands in padding is masked, so any token will do; one that ends a completion is never mistaken for text.
+        # Padding is masked, so any token will do; a token that ends a completion is never mistaken for text.
         self._pad = self._ends[0] if self._ends else 0
-        # Nothing else of the model's own settings: what is drawn is what `sampling` says.
+        # The model's other generation settings are ignored: only `sampling` decides how completions are drawn.
         self._model.generation_config = GenerationConfig(eos_token_id=self._ends or None, pad_token_id=self._pad)
 
     def generate(
@@ -88,7 +88,7 @@ class TransformersSampler:
         logprobs = scores.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
         completions = []
         for row, (tokens, values) in enumerate(zip(drawn.tolist(), logprobs.tolist(), strict=True)):
-            # `generate` fills up what has ended before the longest of the batch
+            # `generate` pads completions that end before the longest of the batch
             length = next((i for i, token in enumerate(tokens, start=1) if token in self._ends), None)
             length = min((n for n in (length, stopped.lengths.get(row)) if n is not None), default=None)
             completions.append(Completion(tokens[:length], values[:length], length is None))

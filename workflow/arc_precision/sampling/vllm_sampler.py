@@ -12,13 +12,13 @@ import torch
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.sampling.engines import Completion, EngineMemory, dtype_names
 
-# vLLM's settings for CUDA graphs of whole decoding steps over a model that is not compiled.
+# vLLM's settings for CUDA graphs of whole decoding steps, the model not compiled.
 GRAPHS_ALONE = {"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"}
-MAX_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM's LoRAConfig accepts
+MAX_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # ranks that vLLM's LoRAConfig accepts
 
 
 def engine_environment(sampling: SamplingConfig, lora_r: int) -> dict[str, str]:
-    """Variables by which vLLM is told what has no argument, whatever the shell has set.
+    """Variables for settings of vLLM that have no argument. They override those of the shell.
 
     The engine runs in process: no second copy of the environment, and it ends with the job. But batch-invariant
     kernels replace PyTorch's in the whole process, the trainer's too. So an engine that has them and takes adapters has
@@ -29,12 +29,12 @@ def engine_environment(sampling: SamplingConfig, lora_r: int) -> dict[str, str]:
         "VLLM_BATCH_INVARIANT": str(int(sampling.batch_invariant)),
         "VLLM_ENABLE_V1_MULTIPROCESSING": str(int(apart)),
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_ALLOW_INSECURE_SERIALIZATION": str(int(apart)),  # for `engine_facts`, which goes there as a function
+        "VLLM_ALLOW_INSECURE_SERIALIZATION": str(int(apart)),  # `engine_facts` is sent to that process as a function
     }
 
 
 def check_gpu(sampling: SamplingConfig, capability: tuple[int, int]) -> None:
-    """Raise ValueError where a GPU of this compute capability cannot do what is asked for."""
+    """Raise ValueError if a GPU of this compute capability lacks a configured feature."""
     needed = {
         "batch_invariant: true": (sampling.batch_invariant, (8, 0), "false"),
         "quantization: fp8": (sampling.quantization == "fp8", (8, 9), "none"),
@@ -59,7 +59,7 @@ def format_arguments(sampling: SamplingConfig) -> dict[str, Any]:
 
 
 def engine_facts(model: torch.nn.Module) -> dict[str, Any]:
-    """What is in effect in vLLM's own process, seen in its model's parts.
+    """The settings in effect in vLLM's own process, seen in its model's parts.
 
     Dtypes of the LM head's logits, of matrices, and of keys and values as vLLM names them; whether kernels are those
     that do not depend on the batch.
@@ -68,7 +68,7 @@ def engine_facts(model: torch.nn.Module) -> dict[str, Any]:
     from vllm.model_executor.layers.logits_processor import LogitsProcessor
 
     matrices = {p.dtype for p in model.parameters() if p.dim() == 2}
-    own = next(model.parameters()).dtype  # what vLLM below 0.26 computes every head in
+    own = next(model.parameters()).dtype  # vLLM below 0.26 computes every head in this dtype
     heads = {getattr(part, "head_dtype", own) for part in model.modules() if isinstance(part, LogitsProcessor)}
     caches = {part.kv_cache_dtype for part in model.modules() if hasattr(part, "kv_cache_dtype")}
     return {
@@ -105,7 +105,7 @@ class VllmSampler:
     ) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its warnings are about choices made here on purpose
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # vLLM would warn about deliberate choices made here
         os.environ |= engine_environment(sampling, lora_r)
         if device == "cuda":
             check_gpu(sampling, torch.cuda.get_device_capability())
@@ -141,7 +141,7 @@ class VllmSampler:
             # A prompt split over two steps rewinds its request's generator, which CPU generators cannot do.
             hardware = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, max_model_tokens)}
         else:
-            # With a share vLLM measures what is left, which fails when another process on the GPU ends meanwhile.
+            # With a share vLLM measures the free memory, which fails if another process on the GPU ends meanwhile.
             hardware = (
                 {"gpu_memory_utilization": memory.gpu_share}
                 if memory.kv_cache_bytes is None

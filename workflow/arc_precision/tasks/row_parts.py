@@ -27,7 +27,7 @@ def process_pool(recipe: Recipe, workers: int) -> AbstractContextManager[Process
     """Processes that make parts; None for a single one, which this process can be."""
     if workers == 1:
         return nullcontext()
-    # The fork server starts processes that have the imports of this module and nothing else of this process.
+    # The fork server starts processes with the imports of this module and nothing else of this process.
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_hold, initargs=(recipe,))
@@ -40,7 +40,7 @@ _recipe: Recipe
 def _hold(recipe: Recipe) -> None:
     global _recipe
     _recipe = recipe
-    # A process that is killed cannot tell its pool to end, and the pool would wait for work for ever.
+    # A killed process cannot end its pool, and the pool would wait for work forever.
     Thread(target=_end_after, args=(parent_process(),), daemon=True).start()
 
 
@@ -99,7 +99,7 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def part_facts(path: Path) -> tuple[Counts, list[str]]:
-    """What became of a part's tasks, and the names of all of them."""
+    """The counts of a part's tasks, and the names of all of them."""
     with pa.memory_map(str(path)) as file:
         metadata = pa.ipc.open_file(file).schema.metadata
     return Counts(**json.loads(metadata[b"counts"])), json.loads(metadata[b"names"])

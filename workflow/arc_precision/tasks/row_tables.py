@@ -12,12 +12,12 @@ from arc_precision.tasks.canonical import canonical_keys
 from arc_precision.tasks.grids import Grid, Pair, Task
 
 WritePrompt = Callable[[Task, int], tuple[str, int]]
-"""A task and the index of a test pair to the prompt's text and its length in tokens."""
+"""A function from a task and the index of a test pair to the prompt's text and its length in tokens."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What becomes of each task."""
+    """The settings by which tasks become rows."""
 
     write_prompt: WritePrompt
     max_prompt_tokens: int
@@ -28,7 +28,7 @@ class Recipe:
 
 @dataclass
 class Counts:
-    """What became of a source's tasks."""
+    """Counts of a source's tasks by their fate."""
 
     tasks_read: int = 0
     rows_too_long: int = 0
@@ -38,7 +38,7 @@ class Counts:
     tasks_not_drawn: int = 0
     """Tasks left out by n_tasks."""
     shortest_prompt_tokens: int | None = None
-    """Of the prompts before any were dropped."""
+    """Shortest prompt before any were dropped, in tokens."""
 
     def add(self, other: "Counts") -> None:
         """Count another chunk's tasks too."""
@@ -80,7 +80,7 @@ def make_table(source: str, tasks: list[Task], recipe: Recipe) -> tuple[pa.Table
 
 
 def _augment(source: str, task: Task, recipe: Recipe, k: int) -> tuple[Task, Augmentation | None, int]:
-    """The task of a row, what was done to it, and the test pair that its prompt asks for."""
+    """The task of a row, its augmentation, and the test pair that its prompt asks for."""
     if not recipe.augment:
         return task, None, 0
     rng = row_rng(recipe.seed, source, task.task_id, k)
@@ -89,7 +89,7 @@ def _augment(source: str, task: Task, recipe: Recipe, k: int) -> tuple[Task, Aug
 
 
 def _pairs_array(pairs_of_rows: list[tuple[Pair, ...]]) -> pa.Array:
-    """A column of pairs; from the cells' bytes, for Arrow takes long over lists of lists of numbers."""
+    """A column of pairs, made from the cells' bytes because Arrow is slow with lists of lists of numbers."""
     pairs = [pair for pairs in pairs_of_rows for pair in pairs]
     structs = pa.StructArray.from_arrays(
         [_grids_array([pair.input for pair in pairs]), _grids_array([pair.output for pair in pairs])],

@@ -37,7 +37,7 @@ class SegmentFiles:
 
     @classmethod
     def of_run(cls, folder: Path, start: int, stop: int, train: Path, model: Path) -> "SegmentFiles":
-        """Those of the segment from step `start` (0: the first) to `stop`, in the folder of its run.
+        """The files of the segment from step `start` (0: the first) to `stop`, in the folder of its run.
 
         They are those of `contracts.layout`, which is not imported: a new path of the report would retrain.
         """
@@ -66,7 +66,7 @@ def pass_on(files: SegmentFiles, before: dict[str, Any]) -> None:
 
 
 def pack_checkpoint(folder: Path, checkpoint: Path) -> None:
-    """The trainer's checkpoint as named files: what was trained, and all else it needs to go on in one archive."""
+    """The trainer's checkpoint as named files: the trained weights, and one archive with the rest of the state."""
     checkpoint.mkdir(parents=True, exist_ok=True)
     for name in trained_files(folder):
         shutil.copyfile(folder / name, checkpoint / name)
@@ -77,7 +77,7 @@ def pack_checkpoint(folder: Path, checkpoint: Path) -> None:
 
 
 def check_checkpoint(folder: Path) -> None:
-    """Whether a checkpoint is whole, before anything that takes time reads it.
+    """Check that a checkpoint is whole, before a slow step reads it.
 
     Raises:
         DamagedFile: a file of it is not.

@@ -21,7 +21,7 @@ from arc_precision.training.scoring import Scorer
 from arc_precision.training.trainer import PrecisionTrainer, lora_b_facts, step_mismatch
 
 DECIDING = ("step", "loss", "reward_mean", "truncated_share", "frac_reward_zero_std")  # whether a run goes on
-# What each process of a data-parallel run measures of its own share of a batch. The trainer gathers the rest.
+# Measurements that each process of a data-parallel run makes of its own share. The trainer gathers the others.
 OWN_SHARE = ("loss", "completion_tokens", "prompt_tokens", "truncated", "unique_token_share")
 
 
@@ -58,7 +58,7 @@ class StepLog(TrainerCallback):
         self._scale = scaler.get_scale() if scaler is not None else None
         rule = self._slice.training.lr_drop
         factor = rule.factor ** count_drops(self.rows, rule) if rule else 1.0
-        # The scheduler goes by its own numbers, whatever the optimizer has.
+        # The scheduler uses its own numbers and ignores the optimizer's.
         for group, scheduled in zip(optimizer.param_groups, lr_scheduler.get_last_lr(), strict=True):
             group["lr"] = factor * scheduled
         self._learning_rate = optimizer.param_groups[0]["lr"]
@@ -119,7 +119,7 @@ class StepLog(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == self._stop:
             control.should_training_stop = control.should_save = True
-        state.log_history.clear()  # it would grow in every checkpoint; the rows above have all of it
+        state.log_history.clear()  # TRL's history would grow in every checkpoint; the rows above contain it
         return control
 
     def _decide(self) -> None:
