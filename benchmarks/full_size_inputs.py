@@ -1,10 +1,10 @@
-"""What the full-size experiment reads, made up where the real things cannot be had.
+"""Stand-ins for the inputs of the full-size experiment, for machines without the real ones.
 
     PYTHONPATH=workflow python benchmarks/full_size_inputs.py --shape 8b --device cuda --tasks 100000
 
 Writes, at the paths that experiments/arc25-iteration35.yaml names, a model of the shape of Llama 3.1 8B with random
 weights, a tokenizer with Llama 3's chat template (it knows fewer words than the model), and a file of BARC's format.
-Not covered: anything that a trained model would do; completions of this one hardly ever end by themselves.
+Not covered: the behaviour of a trained model; completions of this one hardly ever end by themselves.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
     tokenizer = chat_tokenizer([chat.system + chat.assistant, *questions])
     tokenizer.pad_token = tokenizer.eos_token
     tokenizer.save_pretrained(model)
-    # long enough for the prompts, whatever the shape
+    # long enough for the prompts with any shape
     shape = {
         **SHAPES[args.shape],
         "max_position_embeddings": 16384,

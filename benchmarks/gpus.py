@@ -24,7 +24,7 @@ EXPERIMENT, GENERATIONS, WARM_UP_PROMPTS = "gpus", 8, 4
 DTYPES = {"trainer_dtype": "bfloat16", "sampler_dtype": "bfloat16"}
 ARMS = {name: DTYPES for name in ("alone", "left", "right")}
 ARMS["both"] = {**DTYPES, "training": {"processes": 2}}
-# the arms of each start, and the prompts of a step in them
+# arms that start together, and their prompts per step
 TOGETHER = ((["alone"], 1), (["both"], 2), (["left", "right"], 1))
 
 

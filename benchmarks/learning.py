@@ -1,11 +1,11 @@
-"""What the runs of an experiment learnt: last evaluation against the first, paired by task, from its report.
+"""The gains of an experiment's runs: last evaluation against the first, paired by task, from its report.
 
     snakemake --configfile experiments/tiny-full.yaml --config 'audit={every: 400}' --resources gpu=8
     python benchmarks/learning.py results/tiny-full --output benchmarks/results/tiny-full-h200.json
 
 The first evaluation is that of the base model. A gain is the mean over seeds and tasks of the difference, with the 95 %
-interval of `arc_precision.statistics.mean_interval`: where it leaves out 0, the paired test has found a change. Machine
-and versions are those that the runs recorded. Not covered: why (the report's audits).
+interval of the report: if it leaves out 0, the paired test has found a change. Machine and versions come from the
+records of the runs. Not covered: the reasons (the report's audits).
 """
 
 import argparse

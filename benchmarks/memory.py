@@ -5,12 +5,13 @@
 
 A card holds four things (GB = 1e9 bytes):
 
-    trainer   what PyTorch reserves at the peak of a step of one group: the sides and the model are those of `step.py`
+    trainer   the memory that PyTorch reserves at the peak of a step of one group; sides and model are those of
+    `step.py`
               (bfloat16, LoRA r=1 on all linear layers, gradient checkpointing, the prompt of the group computed once)
-    engine    vLLM's copy of the weights, in 16 bits whatever the trainer's are, and the keys and values of the group,
+    engine    vLLM's copy of the weights, always in 16 bits, and the keys and values of the group,
               of its prompt once (prefix caching); computed. Its activations and CUDA graphs: --engine-overhead-gb,
               assumed
-    context   what CUDA takes outside of PyTorch; measured. The engine runs in the trainer's process, so there is one
+    context   CUDA's memory outside PyTorch; measured. The engine runs in the trainer's process, so there is one
 
 The trainer's peak is measured at --points, and a + b * (packed tokens) + c * (completion tokens) fitted to it. The
 largest sizes that should fit follow from the fit, and are then run while PyTorch may allocate no more than the engine
@@ -40,7 +41,7 @@ from shapes import SHAPES
 from step import LORA, PACKAGES, Case, clock, make_model
 
 CARDS_GB = (24, 48, 80, 141)
-GROUP, PROMPT_TOKENS = 8, 8676  # what is held while the other one grows; the notebook's prompt limit (docs/arc25.md)
+GROUP, PROMPT_TOKENS = 8, 8676  # the fixed size while the other one grows; the notebook's prompt limit (docs/arc25.md)
 MAX_TOKENS = 131072  # prompt and completion
 PROMPT_STEP_TOKENS = 256
 POINTS = ("8676x8", "1000x8", "4000x8", "16000x8", "8676x4", "8676x16")
@@ -53,7 +54,7 @@ class PeakPassed(Exception):
 
 
 class Probe(Case):
-    """A step whose peak memory is read at several moments; a brief one does without what cannot be the peak."""
+    """A step whose peak memory is read at several moments. A brief step omits the parts that cannot hold the peak."""
 
     def __init__(self, model: PeftModel, n_prompt: int, group: int, n_completion: int, brief: bool):
         super().__init__(model, torch.bfloat16, n_prompt, n_completion, group)
@@ -63,7 +64,7 @@ class Probe(Case):
 
     def run(self) -> None:
         layer = self.model.config.num_hidden_layers - 1 - BACKWARD_LAYERS
-        # its gradient is the first that the layer computes
+        # the layer computes this gradient first
         adapter = f"base_model.model.model.layers.{layer}.mlp.down_proj.lora_B.default.weight"
         hook = self.model.get_parameter(adapter).register_hook(self._last_layers_done)
         try:
@@ -129,14 +130,14 @@ class Bench:
 
     def run(self, n_prompt: int, group: int, brief: bool = True, limit_gb: float | None = None) -> dict:
         """One step: whether it fits into `limit_gb`, and its peak."""
-        gc.collect()  # what an earlier step has left in cycles
+        gc.collect()  # frees objects that an earlier step has left in cycles
         before_gb = None
         if self.device == "cuda":
             torch.cuda.empty_cache()
             share = 1.0 if limit_gb is None else limit_gb * 1e9 / torch.cuda.mem_get_info()[1]
             torch.cuda.set_per_process_memory_fraction(share)
             torch.cuda.reset_peak_memory_stats()
-            before_gb = torch.cuda.memory_allocated() / 1e9  # the same in every run, or something was not freed
+            before_gb = torch.cuda.memory_allocated() / 1e9  # must be the same in every run, else memory was not freed
         probe = Probe(self.model, n_prompt, group, self.n_completion, brief)
         start = clock(self.device)
         try:
@@ -167,14 +168,14 @@ class Bench:
 
     def measure(self, points: list[tuple[int, int]]) -> list[dict]:
         results = [self.run(n_prompt, group, brief=i > 0) for i, (n_prompt, group) in enumerate(points)]
-        later = results[1:]  # the first also compiles kernels
+        later = results[1:]  # the first run also compiles kernels
         self.flops_per_s = sum(r["policy_flops"] for r in later) / sum(r["policy_s"] for r in later)
         return results
 
     def fit(self, points: list[dict]) -> dict:
         features = np.array([self.features(p["prompt_tokens"], p["group"]) for p in points], dtype=float)
         peaks = np.array([p["peak_reserved_gb"] for p in points])
-        scale = features.max(0)  # so that no column is lost beside the others
+        scale = features.max(0)  # a common scale, so that the fit neglects no column
         self.coefficients = np.linalg.lstsq(features / scale, peaks, rcond=None)[0] / scale
         free, total = torch.cuda.mem_get_info()
         self.context_gb = (total - free - torch.cuda.memory_reserved()) / 1e9
@@ -186,7 +187,7 @@ class Bench:
         }
 
     def left_gb(self, card_gb: float, n_prompt: int, group: int) -> float:
-        """What the engine and the context leave of a card to the trainer."""
+        """The memory of a card that the engine and the context leave to the trainer."""
         return card_gb - self.context_gb - self.engine.gb(n_prompt, group * self.n_completion)
 
     def predict(self, card_gb: float, what: str) -> tuple[int, int] | None:
@@ -199,15 +200,15 @@ class Bench:
         return fitting[-1] if fitting else None
 
     def attempt(self, card_gb: float, size: tuple[int, int], deadline: float) -> dict | None:
-        """Run a size in what is left of the card; None where it would not end before the deadline."""
+        """Run a size in the remaining memory of the card; None if the run would not end before the deadline."""
         flops = Probe(self.model, *size, self.n_completion, brief=True).policy_flops()
-        # the factor: what the backward pass has on top, and a reserve
+        # the factor covers the extra of the backward pass, and a reserve
         if time.perf_counter() + 1.4 * flops / self.flops_per_s > deadline:
             return None
         return self.run(*size, limit_gb=self.left_gb(card_gb, *size))
 
     def verify(self, card_gb: float, what: str, deadline: float) -> dict:
-        """The largest size, how it was found, and the runs that found it."""
+        """The largest size, the way in which it was found, and the runs that found it."""
         size = self.predict(card_gb, what)
         result = {"predicted": size, "largest": size, "found": "computed", "tried": [], "larger": None}
         for _ in range(1 + RETRIES):
@@ -351,7 +352,7 @@ def main() -> None:
         show(mode, results["points"], results["fit"])
         now = time.perf_counter()
         deadline = now + (end - now) / (len(conversions) - i)
-        searches = [(card_gb, what) for card_gb in CARDS_GB for what in ("group", "prompt")]  # quicker ones first
+        searches = [(card_gb, what) for card_gb in CARDS_GB for what in ("group", "prompt")]  # quick ones first
         for card_gb, what in searches:
             results["cards"].setdefault(str(card_gb), {})[what] = bench.verify(card_gb, what, deadline)
             save()

@@ -1,4 +1,4 @@
-"""Where and how a benchmark's figures came about: part of every file in results/."""
+"""The origin of a benchmark's figures, a part of every file in results/."""
 
 import datetime
 import importlib.metadata
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def origin(*packages: str, gpu: str | None = None) -> dict[str, Any]:
-    """Command, date, machine, and versions of Python and of the named packages. `gpu`: its name, where one was used."""
+    """Command, date, machine, and versions of Python and of the named packages. `gpu`: its name, if one was used."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     versions = {name: importlib.metadata.version(name) for name in packages}

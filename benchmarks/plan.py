@@ -1,10 +1,11 @@
-"""How long Snakemake plans an experiment of 3 arms, 5 seeds, 20 checkpoints and 3 evaluation sets, nothing of it done.
+"""The time in which Snakemake plans a new experiment of 3 arms, 5 seeds, 20 checkpoints and 3 evaluation sets.
 
     python benchmarks/plan.py --output benchmarks/results/plan.json
 
-In turns, so that other work on the machine hits all alike: `snakemake -n`, which says of each job why it would run;
-`snakemake -n -q`, which counts them; and `snakemake --version`, which only starts and so tells how fast the machine is
-just then. Not covered: plans of half-finished experiments, for which Snakemake also reads what it noted of each file.
+Three commands take turns, so that other work on the machine affects all alike: `snakemake -n`, which gives the reason
+for each job; `snakemake -n -q`, which counts the jobs; and `snakemake --version`, which only starts and so measures the
+present speed of the machine. Not covered: plans of half-finished experiments, for which Snakemake also reads its
+records of each file.
 """
 
 import argparse
@@ -42,7 +43,7 @@ def main() -> None:
         file.flush()
         for _ in range(args.repeats):
             for name, options in COMMANDS.items():
-                # A file, not a pipe: nobody who reads along takes time from the same processor.
+                # Output goes to a file: the reader of a pipe would take time from the same processor.
                 printed.seek(0)
                 printed.truncate()
                 start = time.perf_counter()

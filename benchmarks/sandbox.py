@@ -1,9 +1,9 @@
-"""How fast the sandbox runs programs, against four ways to run them without isolation.
+"""The speed of the sandbox, against four ways to run programs without isolation.
 
     python benchmarks/sandbox.py [--rounds 5] [--workers 1 2] [--output benchmark.json]
 
 - fork: in each worker a bare loop of fork, `exec`, wait, in an interpreter that has loaded numpy and nothing else
-- notebook: joblib (loky) workers that do what those of the notebook this project started from do: `exec` under an alarm
+- notebook: joblib (loky) workers as in the notebook of docs/arc25.md: `exec` under an alarm
   with words that are forbidden, then score the outputs in the worker. Here the sandbox's outputs are scored, too
 - exec: the same joblib workers without the scoring
 - cold: one new interpreter per program, as many at a time as there are workers
@@ -39,7 +39,7 @@ from arc_precision.sandbox import Limits, Sandbox, run_each_once  # noqa: E402
 from arc_precision.scoring.rewards import grid_scores  # noqa: E402
 
 LIMITS = Limits(cpu_s=1.0)
-LOOP_LIMITS = Limits(cpu_s=0.2)  # what a loop takes is taken off again: no need to wait for it
+LOOP_LIMITS = Limits(cpu_s=0.2)  # the time of endless loops is subtracted later, so a short limit will do
 BATCH = 8
 REPEATING_BATCH, DISTINCT = 64, 16  # completions of a group become alike as training goes on
 
@@ -141,7 +141,7 @@ MIX = [FLIP, OBJECTS, RECOLOR, FLIP, SORT, OUT_OF_RANGE, TILE, OBJECTS, BAD_VALU
 
 
 def programs(n: int) -> list[str]:
-    """`n` programs, no two alike, as completions never are."""
+    """`n` different programs."""
     return [f"{MIX[i % len(MIX)]}\n# {i}\n" for i in range(n)]
 
 
@@ -234,13 +234,13 @@ def seconds(run: Runner, batches: list[list[str]]) -> list[float]:
 
 def measure(workers: int, rounds: int, n_bulk: int) -> dict:
     bulk = programs(n_bulk)
-    few = bulk[: max(BATCH, n_bulk // 20) // BATCH * BATCH]  # a cold interpreter takes too long for more
+    few = bulk[: max(BATCH, n_bulk // 20) // BATCH * BATCH]  # cold interpreters are too slow for more
     rates: dict[str, dict[str, list[float]]] = {name: {"bulk": [], "batches": []} for name in RUNNERS}
     batch_ms: dict[str, list[float]] = {name: [] for name in RUNNERS}
     loop_share = []
     with contextlib.ExitStack() as stack:
         runs = {name: stack.enter_context(runner(workers)) for name, runner in RUNNERS.items()}
-        statuses = {name: run(few[: len(MIX)]) for name, run in runs.items()}  # a warm-up, too
+        statuses = {name: run(few[: len(MIX)]) for name, run in runs.items()}  # this also warms up
         for name in RUNNERS:
             if statuses[name] != statuses["sandbox"]:
                 raise AssertionError(f"{name} disagrees: {statuses[name]} instead of {statuses['sandbox']}")
@@ -253,7 +253,7 @@ def measure(workers: int, rounds: int, n_bulk: int) -> dict:
                 rates[name]["batches"].append(BATCH * len(batches) / sum(times))
                 batch_ms[name] += [1000 * taken for taken in times]
         for _ in range(2):
-            many = programs(5 * n_bulk)  # the last loop ends alone, and must not weigh
+            many = programs(5 * n_bulk)  # long: the last loop ends alone, and must not matter
             without = len(many) / sum(seconds(runs["sandbox"], [many]))
             loop_share.append(rate_with_loops(workers, many) / without)
     medians = {name: {kind: statistics.median(rate) for kind, rate in kinds.items()} for name, kinds in rates.items()}
@@ -273,7 +273,7 @@ def measure(workers: int, rounds: int, n_bulk: int) -> dict:
 
 
 def reuse(workers: int, rounds: int) -> dict[str, float]:
-    """What a batch takes in which each program is there several times, with one run for all equal ones and without."""
+    """The time of a batch in which each program occurs several times, with one run for all equal ones and without."""
     batch = programs(DISTINCT) * (REPEATING_BATCH // DISTINCT)
     grids = [GRIDS] * len(batch)
     with_ms, without_ms, shares = [], [], []
@@ -296,7 +296,7 @@ def reuse(workers: int, rounds: int) -> dict[str, float]:
 
 
 def rate_with_loops(workers: int, bulk: list[str]) -> float:
-    """Programs per second when one in twenty never ends, the loops' own CPU time taken off."""
+    """Programs per second if one in twenty never ends, after subtracting the CPU time of these loops."""
     mixed = [f"{ENDLESS}# {i}\n" if i % 20 == 10 else program for i, program in enumerate(bulk)]
     with Sandbox(LOOP_LIMITS, workers) as sandbox:
         start = time.perf_counter()

@@ -3,7 +3,8 @@
     python sandbox_baselines.py one     run the program on standard input in this interpreter
     python sandbox_baselines.py loop    for each line, a JSON list of programs, fork and run them one by one
 
-The processes that fork are to be as small as can be, so what the loop does not need is imported where it is used.
+The forking processes must be as small as possible, so modules that the loop does not need are imported where they are
+used.
 """
 
 import io
@@ -44,7 +45,7 @@ def checked(outputs: list) -> list[np.ndarray]:
 
 
 def execute(program: str) -> str:
-    """Run a program and check its outputs: the least that can be done with it."""
+    """Run a program and check its outputs, without any protection."""
     try:
         namespace: dict = {}
         exec(program, namespace)
@@ -61,7 +62,7 @@ def _raise_timeout(*_):
 
 
 def execute_guarded(program: str, grids: list[np.ndarray]) -> dict:
-    """`execute` in a process that lives on: with an alarm, a limit on memory, forbidden words, and no printing."""
+    """`execute` in a long-lived process: with an alarm, a limit on memory, forbidden words, and no printing."""
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, resource.getrlimit(resource.RLIMIT_AS)[1]))
     signal.signal(signal.SIGALRM, _raise_timeout)
     try:
@@ -85,8 +86,8 @@ def execute_guarded(program: str, grids: list[np.ndarray]) -> dict:
 
 
 def execute_and_score(completion: str, task: dict[str, list[dict[str, np.ndarray]]]) -> dict:
-    """What one call of a worker of the notebook's runner amounts to: find the program, run it, score and fingerprint
-    the outputs, and give everything back."""
+    """The work of one call to a worker of the notebook's runner: find the program, run it, score and fingerprint the
+    outputs, and return everything."""
     import hashlib
 
     program = completion.split("```python")[1].split("```")[0]
@@ -103,7 +104,8 @@ def execute_and_score(completion: str, task: dict[str, list[dict[str, np.ndarray
 
 
 def slid_score(output: np.ndarray, answer: np.ndarray) -> float:
-    """The share of equal cells at the best of all places where one can be laid on the other, tried one by one."""
+    """The share of equal cells at the best of all places at which one grid can be laid on the other, tried one by
+    one."""
     if output.shape == answer.shape:
         return float(np.mean(output == answer))
     (h, w), (a, b) = output.shape, answer.shape

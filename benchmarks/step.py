@@ -1,4 +1,4 @@
-"""What a GRPO step spends in the trainer: TRL's padded passes beside the packed ones that compute the prompt once.
+"""The trainer's time in a GRPO step: TRL's padded passes beside packed passes that compute the prompt once.
 
     python benchmarks/step.py --shape 8b --device cuda --dtypes bfloat16 float16 --cases 4000x1024 6000x350 \
         --output benchmarks/results/step-h200.json
@@ -86,7 +86,7 @@ class Case:
     def _step(self, side: str) -> dict[str, float]:
         logps_of = self.trl_logps if side == "trl" else self.shared_logps
         for layer in self.adapter_layers:
-            layer.cast_input_dtype_enabled = side == "trl"  # as PEFT leaves it; `use_shared_prompt` switches it off
+            layer.cast_input_dtype_enabled = side == "trl"  # PEFT's default; `use_shared_prompt` switches it off
         seconds = {}
 
         def timed(phase: str, work: Callable):
@@ -189,7 +189,7 @@ def make_model(shape: dict, device: str, dtype: torch.dtype, checkpointing: bool
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     if compiled:
-        torch.compiler.reset()  # the number of compilations is limited, and another dtype's are not needed any more
+        torch.compiler.reset()  # compilations are limited, and those of the last dtype are not needed any more
         compile_layers(model)
     return model.train()
 
@@ -235,7 +235,7 @@ def differences(device: str, dtype: torch.dtype, shape: dict, compiled: bool) ->
         padded, one_by_one, packed = half.trl_logps(), half.trl_logps(batch_size=1), half.shared_logps()
         with torch.compiler.set_stance("default"):
             fused = half.shared_logps() if compiled else None
-        # beside a prompt that is longer by 100 tokens, the others are padded and their positions shift
+        # a prompt that is longer by 100 tokens pads the other rows and shifts their positions
         half.ids, half.mask = (torch.nn.functional.pad(x, (100, 0, 0, 1)) for x in (half.ids, half.mask))
         half.mask[-1] = 1
         beside_longer = half.trl_logps()[:-1]
@@ -310,7 +310,7 @@ def main() -> None:
             show(f"{name} {text}", results["cases"][text])
             args.output.write_text(json.dumps(report, indent=1) + "\n")
         del model, case
-        gc.collect()  # models hold cycles, and the next dtype's peak memory should not have this one in it
+        gc.collect()  # models hold cycles, and this one must not count in the next dtype's peak memory
 
 
 if __name__ == "__main__":

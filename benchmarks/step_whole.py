@@ -94,7 +94,7 @@ class TimedTrl(Timed, GRPOTrainer):
 
 class TimedPrecision(Timed, PrecisionTrainer):
     def __init__(self, config, seed, sampler, engine, **kwargs):
-        self.engine = engine  # of all seeds; `sampler` is that of one
+        self.engine = engine  # of all seeds; `sampler` belongs to one seed
         super().__init__(config, seed, sampler, lambda row_ids, texts: lambda: alternating_rewards(texts), **kwargs)
 
     def set_completion_tokens(self, n: int) -> None:
@@ -288,7 +288,7 @@ def main() -> None:
         for dtype in args.dtypes:
             folder, records = Path(scratch) / dtype, Path(scratch) / "records.json"
             save_model(folder, SHAPES[args.shape], args.device, getattr(torch, dtype))
-            gc.collect()  # the model has cycles, and the sides need its memory
+            gc.collect()  # the model has cycles, and the sides need the memory
             torch.cuda.empty_cache()
             results = report["dtypes"][dtype] = {}
             for side in args.sides:

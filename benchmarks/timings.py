@@ -1,4 +1,4 @@
-"""What a run's own `timing-*.jsonl` says of the seconds of a step."""
+"""The seconds of a step, from a run's own `timing-*.jsonl`."""
 
 import json
 import statistics

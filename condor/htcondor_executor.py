@@ -1,12 +1,12 @@
-"""What this pipeline needs of an HTCondor pool beyond snakemake-executor-plugin-htcondor 0.3.0, in one place.
+"""Additions of this pipeline to snakemake-executor-plugin-htcondor 0.3.0.
 
-`profile.yaml` imports this module, which puts `Executor` in the place of the plugin's own. It overrides methods that
-the plugin keeps to itself, so it accepts exactly that version. With a later plugin, see which of these it has learnt:
+`profile.yaml` imports this module, which replaces the plugin's own `Executor`. It overrides private methods of the
+plugin, so it accepts exactly that version. A later plugin may have some of these additions itself:
 
 * Requests follow from Snakemake's standard resources (`mem_mb`, `disk_mb`, `runtime`, `gpu`); the plugin ignores them.
   A dry run prints them.
-* `htcondor_submit_X` sets submit command X to what is written; the plugin puts strings in quotes, which few commands
-  accept.
+* `htcondor_submit_X` sets submit command X to the value as written; the plugin puts strings in quotes, which few
+  commands accept.
 * Arguments with blanks or quotes reach the job as they are (`--config "key={a: 1}"`); the plugin drops quotes.
 * A failed job's report ends with HTCondor's reason and the file that holds the job's messages.
 * HTCondor's signal to end reaches the rule (`job.sh`).
@@ -53,7 +53,7 @@ JOB_SCRIPT = Path(__file__).resolve().parent / "job.sh"
 WORKDIR = "SnakemakeWorkdir"
 SUBMISSION = "SnakemakeSubmission"
 
-# HoldReasonCodes that no release can mend: periodic_hold, memory, allowed_job_duration, allowed_execute_duration
+# HoldReasonCodes that a release cannot mend: periodic_hold, memory, allowed_job_duration, allowed_execute_duration
 FINAL_HOLDS = {3, 34, 46, 47}
 
 # How long a schedd may stay silent; its restart takes seconds to minutes.
@@ -76,13 +76,13 @@ class Executor(plugin.Executor):
         self._reasons: dict[int, str] = {}  # why HTCondor last held or removed it
         self._given_up: dict[int, str] = {}  # why this class removed it
         self._final_holds: set[int] = set()
-        self._unmatched_since: dict[int, float] = {}  # time.monotonic() of the first look that found no machine for it
+        self._unmatched_since: dict[int, float] = {}  # time.monotonic() of the first check that found no machine for it
         self._next_look = 0.0
         self._stay_with_one_schedd()
         self._remove(self._mine, "left behind by an earlier Snakemake of this directory")
 
     def _stay_with_one_schedd(self) -> None:
-        """Jobs that an earlier Snakemake left in another machine's queue would be overlooked."""
+        """Refuse another schedd: jobs that an earlier Snakemake left in its queue would be overlooked."""
         locate = htcondor2.Collector().locate
         here = self._ask_schedd(lambda _: locate(htcondor2.DaemonType.Schedd)["Name"])
         note = Path(self.jobDir, "schedd")
@@ -110,7 +110,7 @@ class Executor(plugin.Executor):
         try:
             super().run_job(job)
         except SUBMISSION_ERRORS:
-            # The schedd may have taken the job without our learning it.
+            # The schedd may have accepted the job although its answer was lost.
             self._remove(f"{SUBMISSION} == {self._submission}", "its submission failed half-way")
             raise
 
@@ -192,7 +192,7 @@ class Executor(plugin.Executor):
             if reason := self._given_up.get(cluster, self._reasons.get(cluster)):
                 msg = f"{msg} Reason: {reason}."
             if cluster in self._given_up:
-                job.attempt = job.restart_times + 1  # the last: a retry would ask for even more
+                job.attempt = job.restart_times + 1  # no retry, which would ask for even more
             msg = f"{msg} Its messages: {self.jobDir}/{job.name}/{job.name}-{job.jobid}_{cluster}.err . "
         super().report_job_error(job_info, msg=msg, **kwargs)
 
@@ -221,7 +221,7 @@ class Executor(plugin.Executor):
     # Removal
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
-        # The list lacks the jobs whose status is just being looked up; the plugin is left to close its event log.
+        # The list lacks the jobs whose status is just being looked up. The plugin then closes its event log.
         super().cancel_jobs([])
         try:
             htcondor2.Schedd().act(htcondor2.JobAction.Remove, self._mine)
@@ -264,7 +264,7 @@ class Executor(plugin.Executor):
 
 
 class DryRun(dryrun.Executor):
-    """Prints what each job would request of the pool, in HTCondor's words."""
+    """Prints the requests of each job as HTCondor's submit commands."""
 
     def printjob(self, job: JobExecutorInterface) -> None:
         super().printjob(job)
@@ -273,8 +273,8 @@ class DryRun(dryrun.Executor):
 
 
 def requests(job: JobExecutorInterface) -> dict[str, Any]:
-    """What a job requests of the pool, as submit commands: what its rule or the profile says in HTCondor's words, or
-    else what follows from Snakemake's."""
+    """The requests of a job as submit commands: those that its rule or the profile states in HTCondor's words, or else
+    those that follow from Snakemake's resources."""
     resources = job.resources
     threads = job.rule.resources["_cores"]
     submit = {
@@ -310,7 +310,7 @@ def as_if_free(machine: classad2.ClassAd) -> classad2.ClassAd:
 
 
 def conditions(job: classad2.ClassAd) -> list[classad2.ExprTree]:
-    """What a machine must meet to run the job; HTCondor has added the requests to what the profile requires."""
+    """The conditions that a machine must meet to run the job. HTCondor has added the requests to the profile's own."""
     return [classad2.ExprTree(text) for text in conjuncts(str(job.lookup("Requirements")))]
 
 
@@ -319,7 +319,8 @@ def fits(job: classad2.ClassAd, machine: classad2.ClassAd) -> bool:
 
 
 def explain(job: classad2.ClassAd, machines: list[classad2.ClassAd]) -> str:
-    """The conditions that not all machines meet, and how many do: `TARGET.Memory >= RequestMemory (3 do), ...`."""
+    """The conditions that some machines do not meet, with the number that do: `TARGET.Memory >= RequestMemory (3 do),
+    ...`."""
     met = {str(c): sum(c.eval(scope=job, target=machine) is True for machine in machines) for c in conditions(job)}
     return ", ".join(f"{condition} ({count} do)" for condition, count in met.items() if count < len(machines))
 

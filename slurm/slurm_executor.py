@@ -1,14 +1,14 @@
-"""What this pipeline needs of a Slurm cluster beyond snakemake-executor-plugin-slurm 2.8.0, in one place.
+"""Additions of this pipeline to snakemake-executor-plugin-slurm 2.8.0.
 
-`profile.yaml` imports this module, which puts `Executor` in the place of the plugin's own. It accepts exactly that
-version of the plugin. With a later one, see which of these it has learnt:
+`profile.yaml` imports this module, which replaces the plugin's own `Executor`. It accepts exactly that version of the
+plugin. A later plugin may have some of these additions itself:
 
 * A retry asks for `attempt` times the memory and the runtime of its rule.
 * A job asks for the threads that its rule declares, also if the controller's machine has fewer cores.
 * A job is one Snakemake in Slurm's batch step. The plugin starts a second one there, through an srun that finds no
   cluster which the variable SLURM_CONF names.
-* `seconds-between-status-checks` is what it says; the plugin waits ten seconds longer after every look at which nothing
-  has finished.
+* `seconds-between-status-checks` is kept; the plugin waits ten seconds longer after every check at which nothing has
+  finished.
 * Jobs that a killed controller left behind are removed first, so that no two jobs write the same file.
 * An interrupt removes every job of this working directory, also those whose status is just being looked up.
 * Where a cluster keeps no accounts, jobs are watched through squeue; the plugin takes sacct wherever it is installed.
@@ -52,7 +52,7 @@ class Executor(plugin.Executor):
         self._remove_leftovers()
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
-        # Here, not in run_job: that runs in a thread of the plugin which keeps errors to itself.
+        # This is not done in run_job, which runs in a thread of the plugin that hides errors.
         for job in jobs:
             resources = job.resources
             # job.threads is cut to the cores of the controller's own machine.
@@ -77,7 +77,7 @@ class Executor(plugin.Executor):
 
     @next_seconds_between_status_checks.setter
     def next_seconds_between_status_checks(self, value: int) -> None:
-        """The plugin's own choice is left aside."""
+        """Ignores the plugin's own choice."""
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         # The list lacks the jobs whose status is just being looked up.

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"browser test needs {' an
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory) -> dict:
-    """What a reader sees of an experiment that has everything: three arms, a collapse, audits, benchmarks."""
+    """The page of an experiment with all parts: three arms, a collapse, audits, benchmarks."""
     root = tmp_path_factory.mktemp("results")
     plan = Plan(
         arms=("float16", "bfloat16", "float32"), seeds=(0, 1), n_tasks=12, n_samples=2, max_steps=60,

@@ -23,7 +23,7 @@ UNPRIVILEGED = ("unshare", "--user", "--map-user=65534", "--map-group=65534") if
 class Pool:
     """Two machines, `gpu1.example.com` and `gpu2.example.com`, with 2 CPUs, 64 GB and one simulated GPU each.
 
-    `environment` is what a client needs to find the pool; every client's command starts with `UNPRIVILEGED`.
+    `environment` lets a client find the pool; every client's command starts with `UNPRIVILEGED`.
     """
 
     def __init__(self, folder: Path):
@@ -74,7 +74,7 @@ class Pool:
         return psutil.Process(int((self.folder / "run" / "master.pid").read_text()))
 
     def schedd(self) -> psutil.Process | None:
-        """None for the moment in which the master is about to start another one."""
+        """The process of the schedd; None for the moment before the master starts another one."""
         return next((p for p in self._master.children() if p.name() == "condor_schedd"), None)
 
     @contextmanager
@@ -91,9 +91,9 @@ class Pool:
 
     @contextmanager
     def lost(self, machine: str) -> Iterator[None]:
-        """Within this context, nothing runs on the machine any more and nobody says so. It then comes back, empty."""
+        """Within this context the machine is dead, and nothing reports it. Afterwards it comes back, empty."""
         master = self._master
-        master.suspend()  # it would start the startd again
+        master.suspend()  # the master would start the startd again
         for startd in master.children():
             if startd.name() == "condor_startd" and ("STARTD2" in startd.cmdline()) == (machine == "gpu2.example.com"):
                 for process in [startd, *startd.children(recursive=True)]:

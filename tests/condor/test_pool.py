@@ -1,4 +1,4 @@
-"""The pipeline on a pool whose history says what each job asked for and where it ran."""
+"""The pipeline on a pool whose history has the requests and the machine of each job."""
 
 from pool import HERE, MACHINES, Pool, Project
 
@@ -23,7 +23,7 @@ def test_only_gpu_rules_ask_for_gpus(pool: Pool, project: Project):
         assert job["JobLeaseDuration"] == 300
         assert job["LastRemoteHost"].rpartition("@")[2] in MACHINES
         assert (job["ExitCode"], job["NumJobStarts"]) == (0, 1)
-    # HTCondor shows a job the GPU it was given, and hides all from one that was given none.
+    # HTCondor shows a job its own GPU, and hides all GPUs from a job without one.
     assert "CUDA_VISIBLE_DEVICES=GPU-" in (project.folder / "out/train_float16").read_text()
     assert "CUDA_VISIBLE_DEVICES=10000\n" in (project.folder / "out/score_float16").read_text()
 

@@ -1,4 +1,4 @@
-"""What pools do to jobs and controllers, done to a pool on purpose.
+"""Faults of pools, caused on purpose.
 
 One rule of the toy pipeline, `pretrain`, stands for a long GPU job.
 """
@@ -75,7 +75,7 @@ def test_an_interrupt_while_the_schedd_is_asked_removes_the_jobs(pool: Pool, pro
     controller = project.start_blocked("--set-resources", "pretrain:unmatched_limit_s=1")
     schedd = pool.schedd()
     schedd.suspend()
-    time.sleep(2)  # by now the controller waits for what the schedd says of its job
+    time.sleep(2)  # the controller now waits for the schedd's answer about its job
     controller.send_signal(signal.SIGINT)
     wait_until(lambda: "Terminating processes on user request" in project.log, "the interrupt is noticed")
     schedd.resume()

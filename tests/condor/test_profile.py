@@ -1,4 +1,4 @@
-"""What can be said of the profile without a pool."""
+"""Tests of the profile without a pool."""
 
 import os
 import re
@@ -27,7 +27,7 @@ CPU_RULES = {
 
 
 def requests(project: Path, *arguments: str) -> dict[str, list[dict[str, str]]]:
-    """Rule -> what each of its jobs requests, as a dry run with the profile prints it."""
+    """The requests of each rule's jobs, as a dry run with the profile prints them."""
     command = [sys.executable, "-m", "snakemake", "-n", "--profile", "condor", *arguments]
     dry_run = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert dry_run.returncode == 0, dry_run.stdout + dry_run.stderr
@@ -58,7 +58,7 @@ def test_a_dry_run_prints_what_each_rule_requests(tmp_path: Path):
 
 
 def test_only_gpu_rules_of_the_pipeline_request_gpus(tmp_path: Path):
-    """In the GPU environment; nothing of it is needed to plan."""
+    """The GPU environment is configured; planning needs no package of it."""
     smoke = ("--configfile", "experiments/smoke.yaml", "--config", "device=cuda", "evaluation={common_dtype: float16}")
     found = requests(real_pipeline(tmp_path / "real"), *smoke)
     gpu_rules = {rule for rule, jobs in found.items() for job in jobs if "request_gpus" in job}

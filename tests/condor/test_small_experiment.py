@@ -9,7 +9,7 @@ GPU_RULES = {"train_set", "train", "sample"}
 
 
 def rule_of(job) -> str:
-    """Of `RULE-JOBID`; rules of several seeds have the arm and the seeds after their kind."""
+    """The kind of rule in `RULE-JOBID`; rules of several seeds have the arm and the seeds after their kind."""
     return job["JobBatchName"].rpartition("-")[0].partition(".")[0]
 
 

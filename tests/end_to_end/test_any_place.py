@@ -37,7 +37,7 @@ def place() -> Iterator[Path]:
 
 def train(place: Path, **user) -> None:
     environment = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "LANG": "C.UTF-8"}
-    for name in ("HOME", "TMPDIR"):  # without a blank: PyTorch compiles there, by commands that do not quote it
+    for name in ("HOME", "TMPDIR"):  # without a blank: PyTorch compiles there, by commands without quotes
         (place / name).mkdir()
         environment[name] = str(place / name)
     if user:

@@ -26,7 +26,7 @@ def snakemake(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Everything but audits, which a test adds."""
+    """The whole pipeline but for audits, which a test adds."""
     folder = tmp_path_factory.mktemp("smoke")
     for name in ("Snakefile", "config.yaml", "workflow", "envs", "profiles", "resources", "experiments"):
         (folder / name).symlink_to(ROOT / name)
@@ -65,7 +65,7 @@ def test_both_arms_see_the_same_prompts_and_the_mismatch_is_measured(folder):
 
 
 def test_submissions_are_made_with_and_without_answers(folder):
-    """The answered set scores what the report says; Kaggle's challenges without solutions come with all their tasks."""
+    """The answered set has the score of the report; Kaggle's challenges without solutions come with all their tasks."""
     tasks = [generate_task(5, number).task for number in range(3)]
     challenges = {
         task.task_id: {

@@ -1,4 +1,4 @@
-"""A copy of the pipeline in which every job counts as done, without having run."""
+"""A copy of the pipeline in which every job counts as done although none has run."""
 
 import json
 import shutil
@@ -52,7 +52,7 @@ def finish(root: Path, config: dict | None = None, configfiles=()) -> None:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
-    """The default experiment with everything done. Tests put back what they change."""
+    """The default experiment with everything done. Tests undo their changes."""
     root = copy_pipeline(tmp_path_factory.mktemp("pipeline"))
     finish(root)
     assert not [job for job in jobs(root) if job.stale]

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from arc_precision.staleness.plan import experiment_of, jobs
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-# Experiment: the files of it, arms, seeds, segments of a run, evaluations, audits.
+# By experiment: its files, arms, seeds, segments of a run, evaluations, audits.
 PLANNED = {
     "smollm2": (["smollm2"], 2, 5, 3, 11, 0),
     "smollm2-sweep": (["smollm2", "smollm2-sweep"], 6, 1, 1, 7, 0),
@@ -24,7 +24,7 @@ PLANNED = {
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """The pipeline with a stand-in for every model: what a plan reads of it."""
+    """The pipeline with a stand-in for every model: the files that a plan reads."""
     root = copy_pipeline(tmp_path_factory.mktemp("pipeline"))
     for files, *_ in PLANNED.values():
         folder = root / experiment_of(root, _configs(files)).model.path
@@ -53,7 +53,7 @@ def test_an_experiment_of_the_answer_has_its_size(root, name):
 
 
 def test_the_edge_is_the_same_in_both_of_its_experiments(root):
-    """An arm of smollm2-causes changes what its name says, and nothing else of smollm2.yaml."""
+    """An arm of smollm2-causes changes the setting in its name, and nothing else of smollm2.yaml."""
     edge, causes = (experiment_of(root, _configs([name])) for name in ("smollm2", "smollm2-causes"))
     for arm in ("float16", "bfloat16"):
         assert edge.train_slice(arm) == causes.train_slice(arm)

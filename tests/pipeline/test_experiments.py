@@ -21,7 +21,7 @@ def test_the_remedies_are_arms_that_go_through_every_rule(tmp_path):
     text = done.stdout + done.stderr
     assert done.returncode == 0, text[-3000:]
     jobs = Counter()
-    table = text[: text.index("\ntotal ") + 20]  # it comes twice
+    table = text[: text.index("\ntotal ") + 20]  # Snakemake prints it twice
     for rule, n in re.findall(r"^(\S+) +(\d+)$", table, re.MULTILINE):
         jobs[layout.kind_of(rule)] += int(n)
     assert set(jobs) == EVERY_RULE

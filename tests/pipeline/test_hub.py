@@ -82,7 +82,7 @@ def test_the_cache_lies_where_the_library_has_it(variables, tmp_path, monkeypatc
 
 
 def test_what_is_not_in_the_cache_is_downloaded_once(home, monkeypatch):
-    """A part of a commit that is there is completed, so that a branch does not move by the way."""
+    """A partly downloaded commit is completed, so that the branch does not move by the way."""
     asked = []
 
     def download(repository, revision, allow_patterns):

@@ -21,7 +21,8 @@ def clone(finished, tmp_path):
 
 
 def files(root: Path) -> dict[str, tuple]:
-    """Content and modification time of each result; logs and benchmarks tell of attempts."""
+    """Content and modification time of each result. Logs and benchmarks are left out, because every attempt changes
+    them."""
     results = root / "results"
     return {
         str(path.relative_to(results)): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
@@ -38,7 +39,7 @@ def snakemake(root: Path, *arguments: str) -> subprocess.Popen:
 
 
 def ended(run: subprocess.Popen) -> int:
-    """Its exit status. What it says is read, or it would wait for that when a pipe is full."""
+    """The exit status of a process. Its output is read, or a full pipe would stop it."""
     run.communicate()
     return run.returncode
 
@@ -58,7 +59,7 @@ def test_a_job_that_fails_costs_no_result(clone, script):
     output, _ = run.communicate()
     assert run.returncode != 0 and "a fault on purpose" in output
     assert files(clone) == before
-    # What is there was made with the old script, and Snakemake knows.
+    # The present results were made with the old script, and Snakemake knows it.
     assert script.stem in {job[0] for job in stale(clone)}
     (clone / script).write_text(text)
     assert not stale(clone)
@@ -70,7 +71,7 @@ def killed_halfway(clone: Path) -> str:
     half = "import sys\nopen(sys.argv[sys.argv.index('--output') + 1], 'w').write('half')\n"
     text = edit(clone / SCORE, half + "open('began', 'w').close()\nimport signal\nsignal.pause()\n")
     run = snakemake(clone)
-    (clone / "began").read_text()  # blocks until the job is there
+    (clone / "began").read_text()  # blocks until the job opens it
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
     return text
@@ -86,7 +87,7 @@ def test_a_job_that_is_killed_costs_no_result(clone):
     stale(clone)
     assert files(clone) == lost
     assert ended(snakemake(clone, "--unlock")) == 0
-    output, _ = snakemake(clone, "-n").communicate()  # which also asks whether a job was interrupted
+    output, _ = snakemake(clone, "-n").communicate()  # planning also asks whether a job was interrupted
     assert "Nothing to be done" in output
     assert files(clone) == before
 

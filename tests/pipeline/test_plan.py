@@ -1,4 +1,4 @@
-"""An edit makes stale exactly what it touches: seen by Snakemake, in a pipeline in which everything is done."""
+"""An edit makes exactly the affected jobs stale, as Snakemake sees it in a pipeline in which everything is done."""
 
 import json
 import os
@@ -172,7 +172,7 @@ def test_an_edited_prompt_reruns_what_reads_it(finished):
             plan = jobs(finished)
             assert set(stale_rules(plan)) == expected
             named = {job.rule for job in plan if any(reason.startswith("prompt was") for reason in job.reasons)}
-            assert named == ({"model_manifest"} if expected else set())  # the others follow from it
+            assert named == ({"model_manifest"} if expected else set())  # the other jobs follow from it
         finally:
             path.write_text(text)
 
@@ -238,7 +238,7 @@ def test_why_names_what_was_edited_and_counts_what_follows(finished, tmp_path):
     edited.write_text("run_arms: [float16]\n")
     lines = why(clone, "--configfile", edited).stdout.splitlines()
     assert "results/tiny/report/report.json  (report_data)" in lines and "1 more job follows from these." in lines
-    # Retention has taken what nothing needs any more, and that is no cause.
+    # Retention has removed files that nothing needs any more, and that is no cause.
     assert not (clone / "results/tiny/runs/float16/seed-0/checkpoint-10/trainer_state.tar").exists()
     edited.write_text("perfectible: {seed: 5}\n")
     lines = why(clone, "--configfile", edited).stdout.splitlines()

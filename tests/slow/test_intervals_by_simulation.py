@@ -1,4 +1,4 @@
-"""How often the verdict finds a difference that is none, and how often its interval holds the true one.
+"""The verdict's rate of false differences, and the share of its intervals that hold the true difference.
 
 Arms share their tasks, seeds are paired, and completions are drawn one by one. A seed shifts the log-odds of every
 task. Tasks are alike, or as unlike as they can be: most never solved, a few nearly always.
@@ -14,7 +14,7 @@ from arc_precision.report.intervals import DIFFERENCE_OF_SHARES, SHARE, detectab
 from arc_precision.report.verdict import outcome_of
 
 REPEATS = 800
-# Where seeds vary and little else, the level is exact: 5 % of repeats, give or take three standard errors.
+# If mainly the seeds vary, the level is exact: 5 % of repeats, within three standard errors.
 SLACK = 3 * np.sqrt(0.05 * 0.95 / REPEATS)
 DESIGNS = [(n_seeds, *size) for n_seeds in (2, 3, 5) for size in ((60, 2), (400, 8))]
 

@@ -61,7 +61,7 @@ def test_kills_change_no_result(tmp_path):
     moments = random.Random(0)
     for _ in range(KILLS):
         process = start(disturbed)
-        # Short enough that all kills fall into the run: what they cost is made again.
+        # Short enough that all kills fall into the run, which repeats the lost work.
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=moments.uniform(0.02, 0.2) * usual_s)
         os.killpg(process.pid, signal.SIGKILL)  # Snakemake and every job

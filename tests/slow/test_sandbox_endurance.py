@@ -16,7 +16,7 @@ N_PROGRAMS = 100_000
 
 
 def program(i: int) -> str | None:
-    """Program i, which tells its number in its output, its exception or its message; one in 5,000 never ends."""
+    """Program i, whose number is in its output, its exception or its message; one in 5,000 never ends."""
     if i % 5000 == 4321:
         return "while True: pass"
     match i % 10:
@@ -44,7 +44,7 @@ def assert_belongs(verdict, i: int) -> None:
 
 
 def lasting_processes() -> list[int]:
-    """This process and the pool's, but those of programs."""
+    """This process and the pool's processes without those of programs."""
     [launcher] = children(os.getpid())
     [init] = children(launcher)
     return [os.getpid(), launcher, init, *sorted(children(init))]
@@ -85,7 +85,7 @@ def transform(grid):
 
 
 def test_verdicts_do_not_depend_on_what_else_the_machine_does():
-    """Eight processes per core are in the way, so that half a CPU second takes longer than the wall limit."""
+    """Eight processes per core compete, so that half a CPU second takes longer than the wall limit."""
     programs = [WORK.format(seconds=0.5), "1 / 0", "while True: pass", WORK.format(seconds=0.01), None] * 2
     expected = ["ok", "exception", "timeout", "ok", "no_program"] * 2
     with Sandbox(Limits(cpu_s=1.0, wall_s=2.0), workers=2) as sandbox:

@@ -1,4 +1,4 @@
-"""The pool where things go wrong, and on machines that offer less isolation than this one."""
+"""The pool under faults, and on machines that offer less isolation than this one."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from arc_precision.sandbox import Limits, Sandbox, SandboxFault, isolation_level
 GRID = np.arange(6, dtype=np.int8).reshape(2, 3)
 WORKFLOW = Path(pool.__file__).parents[2]
 
-# These take layers away one by one from a machine that has them all, and say which level is left.
+# These remove layers one by one from a machine that has them all; each names the level that remains.
 needs_everything = pytest.mark.skipif(
     isolation_level() != "full",
     reason=f"takes layers away from a machine that offers all; this one offers only {isolation_level()!r}",
@@ -42,7 +42,7 @@ for verdict in sandbox.run(programs, [[np.zeros((2, 2))]] * 2):
 
 @pytest.mark.parametrize("end", ["fork", "exit"])
 def test_nothing_is_left_when_the_caller_ends(end):
-    """Killed, with a process it forked holding on to its sockets; or without having closed the pool."""
+    """The caller is killed while a process that it forked keeps its sockets open, or ends without closing the pool."""
     with subprocess.Popen(
         [sys.executable, "-c", CALLER, end], env={"PYTHONPATH": str(WORKFLOW)}, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -98,7 +98,7 @@ def parent(pid: int) -> int:
     ids=["small", "large"],
 )
 def test_program_that_is_killed_each_time_gets_a_verdict_by_its_size(grown, expected):
-    """As where a job has less memory than the limit says: no fault of the sandbox, which would end the run."""
+    """This happens in a job with less memory than the limit. It is no fault of the sandbox, which would end the run."""
 
     def kill_all():
         for _ in range(3):
@@ -138,7 +138,8 @@ def forked_by_worker(sandbox: Sandbox) -> list[int]:
 
 @pytest.mark.parametrize("victim", ["the one that waits for a job", "the one that forks them"])
 def test_killed_before_a_job_comes_is_no_ones_verdict(victim):
-    """The kernel may choose such a process when memory runs out; the first is replaced, with the second its worker."""
+    """The kernel may choose such a process when memory runs out. The first is replaced; with the second its worker
+    is."""
     with Sandbox(Limits()) as sandbox:
         for _ in range(4):
             zygote, waiting = forked_by_worker(sandbox)
@@ -237,7 +238,7 @@ def test_verdicts_are_the_same_at_every_level_that_filters_system_calls(missing,
 
 @needs_everything
 def test_without_a_filter_limits_still_hold():
-    """But files can be read, a program can kill itself, and it really sleeps, up to the wall limit in all."""
+    """But a program can read files, kill itself, and really sleep, up to the wall limit in all."""
     _, level, verdicts = on_lesser_machine(UNSHARE, LANDLOCK, SECCOMP)
     assert level == "rlimit"
     assert verdicts == "ok timeout memory exception exception exception timeout exception ok exception timeout"
@@ -250,6 +251,6 @@ def test_without_a_filter_limits_still_hold():
     ids=["without a group", "with a group"],
 )
 def test_callers_in_user_namespaces(options, expected):
-    """As on pools that run every job as nobody. Without a group of its own the kernel allows no further namespace."""
+    """Some pools run every job as nobody. Without a group of its own the kernel allows the job no further namespace."""
     _, level, verdicts = on_lesser_machine(prefix=("unshare", "--user", *options))
     assert (level, verdicts) == (expected, USUAL)

@@ -1,6 +1,6 @@
-"""In an environment with Snakemake and pydantic alone: plans, Snakemake's linter, and no word of HTCondor's.
+"""In an environment with Snakemake and pydantic alone: plans, Snakemake's linter, and no warning of HTCondor's library.
 
-A plan with conda or apptainer asks these programs for nothing but their version and settings, so stubs answer.
+A plan with conda or apptainer asks these programs only for their version and settings, so stubs can answer.
 """
 
 import os

@@ -18,7 +18,7 @@ GPUS = 2
 class Cluster:
     """One machine with 8 CPUs, 64 GB and two GPUs that are stub device files.
 
-    `environment` is what a client needs to find the cluster.
+    `environment` lets a client find the cluster.
     """
 
     def __init__(self, folder: Path):
@@ -48,7 +48,7 @@ class Cluster:
             raise
 
     def _write_settings(self) -> None:
-        with socket.socket() as first, socket.socket() as second:  # ports that nothing listens on
+        with socket.socket() as first, socket.socket() as second:  # free ports
             for each in (first, second):
                 each.bind(("127.0.0.1", 0))
             ports = [str(each.getsockname()[1]) for each in (first, second)]
@@ -91,7 +91,7 @@ class Cluster:
         return [state for state, where in (line.split("|") for line in lines) if where == str(folder)]
 
     def ended(self, folder: Path) -> list[dict[str, str]]:
-        """What Slurm wrote of each of a directory's jobs when it ended."""
+        """Slurm's record of each of a directory's jobs at its end."""
         file = self.folder / "ended"
         lines = file.read_text().splitlines() if file.exists() else []
         records = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines]

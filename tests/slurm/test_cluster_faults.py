@@ -1,4 +1,4 @@
-"""What clusters do to jobs and controllers, done to a cluster on purpose.
+"""Faults of clusters, caused on purpose.
 
 One rule of the toy pipeline, `pretrain`, stands for a long GPU job.
 """
@@ -12,7 +12,7 @@ GPU_RULES = {"train_set", "train", "sample", "audit_draw", "pretrain"}
 
 
 def states(cluster: Cluster, project: Project) -> list[str]:
-    """How each of the project's jobs ended or what it does now, in order of submission."""
+    """The final or present state of each of the project's jobs, in order of submission."""
     return [job["JobState"] for job in cluster.jobs(project.folder)]
 
 
@@ -29,7 +29,7 @@ def test_jobs_request_what_their_rules_say(cluster: Cluster, project: Project):
         assert job["MinMemoryNode"] == ("600M" if on_gpu else "300M")
         assert job["TimeLimit"] == ("00:30:00" if on_gpu else "00:10:00")
         assert job["CPUs/Task"] == ("2" if rule == "score" else "1")
-    # Slurm shows a job the GPU it was given, and none to a job that was given none.
+    # Slurm shows a job its own GPU, and hides all GPUs from a job without one.
     assert "\nCUDA_VISIBLE_DEVICES=0\n" in (project.folder / "out/pretrain").read_text()
     assert "CUDA_VISIBLE_DEVICES" not in (project.folder / "out/score_float16").read_text()
 

@@ -1,6 +1,6 @@
 """Score one sequence in a process of its own (vLLM allows one engine per process): float8_probe.py OUTPUT auto|fp8.
 
-The last is `kv_cache_dtype`, past the configuration, which asks for a GPU.
+The last argument is `kv_cache_dtype`. It bypasses the configuration, which would demand a GPU.
 """
 
 import json

@@ -1,7 +1,8 @@
 """Train one step in bfloat16 in a process of its own (vLLM allows one engine per process): head_probe.py FOLDER HEADS.
 
-HEADS is `model` or `float32`, of both sides. Beside the segment's files it leaves in FOLDER what the loss got
-(`loss.pt`), and one completion that is drawn after the step, with what entered and left vLLM's LM head (`drawn.pt`).
+HEADS is `model` or `float32`, for both sides. Apart from the segment's files it writes into FOLDER the inputs of the
+loss (`loss.pt`), and one completion that is drawn after the step, with the input and output of vLLM's LM head
+(`drawn.pt`).
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Draw with an adapter from vLLM in a process of its own, or in this one: own_process_probe.py OUTPUT ADAPTER 1|0.
 
-The kernels are vLLM's usual ones, as a CPU has no others; what surrounds them is that of `batch_invariant`.
+The kernels are vLLM's usual ones, as a CPU has no others; everything else is as with `batch_invariant`.
 """
 
 import json

@@ -36,7 +36,7 @@ MODEL = Path(__file__).parents[2] / "resources" / "tiny-arc"
 
 
 def reward_by_length(self, row_ids, completions):
-    """A reward that differs between completions, so that every step has a gradient whatever the model can do."""
+    """A reward that differs between completions, so that every step has a gradient even with a useless model."""
     self.rewards += [float(len(text) % 7) for text in completions]
     return lambda: [Scored(float(len(text) % 7), "ok") for text in completions]
 
@@ -69,7 +69,7 @@ def task_rows(n_rows: int) -> list[dict]:
 
 
 def first_alone(sync):
-    """A handover's `sync` that hands nothing over after the first time."""
+    """A handover's `sync` that does nothing after the first time."""
     times = itertools.count()
     return lambda self, model, step: sync(self, model, step) if next(times) == 0 else None
 

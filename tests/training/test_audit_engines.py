@@ -1,6 +1,6 @@
 """The audit's jobs with the real sampler, one process each, on an arm that samples with top_p 0.95 in float32.
 
-In float32 nothing but the truncation can make a difference, so whatever else shows is a fault of the audit.
+In float32 only the truncation can make a difference, so any other difference is a fault of the audit.
 """
 
 import json
@@ -131,7 +131,7 @@ def test_top_p_shows_in_the_observed_d_and_in_the_counterfactuals(chain):
 
 
 def logprobs(path: Path) -> np.ndarray:
-    """Of the completions' tokens, all one after the other."""
+    """The log-probs of the completions' tokens, in one row."""
     rows = [row for row in read_rows(path, AUDIT) if row["variant"] == ""]
     return np.concatenate([row["logprobs"] for row in sorted(rows, key=lambda row: (row["row_id"], row["sample"]))])
 

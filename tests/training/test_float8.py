@@ -1,4 +1,4 @@
-"""What vLLM has in float8 is seen in its parts. Of float8 a CPU has keys and values alone, and that with AVX-512."""
+"""The facts show vLLM's parts in float8. A CPU supports float8 only for keys and values, and only with AVX-512."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 """Full fine-tuning: the sampler has the trainer's weights, and a run may be cut anywhere.
 
-In float32 nothing but the weights can make a difference between trainer and sampler.
+In float32 only the weights can make a difference between trainer and sampler.
 """
 
 import json

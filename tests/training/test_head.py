@@ -17,7 +17,7 @@ MODEL = ROOT / "resources" / "tiny-arc"
 
 @dataclass(frozen=True)
 class Run:
-    """What the probe left."""
+    """The files of the probe."""
 
     drawn: dict
     inputs: dict

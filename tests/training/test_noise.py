@@ -1,4 +1,4 @@
-"""Doses of mismatch: their size is the one asked for, they touch the sampler alone, and seeds decide them."""
+"""Doses of mismatch: they have the configured size, they affect the sampler alone, and seeds decide them."""
 
 import json
 import os

@@ -60,7 +60,7 @@ def experiment(**training):
 
 
 def passes_of(tmp_path, **training) -> list[SimpleNamespace]:
-    """Of each pass of two steps: log-probs of trainer and sampler, mask (B, T), advantages (B, 1), and the loss."""
+    """For each pass of two steps: log-probs of trainer and sampler, mask (B, T), advantages (B, 1), and the loss."""
     slice = experiment(**training).train_slice("float32")
     torch.manual_seed(0)
     shape = dict(

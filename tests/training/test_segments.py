@@ -1,6 +1,6 @@
 """Trainer and sampler have the same weights after every update, and a run may be cut anywhere.
 
-The first test holds in float32, where nothing but the weights can make a difference; the faults show that it can fail.
+The first test holds in float32, where only the weights can make a difference; the faults show that it can fail.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Hand a whole model over to vLLM twice (one engine per process): whole_probe.py DTYPE OUTPUT.
 
-OUTPUT gets the trainer's float32 weights (`trainer.NAME`) and those by which vLLM then computes (`sampler.LAYER`).
+OUTPUT gets the trainer's float32 weights (`trainer.NAME`) and the weights that vLLM then uses (`sampler.LAYER`).
 """
 
 import sys
@@ -18,7 +18,8 @@ MODEL = Path(__file__).parents[2] / "resources" / "tiny-arc"
 
 
 def weights_in_use(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """A linear layer's as what it makes of the unit matrix, because vLLM packs them on a CPU."""
+    """The weights in use. Those of a linear layer are its output for the unit matrix, because vLLM packs them on a
+    CPU."""
     used = {}
     for name, module in model.named_modules():
         if hasattr(module, "quant_method") and hasattr(module, "input_size"):

@@ -2,7 +2,7 @@
 
     PYTHONPATH=workflow python tests/unit/report_fixture.py FOLDER [--arms 3 --seeds 5 --checkpoints 20]
 
-Numbers are drawn from a seeded generator: they look like runs, and are none.
+The numbers come from a seeded generator: they look like those of runs, but nothing was run.
 """
 
 import argparse
@@ -37,7 +37,7 @@ VERDICTS = ("ok", "exception", "invalid_output", "no_program", "timeout")
 
 @dataclass
 class Plan:
-    """What the made-up experiment looks like."""
+    """The design of the made-up experiment."""
 
     arms: tuple[str, ...] = ("float16", "bfloat16")
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -50,7 +50,9 @@ class Plan:
     common_dtype: str = "float32"
     own_dtype: bool = True
     base_rate: float = 0.15  # mean share of completions that solve a task, before training
-    gain: dict[str, float] = field(default_factory=dict)  # added to it by the end of training, per arm; default 0.1
+    gain: dict[str, float] = field(
+        default_factory=dict
+    )  # gain of the mean until the end of training, per arm; default 0.1
     seed_spread: float = 0.01  # standard deviation of the gain over seeds
     collapse_at: dict[tuple[str, int], int] = field(default_factory=dict)  # (arm, seed): reward falls to 0 here
     stop_at: dict[tuple[str, int], int] = field(default_factory=dict)  # (arm, seed): last step that exists
@@ -63,12 +65,12 @@ class Plan:
     top_p: dict[str, float] = field(default_factory=dict)
     sampling: dict[str, dict] = field(default_factory=dict)  # arm: changes of its sampling section
     grids: dict[str, dict] = field(default_factory=dict)  # the section `arm_grids`: its arms have no other changes
-    mismatch: dict[str, float] = field(default_factory=dict)  # arm: its mismatch is so many times as large
+    mismatch: dict[str, float] = field(default_factory=dict)  # by arm: a factor on its mismatch
     overrides: dict[str, dict] = field(default_factory=dict)  # arm: changes of its training section
     isolation: dict[str, str] = field(default_factory=dict)
     environment: dict[str, dict[str, str]] = field(default_factory=dict)
     dirty: bool = False
-    declared: dict | None = None  # before the runs; None: what the report uses
+    declared: dict | None = None  # before the runs; None: those that the report uses
 
 
 def make_results(root: Path, plan: Plan) -> ReportSlice:
@@ -90,7 +92,7 @@ def make_results(root: Path, plan: Plan) -> ReportSlice:
 
 
 def report_slice(plan: Plan) -> list[str]:
-    """The slice of the configuration that goes with the plan, as the workflow hands it over: key=value lines."""
+    """The slice of the configuration for the plan, in the workflow's own form: key=value lines."""
     experiment = load_experiment(
         {
             "experiment": "made-up",

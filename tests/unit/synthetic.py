@@ -83,7 +83,7 @@ def _indented_json(task: Task) -> str:
 
 @cache
 def _indented_zeros(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The bytes of a grid of zeros, and where the zeros are."""
+    """The bytes of a grid of zeros, and the positions of the zeros."""
     row = "\n          [" + ",".join(["\n            0"] * width) + "\n          ]"
     text = np.frombuffer(f"[{','.join([row] * height)}\n        ]".encode(), dtype=np.uint8)
     return text, np.flatnonzero(text == ord("0"))

@@ -1,4 +1,4 @@
-"""docs/answer.md by command: what is kept of a report, and which numbers, tables and figures come of it.
+"""docs/answer.md by command: the parts of a report that are kept, and the numbers, tables and figures made from them.
 
 The data are made up; nothing here was measured.
 """
@@ -33,7 +33,7 @@ def _run(arm, seed, spread, score):
 
 @pytest.fixture
 def dose():
-    """Float16, bfloat16, three doses on weights of which the last does harm, and a dose on logits."""
+    """float16, bfloat16, three doses on weights, the last of which does harm, and a dose on logits."""
     scores = {"float16": 0.6, "bfloat16": 0.6, "w-1": 0.59, "w-2": 0.4, "w-3": 0.2, "l-1": 0.6}
     spreads = {"float16": 0.003, "bfloat16": 0.03, "w-1": 0.3, "w-2": 1.0, "w-3": 30.0, "l-1": 2.5}
     worse = {"bfloat16": (0, -0.01, 0.01), "w-1": (-0.01, -0.02, 0.01), "w-2": (-0.02, -0.04, -0.005)}
@@ -63,7 +63,7 @@ def dose():
 
 @pytest.fixture
 def edge(dose):
-    """Two arms, of which bfloat16 collapses."""
+    """Two arms; bfloat16 collapses."""
     ends = {("bfloat16", 0): 120, ("bfloat16", 1): 80, ("float16", 0): None, ("float16", 1): None}
     curve = {"endpoint": "collapsed", "low": [], "high": [], "at_risk": []}
     return dose | {
@@ -141,7 +141,7 @@ def test_a_cause_moves_the_collapse_where_its_runs_are_all_on_one_side(edge):
     assert moved(arm=[(200, 79), (200, None)]) == "later: none; earlier: none"
     assert moved(arm=[(60, None), (60, None)]) == "later: none; earlier: none"  # stopped for another reason
     assert moved(arm=[]) == "later: none; earlier: none"
-    # Runs of bfloat16 that did not collapse cannot be outlasted, but a collapse comes before their end.
+    # No run can outlast a run of bfloat16 that did not collapse, but a collapse comes before its end.
     assert moved(bfloat16=[(200, None), (200, 90)], arm=[(200, None)]) == "later: none; earlier: none"
     assert moved(bfloat16=[(200, None), (200, 90)], arm=[(200, 30)]) == "later: none; earlier: arm"
 

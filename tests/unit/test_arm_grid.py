@@ -1,4 +1,4 @@
-"""A grid of arms becomes plain arms when the configuration is read, and a grid that cannot is refused."""
+"""A grid of arms becomes plain arms when the configuration is read, and an impossible grid is refused."""
 
 import json
 import os

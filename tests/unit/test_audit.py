@@ -1,4 +1,4 @@
-"""The audit: the trainer's side computes what training computes, and the join takes planted causes apart."""
+"""The audit: the trainer's side computes the same as training, and the join separates planted causes."""
 
 import json
 import subprocess
@@ -64,7 +64,7 @@ def model(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def adapter(model, tmp_path_factory) -> Path:
-    """An adapter that matters."""
+    """An adapter with a visible effect."""
     folder = tmp_path_factory.mktemp("adapter")
     torch.manual_seed(1)
     base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
@@ -98,7 +98,7 @@ def trainer_slice(dtype: str, shared_prompt: bool, head: str = "model") -> Audit
 
 @pytest.fixture(scope="module")
 def whole(model, tmp_path_factory) -> Path:
-    """A checkpoint of full fine-tuning, whose weights no half precision holds."""
+    """A checkpoint of full fine-tuning with weights that no half precision can hold."""
     folder = tmp_path_factory.mktemp("whole")
     torch.manual_seed(1)
     trained = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
@@ -139,7 +139,7 @@ def test_the_audit_of_a_whole_model_scores_what_the_loss_scores(
 @pytest.mark.parametrize("head", ["model", "float32"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_audit_scores_what_the_loss_scores(dtype, head, shared_prompt, model, adapter, completions, tmp_path):
-    """To the last bit, against the trainer itself in training mode."""
+    """Equal to the last bit to the trainer itself in training mode."""
     slice = experiment(training={"shared_prompt": shared_prompt, "head_dtype": head}).train_slice(dtype)
     trainer = PrecisionTrainer(
         slice,
@@ -250,12 +250,12 @@ def test_top_p_of_an_arm_shows_in_d_and_in_the_counterfactuals(model, adapter, t
     assert rows["top_p 0.95"]["shift_mean"] == pytest.approx(causes["total"]["mean"], abs=1e-5)
     assert 0.045 < rows["top_p 0.95"]["shift_abs_max"] <= 0.0513
     assert rows["top_p 0.95"]["never_drawn_count"] == 0
-    # Held against d without the truncation, which is nothing but float32 noise here.
+    # Compared with d without the truncation, which is only float32 noise here.
     assert rows["top_p 0.95"]["share"] > 0.99
 
 
 def write_float32_audit(config, model, adapter, sampler, completions, drawn, folder) -> list[Path]:
-    """Every engine setting of a float32 arm, as the rules would write them, both samplers being one."""
+    """Every engine setting of a float32 arm, as the rules would write them; both samplers are the same."""
     prefill = prefill_logprobs(sampler, completions, 4)
     draw = [
         scored_rows(
@@ -358,7 +358,7 @@ def test_a_planted_cause_comes_out_of_the_files(planted, how, tmp_path):
     assert ("merged adapter" in rows) is (merged is False and not how.get("float8", False))
     assert ("float32 heads" in rows) is how.get("head_apart", False)
     if planted.endswith("_head"):
-        # Without the rounding that was planted d is 0 in float32's noise.
+        # Without the planted rounding d is 0 up to float32 noise.
         assert rows["float32 heads"]["shift_mean"] == pytest.approx(-causes["total"]["mean"], abs=1e-6)
     assert chain["noise_floor"]["logp_diff_abs_mean"] < 1e-6
     assert chain["metrics"].keys() == {metric.key for metric in METRICS} == chain["noise_floor"].keys()

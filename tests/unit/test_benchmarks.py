@@ -1,4 +1,4 @@
-"""Benchmarks run by hand and on other machines; that their modules fit together is seen here."""
+"""Benchmarks run by hand and on other machines; this test shows that their modules fit together."""
 
 import os
 import subprocess

@@ -52,7 +52,7 @@ def test_arc_tasks_have_different_keys_unless_they_are_the_same(arc_tasks):
 
 
 def test_keys_agree_with_trying_all_disguises_of_tiny_tasks():
-    """Both directions, on tasks so small that chance makes many of them the same."""
+    """Both directions, on tasks so small that many of them are equal by chance."""
     rng = np.random.default_rng(1)
     color_maps = [(*p, *range(3, 10)) for p in permutations(range(3))]
 

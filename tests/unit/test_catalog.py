@@ -1,4 +1,4 @@
-"""What the Snakemake workflow catalog looks for: files, their form, and the commands of `make help`."""
+"""Requirements of the Snakemake workflow catalog: files, their form, and the commands of `make help`."""
 
 import re
 import subprocess

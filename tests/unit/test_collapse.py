@@ -121,7 +121,7 @@ def test_at_most_one_in_a_hundred_healthy_runs_raises_an_alarm():
 
 @pytest.mark.parametrize("groups", [1, 64])
 def test_the_simulated_healthy_runs_collapse_when_they_are_made_to(groups):
-    """The guards against false alarms leave the detector able to see: the same noise, with a collapse planted."""
+    """The guards against false alarms do not blind the detector: the same noise, with a planted collapse."""
     found = total = 0
     for seed in range(60):
         step, reward, truncated, equal = healthy_run(seed)
@@ -158,7 +158,7 @@ def test_a_rule_must_hold_without_a_break():
 
 @pytest.mark.parametrize("config", [CONFIG, SMALL, CollapseConfig(smoothing_steps=30, patience_steps=60)])
 def test_nothing_is_called_before_the_first_possible_step(config):
-    """From there on a sudden and total collapse that begins at the right step is called; earlier none is."""
+    """From that step on a sudden and total collapse can be called, before it none."""
     first = first_possible_step(config)
     assert config.min_steps < first < 10 * config.min_steps
     called = []
@@ -215,7 +215,7 @@ def test_equal_groups_with_a_lower_reward_are_a_collapse():
 
 @pytest.mark.parametrize("reward_after", [1.0, 0.55])
 def test_equal_groups_with_a_good_reward_are_none(reward_after):
-    """Everything solved, or a reward a little lower than it was."""
+    """Everything is solved, or the reward is a little lower than it was."""
     late = np.arange(STEPS) >= BEGIN - 1
     reward = np.where(late, reward_after, 0.6)
     assert detect(*series(reward, zero_variance=np.where(late, 1.0, 0.3)), CONFIG) is None
@@ -310,7 +310,7 @@ def test_a_collapse_is_called_where_few_programs_were_valid(solved):
 
 @pytest.mark.parametrize("repeats", [4, 8])
 def test_repeated_values_are_not_taken_for_independent_ones(repeats):
-    """The same rewards several times over, as when steps use a batch again: no more is known than from one."""
+    """Rewards that are repeated, as when steps use a batch again, tell no more than one copy."""
     rng = np.random.default_rng(0)
     for _ in range(8):
         values = groups_of_programs(rng, np.full(625, 0.36), np.full(625, 0.85), prompts=1)

@@ -1,4 +1,4 @@
-"""Tokens grouped by adapter give what a product per token gives."""
+"""Products of tokens grouped by adapter equal those per token."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Disk: the check before, and what goes after."""
+"""Disk: the check before an invocation, and the removal of files after it."""
 
 from types import SimpleNamespace
 

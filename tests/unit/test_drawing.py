@@ -1,4 +1,4 @@
-"""Completions drawn in chunks, their scores, and the tasks that are kept for being solved sometimes."""
+"""Completions drawn in chunks, their scores, and the tasks that are kept because they are solved sometimes."""
 
 import pytest
 from transformers import AutoTokenizer
@@ -71,7 +71,7 @@ def test_drawn_rows_stand_in_the_order_of_the_tasks(chunk, model_folder, tokeniz
 
 
 def test_seeds_differ_by_row_sample_and_seed_and_not_by_chunk(model_folder, tokenizer, monkeypatch):
-    """More rows than one chunk has: a seed that began anew in every chunk would be drawn with twice."""
+    """There are more rows than one chunk has, so seeds that began again in every chunk would be used twice."""
     rows = [task_row(number) for number in range(70)]
 
     def seeds(seed, chunk):

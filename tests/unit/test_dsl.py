@@ -1,4 +1,4 @@
-"""The grid language: what each primitive does, and what holds for all of them."""
+"""The grid language: the effect of each primitive, and properties of all of them."""
 
 import subprocess
 import sys
@@ -130,7 +130,7 @@ GRIDS = _random_grids(120)
 
 
 def _calls(name: str, given: np.ndarray):
-    """Colours for a call: what the grid shows for colours to read, anything for colours to draw with."""
+    """Colours for a call: those that the grid shows for colours to read, any for colours to draw with."""
     shown = [int(color) for color in np.unique(given) if color] or [1]
     pick = {Paint: [7, shown[-1]], Ink: shown[:2]}
     choices = [pick.get(kind, [0, shown[0]]) for kind in COLOR_TYPES[name]]

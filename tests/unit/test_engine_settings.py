@@ -1,4 +1,4 @@
-"""What vLLM is told, by arguments and by variables, and on which GPUs it is refused."""
+"""vLLM's settings, in arguments and in variables, and the GPUs on which they are refused."""
 
 import os
 import subprocess

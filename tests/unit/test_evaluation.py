@@ -25,7 +25,7 @@ from arc_precision.tasks.grids import Pair, Task
 
 
 def scores(*rows: dict) -> pd.DataFrame:
-    """Score rows with defaults for everything a test does not name."""
+    """Score rows with defaults for the columns that a test does not name."""
     default = {
         "row_id": "t", "task_id": "t", "sample": 0, "verdict": "ok", "exception_type": None, "exception_line": None,
         "program": "def transform(g): return g", "outputs": None, "train_correct": 0, "train_total": 2,

@@ -1,4 +1,4 @@
-"""A script that meets a full disk says so in one sentence, whatever library met it."""
+"""A script that meets a full disk says so in one sentence, in whichever library it happens."""
 
 import shutil
 import subprocess

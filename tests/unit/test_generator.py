@@ -1,4 +1,4 @@
-"""Generated tasks: reproducible, consistent, and not explained by less than their program."""
+"""Generated tasks: reproducible, consistent, and not explained by a part of their program."""
 
 from itertools import islice
 

@@ -1,4 +1,4 @@
-"""float16 products on a CPU give what the native kernels give."""
+"""float16 products on a CPU equal those of the native kernels."""
 
 import torch
 

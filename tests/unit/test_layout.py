@@ -1,4 +1,4 @@
-"""Paths of results: what is built is parsed again, and nothing else is taken for it."""
+"""Paths of results: a path that was built can be parsed, and no other path is mistaken for it."""
 
 import re
 from pathlib import Path
@@ -81,7 +81,7 @@ def test_times_name_their_rule(pattern):
 def test_no_other_module_spells_a_path_of_results():
     """Folders and files of results are named in the layout alone.
 
-    Training is left out: it would import the layout, and then a new path of the report would retrain.
+    Training is an exception: if it imported the layout, a new path of the report would retrain.
     """
     root = Path(__file__).parents[2] / "workflow"
     spelled = re.compile(r"""["'/](runs|scores|samples|audit|checkpoint-\{|steps-|facts-|timing-|seed-\{)[/{*]""")

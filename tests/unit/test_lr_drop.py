@@ -1,4 +1,4 @@
-"""When the learning rate falls: worked by hand, and against pandas."""
+"""The steps at which the learning rate falls: computed by hand, and against pandas."""
 
 import numpy as np
 import pandas as pd

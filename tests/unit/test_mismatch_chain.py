@@ -80,7 +80,7 @@ def test_a_planted_cause_gets_the_variance(planted):
 
 
 def test_the_chain_sums_to_d_token_by_token_to_the_last_bit():
-    """Log-probs of all sizes float32 has room for, from 1e-9 (a token all but certain) to 1e3."""
+    """Log-probs of many sizes, from 1e-9 (an almost certain token) to 1e3."""
     engines = Engines(merged=True)
     rng = np.random.default_rng(0)
     scored = {setting: (-(10 ** rng.uniform(-9, 3, SHAPE))).astype(np.float32) for setting in engines.path}
@@ -156,7 +156,7 @@ def test_with_two_dtypes_other_orders_need_crossed_settings():
 
 @pytest.mark.parametrize("dtypes", [("bfloat16", "float32"), ("float32", "float16"), ("float32", "float32")])
 def test_a_side_in_float32_has_no_rounding_and_the_other_keeps_its_own(dtypes):
-    """Whatever is scored: an order through the other engine's rounding would give it to a side that does not round."""
+    """An order through the other engine's rounding would charge rounding to a side that does not round."""
     start, causes = observed_causes(*dtypes, merged=False)
     rng = np.random.default_rng(0)
     scored = {
@@ -242,7 +242,7 @@ def test_nonfinite_tokens_are_counted():
     assert np.isfinite(table["mean"]).all()
 
 
-# --- what truncation and penalties do --------------------------------------------------------------------------------
+# --- effects of truncation and penalties -----------------------------------------------------------------------------
 
 
 def test_without_processing_it_is_a_log_softmax():
@@ -266,7 +266,7 @@ def test_top_k_by_hand():
     logits = np.log([[0.5, 0.3, 0.15, 0.05]] * 4)
     logp = processed_logprobs(logits, np.arange(4), np.array([], dtype=int), top_k=2)
     np.testing.assert_allclose(np.exp(logp), [0.625, 0.375, 0, 0])
-    # top_p counts among what top_k left: 0.625 alone reaches 0.6.
+    # top_p counts among the tokens that top_k keeps: 0.625 alone reaches 0.6.
     logp = processed_logprobs(logits, np.arange(4), np.array([], dtype=int), top_k=2, top_p=0.6)
     assert logp.tolist() == [0, -np.inf, -np.inf, -np.inf]
 

@@ -161,7 +161,7 @@ def test_effective_sample_size_is_one_for_equal_weights_and_never_more():
 
 @pytest.mark.parametrize("shift", [-1.0, -0.03, 0.0, 0.03, 1.0])
 def test_effective_sample_size_does_not_depend_on_the_scale_of_the_ratios(shift):
-    """1,024 tokens: every D lies far beyond the clamp, where clamped weights would all be equal."""
+    """With 1,024 tokens every D lies far beyond the clamp, so clamped weights would all be equal."""
     d = np.random.default_rng(0).normal(0, 0.05, (64, 1024))
     sampler = np.full_like(d, -6.0)
     weights = np.exp(d.sum(axis=1))
@@ -209,7 +209,7 @@ def test_huge_differences_are_clamped_and_stay_finite():
     assert metrics["is_ratio_min"] == np.exp(-20)
     assert metrics["ess_seq"] == pytest.approx(1 / 2)  # one of two sequences has all the weight
     assert metrics["chi2_seq"] == pytest.approx(1)
-    assert metrics["seq_log_sum_ratio"] == 2997  # nor are these
+    assert metrics["seq_log_sum_ratio"] == 2997  # these are not finite either
     assert metrics["seq_log_ratio_max"] == 2997  # not clamped: nothing is exponentiated
     assert np.isfinite([value for key, value in metrics.items() if key != "probs_pearson"]).all()
 
@@ -317,7 +317,7 @@ def test_the_document_shows_the_current_dictionary():
 
 
 def design_effect(errors):
-    """Of D (steps, sequences), from what a row of a step has."""
+    """The design effect of D (steps, sequences), from the values in a step's row."""
     return step_design_effect(errors.mean(axis=1), errors.std(axis=1), np.full(len(errors), errors.shape[1]))
 
 

@@ -39,7 +39,7 @@ def tiny(tmp_path):
 
 
 def refusal(folder: Path, **config) -> str:
-    """The sentence with which a plan is refused; empty where it is not."""
+    """The sentence that refuses a plan; empty if the plan is accepted."""
     stack = "gpu" if config.get("device") == "cuda" else "cpu"
     try:
         weights = weight_files(folder)
@@ -161,7 +161,7 @@ def _set(folder: Path, **changes) -> None:
 
 @pytest.mark.parametrize("name", ["phi3", "gemma", "gemma2", "gemma3_text", "qwen3", "mistral", "qwen2"])
 def test_window_and_context_are_those_of_transformers(models, tmp_path, name):
-    """Also where config.json leaves them to the defaults."""
+    """Also if config.json leaves them to the defaults."""
     stored = AutoConfig.for_model(name).to_dict() | {"max_position_embeddings": 777, "architectures": ["X"]}
     for left_out in ((), ("sliding_window",)):
         (tmp_path / "config.json").write_text(

@@ -1,4 +1,4 @@
-"""Which GPUs a command sees when several run side by side."""
+"""The GPUs that commands see when several run side by side."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ SHOW = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); input(
 
 
 class Command:
-    """A command on `n` GPUs that says which it sees and waits to be ended."""
+    """A command on `n` GPUs that prints the GPUs it sees and waits for its end."""
 
     def __init__(self, n: int, visible: str | None, folder: Path, company: str = "shared"):
         env = {**os.environ, "PYTHONPATH": str(WORKFLOW), "TMPDIR": str(folder), "PATH": str(folder)}
@@ -73,7 +73,7 @@ def test_commands_are_counted_when_they_end_in_another_order(tmp_path):
     gpus = [command.gpus()[0] for command in commands]
     fifth = Command(1, "0,1", tmp_path)
     (busy,) = fifth.gpus()
-    commands[gpus.index(busy)].end()  # the first of now three there: two are left, and a lower slot is free
+    commands[gpus.index(busy)].end()  # the first of three there ends: two are left, and a lower slot is free
     other = [command for command, gpu in zip(commands, gpus, strict=True) if gpu != busy]
     other[0].end()
     sixth = Command(1, "0,1", tmp_path)

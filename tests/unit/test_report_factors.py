@@ -1,4 +1,4 @@
-"""Factors of a grid: effects that were put in are found, and what the design cannot tell is said."""
+"""Factors of a grid: planted effects are found, and the report states the limits of the design."""
 
 import numpy as np
 import pandas as pd
@@ -126,7 +126,7 @@ def test_intervals_hold_for_all_effects_together(tmp_path, monkeypatch):
 
 
 def test_the_interval_of_an_interaction_is_twice_that_of_its_half():
-    """Whatever the values, the half lies within [-1, 1]; the whole may not."""
+    """The half always lies within [-1, 1]; the whole may not."""
     ones, zeros = (pd.DataFrame({seed: [value] * 9 for seed in (0, 1)}) for value in (1.0, 0.0))
     values = {"a": ones, "b": zeros, "c": zeros, "d": ones}
     weights = {"a": 1, "b": -1, "c": -1, "d": 1}

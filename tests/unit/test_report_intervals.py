@@ -38,7 +38,7 @@ def test_with_equal_seeds_it_is_students_interval_of_the_tasks():
     [(0.1, 0.05, 0.1, 2), (0.03, 0.3, 0.3, 3), (0.0, 0.3, 0.1, 2), (0.0, 0.0, 1.0, 10)],
 )
 def test_it_covers_the_truth_as_often_as_it_says(of_seeds, of_tasks, rest, n_seeds):
-    """The last case has noise alone: were the tasks' variance not freed of it, coverage would be 0.995."""
+    """The last case has noise alone: if it stayed in the tasks' variance, coverage would be 0.995."""
     rng = np.random.default_rng(0)
     intervals = [over_seeds(drawn(rng, of_seeds, of_tasks, rest, (n_seeds, 40)), 0.95) for _ in range(600)]
     assert 0.93 < np.mean([interval.low <= 0 <= interval.high for interval in intervals]) < 0.985
@@ -142,7 +142,7 @@ def test_values_outside_of_their_bounds_are_refused(bounds):
         over_seeds(np.array([[0.0, 1.5], [0.9, 1.0]]), 0.95, bounds=bounds)
 
 
-# What a design can show
+# The smallest difference that a design can show
 
 
 @pytest.mark.parametrize(("of_seeds", "of_tasks", "rest", "n_seeds"), [(0.2, 0.0, 0.1, 5), (0.02, 0.4, 0.1, 5)])

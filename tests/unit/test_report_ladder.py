@@ -1,4 +1,4 @@
-"""The ladder: which arms are ordered, and the mismatch that they had, against numbers by hand."""
+"""The ladder: the ordered arms and their mismatch, against numbers by hand."""
 
 import numpy as np
 import pandas as pd

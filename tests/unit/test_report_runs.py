@@ -1,4 +1,4 @@
-"""Single runs: their state, their cost, what was declared when they began, and how they end."""
+"""Single runs: their state, their cost, the settings declared when they began, and their end."""
 
 import json
 
@@ -55,7 +55,7 @@ def test_gpu_hours_count_every_gpu_of_a_run():
 
 
 def test_what_counts_is_the_declaration_of_the_first_segment(tmp_path):
-    """The last segment gives the facts: a run may be ended by another commit than began it."""
+    """The last segment gives the facts, because another commit may finish a run than began it."""
     paths = [tmp_path / f"facts-{stop}.json" for stop in (20, 40)]
     for path, value in zip(paths, ("before", "after"), strict=True):
         facts = dict.fromkeys(FACTS) | {"schema_version": 1, "status": "running", "declared": {"seeds": value}}
@@ -111,7 +111,7 @@ def test_the_level_of_the_report_reaches_the_survival_curves():
 
 
 def test_an_arm_that_fails_before_the_other_collapses_is_compared_all_the_same():
-    """Where failures are censored there is nothing to compare: at every collapse only one arm is still going."""
+    """With censored failures there is nothing to compare: at every collapse only one arm still runs."""
     runs = [ended("a", seed, 400, state="failed") for seed in range(5)]
     runs += [ended("b", seed, 1000, onset=600 + 100 * seed) for seed in range(5)]
     assert log_rank_test(runs, "a", "b", "collapsed", 0).p_value is None

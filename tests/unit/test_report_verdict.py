@@ -130,7 +130,7 @@ def test_one_seed_claims_nothing():
     found, text = judge([comparison(None, None, n_seeds=1)], settings=settings_part(seeds=[0]))
     assert found.outcome == "inconclusive"
     assert found.headline == "One seed per arm: this experiment cannot say whether precision matters."
-    assert "what other seeds would have given is not known" in text
+    assert "the results of other seeds are not known" in text
     assert "made a difference" not in text
 
 
@@ -201,7 +201,7 @@ def test_nothing_that_varies_is_no_verdict():
     found, text = judge([comparison(None, None, over_tasks=Interval(value=0.0))])
     assert found.outcome == "inconclusive"
     assert found.headline.startswith("No run and no task differs in pass@1 on evaluation: this experiment cannot say")
-    assert "What other seeds and tasks would have given is not known." in text
+    assert "The results of other seeds and tasks are not known." in text
 
 
 def test_runs_too_short_for_a_collapse():
@@ -266,7 +266,7 @@ def test_arms_that_learnt_nothing():
     rows = [evaluated("float16", nothing), evaluated("bfloat16", nothing), evaluated("float16", nothing, step=500)]
     _, text = judge([comparison(-0.01, 0.01)], evaluation=rows)
     assert "a gain over the base model was not shown (95 % interval: float16 −2.0 to +2.0 points and bfloat16" in text
-    assert "little is known about what precision does to learning" in text
+    assert "the effect of precision on learning remains open" in text
     learnt = Interval(value=0.1, low=0.05, high=0.15)
     _, text = judge(
         [comparison(-0.01, 0.01)], evaluation=[evaluated("float16", nothing), evaluated("bfloat16", learnt)]

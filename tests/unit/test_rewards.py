@@ -108,7 +108,7 @@ def test_a_solved_task_gives_exactly_ten_and_one_wrong_cell_less(name, n_pairs):
     [(("1", "2", "3"), True), (("9", "2", "3"), False), (("1", "9", "3"), False), (("1", "2", "9"), False)],
 )
 def test_a_task_is_solved_by_a_program_that_is_right_on_every_grid(outputs, right):
-    """Two train grids and one test grid: test grids alone do not do, nor do train grids."""
+    """Two train grids and one test grid: neither the test grid alone nor the train grids alone suffice."""
     assert solved(ok(*outputs), task_with_answers(["1", "2"], ["3"])) == right
     assert not solved(Verdict("timeout", outputs=None), task_with_answers(["1", "2"], ["3"]))
 

@@ -184,7 +184,7 @@ def test_killed_run_leaves_no_process_behind(tmp_path):
             time.sleep(0.1)
         run.kill()
         run.wait()
-        for _ in range(1000):  # a worker that waits for work does so for ever
+        for _ in range(1000):  # a worker waits for work forever
             if not _running_in_session(run.pid):
                 return
             time.sleep(0.1)
@@ -313,7 +313,7 @@ def test_evaluation_set_without_any_task_left(tmp_path):
 
 
 def test_script_writes_the_prompts_of_the_tokenizer(tmp_path):
-    """The script's own process has no PyTorch, which changes nothing about a tokenizer."""
+    """The script's own process hides PyTorch, which must not change the tokenizer."""
     tasks = _some_tasks(3)
     chat_tokenizer([barc_question(task, 0) for task in tasks]).save_pretrained(tmp_path)
     exact = TokenizedPrompts("barc", AutoTokenizer.from_pretrained(tmp_path), 10_000)

@@ -1,4 +1,5 @@
-"""Runs of one process: one batch for all, turns in a fixed order, random states of their own, ends that harm nobody."""
+"""Runs of one process: one batch for all, turns in a fixed order, own random states, ends without harm to other
+runs."""
 
 import random
 import threading
@@ -77,7 +78,7 @@ def test_a_sampler_fault_reaches_the_caller():
 
 
 def draws(run, together, n_steps):
-    """What a run draws from the process's generators, before and after each wait."""
+    """The draws of a run from the process's generators, before and after each wait."""
     random.seed(run)
     np.random.seed(run)
     torch.manual_seed(run)
@@ -101,7 +102,7 @@ def test_random_numbers_do_not_depend_on_the_company():
 
 
 def test_the_account_of_a_gradient_accumulation_is_each_run_s_own():
-    """accelerate keeps it once per process; a run that waits between two passes must find what it left."""
+    """accelerate keeps one account per process; a run that waits between two passes must find its own again."""
     together, found = Together(SharedSampler(), 2), {0: [], 1: []}
 
     def work(run):

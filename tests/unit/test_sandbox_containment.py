@@ -1,6 +1,6 @@
-"""Programs that attack: each promise of docs/sandbox.md, broken by one program if it does not hold.
+"""Programs that attack: each promise of docs/sandbox.md has a program that would break it.
 
-After every test the pool serves on, and nothing but its own processes is there.
+After every test the pool still works, and no process but its own is left.
 """
 
 import os
@@ -39,12 +39,12 @@ def tree() -> list[int]:
     return found
 
 
-OTHERS: set[int] = set()  # below this process before the pool was: resource trackers of other tests, say
+OTHERS: set[int] = set()  # below this process before the pool started, such as resource trackers of other tests
 
 
 def settled_tree() -> set[int]:
-    """Launcher, init, worker, zygote, and the process that waits for the next job: nothing else."""
-    for _ in range(200):  # one that has just ended may still be listed
+    """Only launcher, init, worker, zygote, and the process that waits for the next job are left."""
+    for _ in range(200):  # a process that has just ended may still be listed
         if len(processes := set(tree()) - OTHERS) == 5:
             break
         time.sleep(0.05)
@@ -62,7 +62,7 @@ def pool():
 
 @pytest.fixture
 def sandbox(pool, tmp_path):
-    """The pool, and what must hold once an attack is over."""
+    """The pool, and the conditions that must hold after an attack."""
     tmp_path.chmod(0o777)
     before = settled_tree()
     yield pool
@@ -204,7 +204,7 @@ def test_raising_its_own_limits(sandbox):
 
 
 def test_having_the_kernel_kill_it(sandbox):
-    """A limit on its own CPU time would make it look like a program that was killed from outside."""
+    """With a limit on its own CPU time a program would look as if it had been killed from outside."""
     body = "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (0, 0))"
     assert run(sandbox, body) == ("exception", "ValueError")
     assert run(sandbox, "assert libc.syscall(160, 0, (ctypes.c_long * 2)()) == -1\nreturn grid") == ("ok", None)
@@ -269,13 +269,13 @@ hash(nested)"""
 
 
 def test_crashes_reach_no_collector_of_dumps(sandbox):
-    """They would with a limit of 0, where the machine has one."""
+    """With a limit of 0 they would reach the machine's collector."""
     body = "limits = (ctypes.c_ulong * 2)()\nassert (libc.syscall(97, 4, limits), *limits) == (0, 1, 1)\nreturn grid"
     assert run(sandbox, body) == ("ok", None)
 
 
 def test_a_caller_who_may_dump_no_core_has_a_sandbox_all_the_same():
-    """As in an HTCondor job."""
+    """An HTCondor job is such a caller."""
     probe = (
         "import resource, numpy as np; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
         "from arc_precision.sandbox import Limits, Sandbox\n"
@@ -407,7 +407,7 @@ def test_programs_run_as_nobody(sandbox):
     assert run(sandbox, body) == ("ok", None)
 
 
-# What a program may know
+# Information that a program may have
 
 
 def test_secrets_of_the_environment():
@@ -423,7 +423,7 @@ def test_secrets_of_the_environment():
 
 
 def test_the_answer_is_not_there(sandbox):
-    """The child is given inputs only: no other array of an input's shape is anywhere in its memory."""
+    """The child gets only inputs: no other array of an input's shape is in its memory."""
     program = """
 import gc, sys
 import numpy as np
@@ -447,7 +447,7 @@ def transform(grid):
 
 
 def test_other_programs_are_not_in_memory(sandbox):
-    """Neither in a variable of the code that runs programs nor in what was lately freed on the heap."""
+    """They are neither in a variable of the code that runs programs nor in freed memory of the heap."""
     neighbor = "# " + "tarantella " * 300 + "\n" + GOOD
     spy = """
 import ctypes, sys

@@ -111,7 +111,7 @@ assert extract_program(program + chr(10) + sys.stdin.read()) is not None
 
 @pytest.mark.parametrize("lines", LINES.values(), ids=LINES)
 def test_long_lines_are_read_in_linear_time(lines):
-    """20 CPU seconds are a hundred times more than that takes, and would not do for a quadratic time."""
+    """20 CPU seconds are a hundred times more than linear time takes, and too few for quadratic time."""
     done = subprocess.run([sys.executable, "-c", READ], input=lines, text=True, env=os.environ, stderr=subprocess.PIPE)
     assert done.returncode == 0, done.stderr
 

@@ -106,7 +106,7 @@ def test_worker_that_is_gone_when_a_job_is_sent_is_replaced(monkeypatch):
     assert sent[:4] == [0, 1, 0, 1]
 
 
-BIG = f"{GOOD}\n# {'x' * 4_000_000}"  # more than a socket holds: the end comes when the caller asks for verdicts
+BIG = f"{GOOD}\n# {'x' * 4_000_000}"  # more than a socket holds: the caller learns of the end when it asks for verdicts
 
 
 def test_job_that_comes_slowly_is_no_timeout():

@@ -1,4 +1,4 @@
-"""Equal programs for equal inputs run once, and count as often as they are there."""
+"""Equal programs for equal inputs run once, and each of them counts."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ COPY, ZERO = "def transform(grid):\n    return grid", "def transform(grid):\n   
 
 
 def recorded(programs, grids):
-    """Verdicts of a run, and what it was given."""
+    """Verdicts of a run, and the programs that it got."""
     given = []
 
     def run(programs, grids):

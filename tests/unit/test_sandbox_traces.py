@@ -1,4 +1,4 @@
-"""A program finds nothing of another, and gets one result in whatever company.
+"""A program finds no trace of another, and has the same result in any company.
 
 Both follow from one property: the process that forks programs has the same memory before and after each of them.
 """
@@ -56,8 +56,8 @@ def word(text):
 
 
 def zygotes() -> list[int]:
-    """The processes that fork programs, one per worker, once each has forked the next one and is at rest."""
-    launcher = [pid for pid in children(os.getpid()) if len(below(pid)) > 2][-1]  # of the pool made last
+    """The processes that fork programs, one per worker, after each has forked the next process and is at rest."""
+    launcher = [pid for pid in children(os.getpid()) if len(below(pid)) > 2][-1]  # those of the newest pool
     [init] = children(launcher)
     found = []
     for worker in children(init):
@@ -72,7 +72,7 @@ def is_at_work(pid: int) -> bool:
 
 
 def readable(pid: int) -> list[tuple[int, int]]:
-    """Spans of memory that a process can read, but for what the kernel itself keeps there."""
+    """Spans of memory that a process can read, without the kernel's own."""
     spans = []
     for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
         span, mode, _, _, _, *name = line.split()
@@ -103,7 +103,7 @@ def sandbox():
 
 
 def test_the_process_that_forks_has_the_same_memory_before_and_after_programs():
-    """Byte for byte: so it neither remembers a program nor lets the next one tell how many there were."""
+    """As the memory is equal byte for byte, it holds no program, and the next one cannot tell how many came before."""
     programs = [*LEAVING.values(), "while True: pass", "x = bytearray(1 << 30)", "import os\nos._exit(3)"] * 2
     with Sandbox(LIMITS) as sandbox:
         assert verdict_of(sandbox, GOOD).status == "ok"
@@ -125,7 +125,7 @@ def test_nothing_of_a_program_is_in_the_memory_of_the_next(sandbox, program):
 
 
 def test_a_spy_sees_what_is_there(sandbox):
-    """Else the test above could not fail."""
+    """Otherwise the test above could not fail."""
     [zygote] = zygotes()
     spy = SPY.replace("SPANS", repr(readable(zygote))).replace("DIGITS", repr(DIGITS))
     verdict = verdict_of(sandbox, "import math\nmath.note = 'taran' + 'tella'\n" + spy)
@@ -250,7 +250,7 @@ print(verdict.status, *verdict.outputs)
 
 
 def test_one_result_whether_or_not_python_has_compiled_the_libraries(tmp_path):
-    """As in a fresh clone, and in one that has been used."""
+    """The same in a fresh clone and in a used one."""
     for path in ("__init__.py", "sandbox", "language/dsl.py"):
         source, target = Path(arc_precision.__file__).parent / path, tmp_path / "arc_precision" / path
         target.parent.mkdir(exist_ok=True, parents=True)

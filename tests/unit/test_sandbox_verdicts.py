@@ -1,4 +1,4 @@
-"""What the sandbox says of honest and of faulty programs."""
+"""Verdicts of the sandbox on honest and on faulty programs."""
 
 import itertools
 import os
@@ -222,7 +222,7 @@ def test_near_the_cpu_limit_programs_run_again_alone(sandbox):
     ids=["many", "array", "string", "list"],
 )
 def test_too_much_memory_is_a_verdict_of_its_own(program):
-    # Little memory and much time: filling memory costs CPU time, and more of it where other processes fill theirs.
+    # Little memory and much time: filling memory takes CPU time, and more of it while other processes fill theirs.
     with Sandbox(Limits(cpu_s=5.0, wall_s=20.0, memory_mb=64)) as sandbox:
         verdict = verdict_of(sandbox, program)
     assert (verdict.status, verdict.exception_type is not None) == ("memory", True), verdict

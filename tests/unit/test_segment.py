@@ -1,4 +1,4 @@
-"""What a segment reads of the training rows."""
+"""The training rows that a segment reads."""
 
 import numpy as np
 

@@ -85,7 +85,8 @@ def shared_logps(model, ids, mask, autocast=nullcontext):
 
 
 def gradients(model, logps, entropies) -> dict[str, torch.Tensor]:
-    """Of a loss in which every log-prob and entropy has a weight of its own, scaled to largest entries of order 1."""
+    """Gradients of a loss with a different weight for every log-prob and entropy, scaled to largest entries of order
+    1."""
     generator = torch.Generator().manual_seed(2)
     weights = torch.randn(2, *logps.shape, generator=generator).to(logps.device) / logps.numel()
     model.zero_grad()
@@ -199,7 +200,7 @@ def test_half_precision_is_as_close_to_float32_as_the_plain_path(dtype, weights,
 @pytest.mark.parametrize("device", ["cpu", CUDA])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["float16", "bfloat16"])
 def test_half_precision_differs_no_more_than_the_plain_path_between_two_batch_sizes(dtype, device):
-    """A larger batch has a longer prompt in it, by which the padding and with it the positions of the others shift."""
+    """A larger batch holds a longer prompt, which changes the padding of the other rows and shifts their positions."""
     rows = [(group, 14, length) for group in range(4) for length in (14, 9, 14, 3)]
     model = make_model(lora=True, dtype=dtype).to(device)
 

@@ -203,7 +203,7 @@ def test_folders_of_folders_as_conceptarc_has_them(tmp_path):
 
 
 def _pairs(n_pairs):
-    """Pairs as RE-ARC's files hold them, each telling its place."""
+    """Pairs as RE-ARC's files hold them; each shows its place."""
     return [{"input": [[i // 10, i % 10]], "output": [[i % 10, i // 10]]} for i in range(n_pairs)]
 
 
@@ -221,7 +221,7 @@ def test_lists_of_pairs_as_rearc_has_them_are_divided_by_seed(tmp_path):
     one, more = tasks(), tasks(train=3, tasks=4)
     assert list(one) == ["00d62c1b-0", "3af2c5a8-0"] and len(more) == 8
     assert [len(part) for task in one.values() for part in (task.train, task.test)] == [3, 1, 3, 1]
-    assert _places(one["00d62c1b-0"]) == _places(more["00d62c1b-0"])  # more tasks leave those that were
+    assert _places(one["00d62c1b-0"]) == _places(more["00d62c1b-0"])  # more tasks do not change the first ones
     places = [place for name, task in more.items() if name.startswith("00d62c1b") for place in _places(task)]
     assert len(set(places)) == 16 and places != sorted(places)
     assert _places(one["00d62c1b-0"]) != _places(one["3af2c5a8-0"])
@@ -388,7 +388,7 @@ def test_barc_without_proper_tasks_is_refused(tmp_path, text, sentence):
 
 
 def test_barc_is_streamed(barc_file, small_chunks):
-    """The beginning is there before the rest is looked at."""
+    """The first tasks come before the rest of the file is read."""
     barc_file.write_bytes(barc_file.read_bytes()[:-2000] + b"garbage")
     tasks = load_source(_barc(barc_file))
     assert next(tasks).task_id == "barc_000000"

@@ -1,4 +1,4 @@
-"""What a stage depends on, found from its imports and the pins."""
+"""Dependencies of a stage, found from its imports and the pins."""
 
 import os
 from pathlib import Path

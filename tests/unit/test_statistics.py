@@ -89,7 +89,7 @@ def test_log_rank_sees_a_difference_and_respects_censoring():
     early, late = [100, 120, 140, 160, 180], [900, 950, 1000, 1000, 1000]
     result = log_rank(early, [True] * 5, late, [True, True, False, False, False])
     assert result.p_value == pytest.approx(2 / 252, abs=1e-6)
-    # Were most of the early ones only cut short, there would be little to see.
+    # If most of the early runs were only cut short, the test would show little.
     assert log_rank(early, [True] + [False] * 4, late, [True, True, False, False, False]).p_value > 0.2
 
 
@@ -134,12 +134,12 @@ def test_one_stratum_gives_the_p_value_of_the_plain_test():
     for _ in range(5):
         steps = rng.permutation(100)[:8]
         stratum = steps[:4], np.ones(4), steps[4:], np.ones(4)
-        # The plain test divides by another variance, which does not change much.
+        # The plain test divides by another variance, which changes little.
         assert stratified_log_rank([stratum]).p_value == pytest.approx(log_rank(*stratum).p_value, abs=0.1)
 
 
 def test_a_run_is_compared_with_those_of_its_stratum_alone():
-    """In each stratum group a is the earlier one; taken together they would be mixed, as the strata differ most."""
+    """In each stratum group a ends earlier. Without strata this would be hidden, because the strata differ more."""
     yes = [True, True, True]
     strata = [([1, 2, 3], yes, [4, 5, 6], yes), ([101, 102, 103], yes, [104, 105, 106], yes)]
     result = stratified_log_rank(strata)

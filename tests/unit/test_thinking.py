@@ -1,4 +1,4 @@
-"""Programs behind the part in which a model thinks, in evaluation and in training."""
+"""Programs behind the thinking part, in evaluation and in training."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a step of training measures and writes, with a tiny random model and a sampler that draws anything."""
+"""Measurements and files of a training step, with a tiny random model and a sampler that draws random tokens."""
 
 import json
 import math
@@ -163,7 +163,8 @@ def test_a_row_has_the_keys_of_the_contract_and_counts_of_its_step(model_folder,
     ],
 )
 def test_completions_are_kept_with_what_they_got(training, model_folder, tmp_path):
-    """Of each batch the first of every group, then the second; at the step whose loss sees them first."""
+    """The first completion of every group of a batch is kept, then the second, at the step whose loss uses them
+    first."""
     slice = slice_of(training=training)
     run = trained(model_folder, tmp_path, 4, slice)
     assert [row["step"] for row in run.kept] == [1, 2, 3, 4] and all(
@@ -216,7 +217,7 @@ def test_d_is_trainer_minus_sampler(logprob, model_folder, tmp_path):
     ],
 )
 def test_no_seed_is_drawn_with_twice(training, model_folder, tmp_path):
-    """Also not by two passes of one step, which may have the same prompts."""
+    """Two passes of one step use different seeds too, as they may have the same prompts."""
     run = trained(model_folder, tmp_path, 2, slice_of(training=training))
     seeds = [seed for call in run.sampler.seeds for seed in call]
     assert len(seeds) == 2 * training["gradient_accumulation_steps"] * 2 * GENERATIONS
@@ -225,7 +226,7 @@ def test_no_seed_is_drawn_with_twice(training, model_folder, tmp_path):
 
 @pytest.mark.parametrize(("passes", "loss_type"), [(1, "bnpo"), (4, "bnpo"), (2, "dapo")])
 def test_the_loss_of_a_step_is_the_mean_of_its_passes(passes, loss_type, model_folder, tmp_path):
-    """As TRL logs it, and not divided by the passes a second time."""
+    """It is TRL's logged loss, not divided by the passes a second time."""
     slice = slice_of(training={"gradient_accumulation_steps": passes, "loss_type": loss_type, "beta": 0.5})
     run = trained(model_folder, tmp_path, 2, slice)
     assert run.rows[1]["loss"] != pytest.approx(0, abs=1e-3)
@@ -244,7 +245,7 @@ def test_equal_groups_are_counted_by_group_whatever_rewards_are_scaled_by(scale,
 
 
 class HalfCut(AnySampler):
-    """None of its completions has an end token; every second one is cut, and the others were ended by a stop string."""
+    """No completion has an end token; every second one is cut, and a stop string ends the others."""
 
     def generate(self, prompts, seeds):
         drawn = super().generate(prompts, seeds)
@@ -481,7 +482,7 @@ ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 
 
 def empty_state(path):
-    """Content of an archive with what a trainer's state always has, all empty."""
+    """Content of an archive with the usual files of a trainer's state, all empty."""
     with tarfile.open(path, "w") as archive:
         for name in ALWAYS_SAVED:
             archive.addfile(tarfile.TarInfo(name))
@@ -511,7 +512,7 @@ def test_a_run_that_has_stopped_keeps_its_checkpoint_and_state(status, how, name
 
 
 def test_the_rules_of_a_run_are_those_of_its_report():
-    """Early stopping is the one thing that makes them part of training."""
+    """Only early stopping makes the rules a part of training."""
     assert slice_of().collapse is None
     assert slice_of(collapse=RULES | {"early_stop": True}).collapse == CollapseConfig(**RULES, early_stop=True)
 

@@ -1,4 +1,4 @@
-"""Completions of `engine: transformers`: where they end, and that nothing but `sampling` decides what is drawn."""
+"""Completions of `engine: transformers`: their ends, and that only `sampling` decides how they are drawn."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def draw(model: Path, **sampling):
 
 def test_every_end_token_of_the_generation_config_ends_a_completion(model):
     ends = {END, *range(60)}
-    edit(model / "generation_config.json", eos_token_id=[*range(60)])  # the tokenizer's own counts beside them
+    edit(model / "generation_config.json", eos_token_id=[*range(60)])  # the tokenizer's own end token counts too
     drawn = draw(model)
     assert any(len(completion.token_ids) < LIMIT for completion in drawn)
     for completion in drawn:

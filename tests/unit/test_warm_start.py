@@ -112,7 +112,7 @@ def test_grids_are_written_in_the_words_of_the_prompt(prompt_format):
         assert program == "(program)" and len(train) == len(task.train)
         mark = tiny.OUTPUT if prompt_format == "dsl" else "Output:\n"
         assert all(mark + part.split(":\n", 1)[1] + "\n" in prompt for part in train)
-        # The answer is what the prompt would show if the test pair were an example.
+        # The answer equals the prompt's text for the test pair as an example.
         shown = type(task)(task.task_id, task.test, task.test)
         shown = render("dsl", shown, 0, None) if prompt_format == "dsl" else barc_question(shown, 0)
         assert mark + test.split(":\n", 1)[1] + "\n" in shown
@@ -244,7 +244,7 @@ def test_a_pass_has_every_example_once_and_no_batch_is_too_large():
     while len(seen) < len(lengths):
         seen += batches.pop(0)
     assert sorted(seen) == list(range(3000))
-    # Little of what is computed is padding.
+    # Few of the computed tokens are padding.
     assert sum(lengths[i] for batch in batches for i in batch) > 0.9 * sum(
         len(batch) * max(lengths[i] for i in batch) for batch in batches
     )

@@ -1,4 +1,4 @@
-"""What is said of stored weights, on tensors whose every value is known."""
+"""Facts about stored weights, on tensors with known values."""
 
 import torch
 from safetensors.torch import save_file

@@ -1,4 +1,4 @@
-"""A checkpoint is believed only if it is whole: every reader checks before it starts an engine."""
+"""Only a whole checkpoint is accepted: every reader checks it before it starts an engine."""
 
 import json
 import shutil

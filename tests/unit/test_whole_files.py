@@ -1,4 +1,4 @@
-"""Files of results are believed only if they are whole."""
+"""Only whole files of results are accepted."""
 
 import json
 

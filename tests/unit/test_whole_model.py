@@ -1,4 +1,4 @@
-"""Full fine-tuning where nothing is trained: what is refused, what it takes, what is planned, what the report says."""
+"""Full fine-tuning without training: refusals, memory, plans, and the report."""
 
 import json
 

@@ -11,7 +11,7 @@ TINY = Path(__file__).parents[2] / "resources" / "tiny-arc"
 
 
 def make_model(folder: Path, model_type: str, **config: Any) -> Path:
-    """Write a model of this type; `config` lies over what every one of them has."""
+    """Write a model of this type; `config` is laid over the settings that all of them share."""
     sizes = {
         "vocab_size": 352,
         "hidden_size": 64,

@@ -9,18 +9,18 @@ from arc_precision.prompt_templates import Chat
 if TYPE_CHECKING:  # seconds of imports that a process without a tokenizer does not need
     from transformers import PreTrainedTokenizerBase
 
-# What chat templates that write the day get: the day that Llama 3.2's own template writes where it cannot ask for one.
+# The date for chat templates that write one: Llama 3.2's own template writes this date if it cannot ask for the day.
 PROMPT_DATE = datetime(2024, 7, 26)
 
 
 def chat_prompt(chat: Chat, tokenizer: "PreTrainedTokenizerBase", prompt: str) -> str:
-    """The chat up to where the model goes on: in the answer that it begins, or in one of its own.
+    """The chat up to the point where the model continues: in the answer that the chat begins, or in a new one.
 
-    Where the model's template knows no system's turn (Gemma, Mistral), that text begins the user's. A template that
-    asks for the day gets `PROMPT_DATE`, so that a prompt is the same on every day.
+    If the model's template has no system's turn (Gemma, Mistral), the system text begins the user's turn. A template
+    that asks for the date gets `PROMPT_DATE`, so that a prompt is the same on every day.
 
     Args:
-        prompt: what the configuration calls it.
+        prompt: its name in the configuration, for messages.
 
     Raises:
         ValueError: the tokenizer has no chat template, or the template cannot hold the chat.
@@ -29,8 +29,8 @@ def chat_prompt(chat: Chat, tokenizer: "PreTrainedTokenizerBase", prompt: str) -
 
 
 def chat_facts(chat: Chat, tokenizer: "PreTrainedTokenizerBase", prompt: str) -> dict[str, Any]:
-    """How the model's template is used: the date in its prompts (None: it asks for none), and who says the system text
-    (None: there is none).
+    """How the model's template is used: the date in its prompts (None: it asks for none), and the turn that holds the
+    system text (None: there is none).
 
     Raises:
         ValueError: as `chat_prompt`.
@@ -44,7 +44,7 @@ def chat_facts(chat: Chat, tokenizer: "PreTrainedTokenizerBase", prompt: str) ->
 
 
 def _rendered(chat: Chat, tokenizer: "PreTrainedTokenizerBase", prompt: str) -> tuple[str, Literal["system", "user"]]:
-    """The prompt, and in whose turn the system text is."""
+    """The prompt, and the turn that holds the system text."""
     where = f"{tokenizer.name_or_path}: the tokenizer"
     instead = "take the folder of an instruction-tuned model, or write prompt: dsl for the embedded one"
     if tokenizer.chat_template is None:
@@ -63,7 +63,7 @@ def _rendered(chat: Chat, tokenizer: "PreTrainedTokenizerBase", prompt: str) -> 
         except Exception as error:  # a template is a program: it may raise anything
             fault = str(error).splitlines()[0] if str(error) else type(error).__name__
             continue
-        # Some templates pass over a role that they do not know.
+        # Some templates silently skip a role that they do not know.
         if all(text.count(part.strip()) == 1 for part in astuple(chat) if part):
             return text, turn
     raise ValueError(f"{where}'s chat template cannot be used with model.prompt: {prompt}: {fault}; {instead}")

@@ -1,4 +1,4 @@
-"""What scripts share as programs: how they start and how they fail."""
+"""The start of every script, and its exit after a fault."""
 
 import errno
 import logging
@@ -9,18 +9,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-# On a CPU these tell at every start that there is no Triton.
+# On a CPU these libraries report at every start that there is no Triton.
 SAID_AT_EVERY_START = ("vllm.triton_utils.importing", "torch._library.triton")
 
 
 def run(main: Callable[[], None]) -> None:
     """Call a script's `main` with logging to stderr.
 
-    A ValueError is a fault of the input: its sentence goes to stderr and the exit status is 1. So does a sentence where
-    the disk is full. Any other exception is a fault of the program and keeps its traceback.
+    A ValueError is a fault of the input: its sentence goes to stderr and the exit status is 1. A full disk ends the
+    script in the same way. Any other exception is a fault of the program and keeps its traceback.
     """
     if main.__module__ == "__mp_main__":
-        return  # a process that the script starts imports the script
+        return  # processes that a script starts import the script itself
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("arc_precision").setLevel(logging.INFO)
     for name in SAID_AT_EVERY_START:
@@ -36,7 +36,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def full_disk(error: Exception) -> str | None:
-    """A sentence, where an exception came of a full disk. Libraries do not all raise OSError then."""
+    """A sentence if a full disk caused the exception, else None. Not all libraries raise OSError then."""
     folders = [Path.cwd(), Path(tempfile.gettempdir())]
     free_mb = {folder: shutil.disk_usage(folder).free // 2**20 for folder in folders}
     said = any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
@@ -47,9 +47,9 @@ def full_disk(error: Exception) -> str | None:
 
 
 def hide_torch() -> None:
-    """Let no later import find PyTorch, in a process that needs no more of transformers than a tokenizer.
+    """Hide PyTorch from later imports, in a process that uses only tokenizers of transformers.
 
-    Most of the time that transformers takes to import is PyTorch's.
+    PyTorch takes most of the time of importing transformers.
     """
     sys.modules["torch"] = None
-    os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"  # that there is no PyTorch
+    os.environ["TRANSFORMERS_NO_ADVISORY_WARNINGS"] = "1"  # a warning that PyTorch is missing

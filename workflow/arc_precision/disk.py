@@ -1,4 +1,4 @@
-"""Disk: what an invocation needs before it starts, and what nothing needs any more when it has ended."""
+"""Disk: the check before an invocation starts, and the removal of files that are not kept after its end."""
 
 import logging
 import shutil
@@ -32,8 +32,8 @@ def check_results(results: Path, retention: RetentionConfig) -> None:
 
 
 def check_folder(results: Path) -> None:
-    """Raise ValueError where something that is no folder has the place of the results, or where a disk is full: then
-    Snakemake itself cannot work, even to plan."""
+    """Raise ValueError if the path of the results is no folder, or if a disk is full: Snakemake cannot even plan
+    then."""
     for folder in (*reversed(results.parents), results):
         if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
             raise ValueError(f"{folder}: no folder, and results go there; move it away")
@@ -46,7 +46,7 @@ def check_folder(results: Path) -> None:
 
 
 def all_but_last(results: Path, kind: layout.Pattern) -> list[Path]:
-    """The files of a kind of all but the last checkpoint of each run. A run goes on from its last one alone."""
+    """The files of a kind of all but the last checkpoint of each run. A run continues from its last one alone."""
     of_run: dict[tuple[str, str], list[Path]] = {}
     for path, values in kind.find(results):
         of_run.setdefault((values["arm"], values["seed"]), []).append(path)
@@ -54,7 +54,7 @@ def all_but_last(results: Path, kind: layout.Pattern) -> list[Path]:
 
 
 def tidy(results: Path, retention: RetentionConfig) -> list[Path]:
-    """Remove what `retention` does not keep, and return it."""
+    """Remove the files that `retention` does not keep, and return their paths."""
     kept = {layout.STATE: retention.trainer_states, layout.WEIGHTS: retention.weights}
     removed = [path for kind, which in kept.items() if which == "last" for path in all_but_last(results, kind)]
     for path in removed:

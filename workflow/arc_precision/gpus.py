@@ -1,6 +1,6 @@
 """GPUs of one machine, shared out among the jobs of one user.
 
-Not covered: what other programs and users do on them.
+Not covered: other programs and users on them.
 """
 
 import fcntl
@@ -16,9 +16,9 @@ WAIT_S = 1.0
 
 
 def visible_gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES says, or all GPUs of the machine by number.
+    """The GPUs in CUDA_VISIBLE_DEVICES, or all GPUs of the machine by number.
 
-    Raises ValueError where there is none.
+    Raises ValueError if there is none.
     """
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
@@ -34,15 +34,16 @@ def visible_gpus() -> list[str]:
 
 
 def claim(gpus: list[str], n: int, alone: bool) -> list[str]:
-    """`n` of `gpus`, claimed until this process, or what it becomes, has ended; waits for them.
+    """Wait for `n` of `gpus` and claim them until this process, or the command that replaces it, has ended.
 
-    With `alone` they are free of other claims of this user and stay so; otherwise they are those with the fewest, none
-    of them alone. Turns are not kept: who wants to be alone may wait long behind others that share.
+    With `alone` the GPUs have no other claim of this user, now or later. Otherwise the GPUs with the fewest claims are
+    chosen, and none that is claimed alone. There is no queue: a process that wants a GPU alone may wait long behind
+    others that share.
 
-    A claim is a lock on the GPU's file, exclusive or shared, and on a file `GPU.SLOT` of its own, by which they are
-    counted. The kernel gives locks up with their holder, however that ends.
+    A claim is a lock on the GPU's file, exclusive or shared, and a lock on a file `GPU.SLOT` of its own, by which
+    claims are counted. The kernel releases the locks of a process when it ends in any way.
 
-    Raises ValueError where there are fewer than `n`.
+    Raises ValueError if there are fewer than `n` GPUs.
     """
     if len(gpus) < n:
         raise ValueError(
@@ -63,7 +64,7 @@ def claim(gpus: list[str], n: int, alone: bool) -> list[str]:
                     if i < n_taken:
                         os.set_inheritable(file, True)
                     else:
-                        os.close(file)  # before others look
+                        os.close(file)  # before another process counts
         if n_taken:
             return [gpu for *_, gpu in claims[:n]]
         if not told:
@@ -84,7 +85,7 @@ def _lock(path: Path, kind: int) -> int | None:
 
 
 def _take_slot(folder: Path, gpu: str) -> tuple[int, int]:
-    """How many commands a GPU holds, and a locked slot of one's own."""
+    """The number of commands that hold a GPU, and a locked slot of this process's own."""
     others, own = 0, None
     for slot in count():
         path = folder / f"{gpu}.{slot}"

@@ -1,12 +1,13 @@
-"""Old results stay until new ones take their place: a job that fails or is killed leaves what was there before it.
+"""Old results stay until new ones replace them, even if a job fails or is killed.
 
 Snakemake removes the outputs of a job before the job starts, and after a failure it records them as made with the new
-settings. So before the first job of a run, the outputs that are to be made anew are kept as hard links in a folder of
-their own, with Snakemake's records of them; that takes no disk while the outputs are there. What failed is put back
-when the run ends. What was interrupted is put back when Snakemake starts again: until then a process may still write.
+settings. So before the first job of a run, the outputs that will be replaced are kept as hard links in a folder of
+their own, with Snakemake's records of them; hard links take no disk while the outputs exist. The outputs of failed jobs
+are put back when the run ends. Those of interrupted jobs are put back when Snakemake starts again: until then a process
+may still write.
 
-Put back are content, modification time and record, so Snakemake knows old results as what they are: made with the old
-settings. Not covered: logs and benchmarks.
+Content, modification time and record are put back, so Snakemake recognises old results as made with the old settings.
+Not covered: logs and benchmarks.
 """
 
 import json
@@ -23,7 +24,7 @@ INDEX = "jobs.json"
 
 
 class OldResults:
-    """The outputs below `results` that a run of Snakemake makes anew. Paths are relative to the working directory."""
+    """The outputs below `results` that a run of Snakemake replaces. Paths are relative to the working directory."""
 
     def __init__(self, results: Path) -> None:
         self._results = results
@@ -31,8 +32,9 @@ class OldResults:
         self._index = self._folder / INDEX
 
     def keep(self, jobs: Iterable[Any], records: PersistenceBase) -> None:
-        """Keep what `jobs`, Snakemake's jobs to run, made before. What an interrupted job left is no result."""
-        self._put_back_unfinished(records)  # there is something only where locks are ignored
+        """Keep the old outputs of `jobs`, Snakemake's jobs to run. Outputs that an interrupted job left are no
+        results."""
+        self._put_back_unfinished(records)  # nothing is left here unless locks are ignored
         kept = []
         for job in jobs:
             outputs = [str(output) for output in job.output]
@@ -45,7 +47,7 @@ class OldResults:
             self._write(kept)
 
     def put_back_failed(self, records: PersistenceBase) -> None:
-        """When a run has ended: put back what failed jobs made before, and go on keeping that of interrupted ones."""
+        """After a run: put back the old outputs of failed jobs, and continue to keep those of interrupted jobs."""
         jobs = self._jobs()
         unfinished = records._filter_incomplete_keys([path for job in jobs for path in job])
         interrupted = [job for job in jobs if not unfinished.isdisjoint(job)]
@@ -58,17 +60,17 @@ class OldResults:
             self.forget()
 
     def put_back_all(self) -> None:
-        """Before a run: put back what an earlier one left, failed or interrupted. Not while another run is going on."""
+        """Before a run: put back the old outputs of failed and interrupted jobs, unless another run is going on."""
         if not self._index.exists() or going_on():
             return
         self._put_back_unfinished(FilePersistence())
 
     def forget(self) -> None:
-        """When all went well: new results are there."""
+        """After a success: the new results replace the old ones."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _jobs(self) -> list[dict[str, dict[str, Any] | None]]:
-        """For each job its outputs; with a record (empty where Snakemake had none) those that were there."""
+        """The outputs of each job. An output that existed has Snakemake's record, empty if there was none."""
         return json.loads(self._index.read_text()) if self._index.exists() else []
 
     def _write(self, jobs: list[dict[str, dict[str, Any] | None]]) -> None:
@@ -96,7 +98,8 @@ class OldResults:
         self.forget()
 
     def _put_back(self, job: dict[str, dict[str, Any] | None], records: PersistenceBase) -> None:
-        """In an order that can be interrupted and begun again: the mark that a job is unfinished goes last."""
+        """Put outputs back so that an interruption can be repaired by a repetition: the mark of an unfinished job goes
+        last."""
         for path, record in job.items():
             records._delete_record(path)
             if record:
@@ -119,7 +122,7 @@ def going_on() -> bool:
 
 
 def _lost(job: dict[str, dict[str, Any] | None]) -> bool:
-    """Whether an output that was there is gone."""
+    """Whether an output that existed is gone."""
     return any(record is not None and not os.path.lexists(path) for path, record in job.items())
 
 
@@ -131,7 +134,7 @@ def _record(records: PersistenceBase, path: str) -> dict[str, Any]:
 def _link_or_copy(source: Any, target: Any) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
-    except OSError:  # a file system without hard links, or another one
+    except OSError:  # the file system has no hard links, or the folder lies on another one
         shutil.copy2(source, target)
 
 

@@ -1,7 +1,7 @@
 """Training the tiny model from scratch on generated tasks.
 
-The stream of tasks, the batches and the schedule follow from the configuration alone; the number of workers only
-changes how fast tasks are made.
+The configuration alone determines the stream of tasks, the batches and the schedule; the number of workers only changes
+the speed.
 """
 
 import bisect
@@ -44,7 +44,7 @@ Log = Callable[[dict[str, Any]], None]
 
 
 def bucket_widths(slice: PretrainConfig) -> list[int]:
-    """Sequences are padded to the least of these widths (tokens) that holds them."""
+    """Widths in tokens. A sequence is padded to the smallest width that holds it."""
     return [width for width in (192, 320, 448, 640, 960) if width < slice.context_tokens] + [slice.context_tokens]
 
 
@@ -88,8 +88,7 @@ def generated_chunks(slice: PretrainConfig, workers: int) -> Iterator[Chunk]:
 class BatchPool:
     """Generated sequences on the device, from which batches are drawn at random.
 
-    Drawing from what was generated, not taking it in turn, lets a sequence be used more than once, in new colours. A
-    bucket that is full overwrites its oldest rows.
+    A random draw can use a sequence more than once, in new colours. A full bucket overwrites its oldest rows.
     """
 
     TOKENS_PER_BUCKET = 1 << 26  # three bytes each on the device
@@ -157,14 +156,14 @@ def new_model(slice: PretrainConfig) -> LlamaForCausalLM:
     )
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if name.endswith(("o_proj.weight", "down_proj.weight")):  # the residual sum keeps its scale with depth
+            if name.endswith(("o_proj.weight", "down_proj.weight")):  # so the residual sum keeps its scale at any depth
                 weight /= math.sqrt(2 * slice.layers)
     return model
 
 
 def rounded_copy(model: LlamaForCausalLM) -> LlamaForCausalLM:
-    """The model as it is saved, its weights rounded to bfloat16, and computing in float32."""
-    with torch.random.fork_rng():  # the weights it starts with are replaced: they must not cost random numbers
+    """The model as it is saved, with weights rounded to bfloat16, but computing in float32."""
+    with torch.random.fork_rng():  # the initial weights are replaced, so drawing them must not advance the random state
         copy = LlamaForCausalLM(model.config).to(model.device)
     copy.load_state_dict({name: weight.bfloat16().float() for name, weight in model.state_dict().items()})
     return copy.eval()
@@ -173,7 +172,7 @@ def rounded_copy(model: LlamaForCausalLM) -> LlamaForCausalLM:
 def losses(model: LlamaForCausalLM, tokens: torch.Tensor, kinds: torch.Tensor) -> dict[str, torch.Tensor]:
     """Mean loss on the program's tokens and on the output grids' tokens (nats), and accuracy on the program's.
 
-    The layers are called one by one because each of them is compiled by itself: one graph serves all, and all lengths.
+    The layers are called one by one because each is compiled by itself: one graph serves all layers and all lengths.
     Rows are padded on the right, so causal attention needs no mask.
     """
     inputs, targets, kinds = tokens[:, :-1], tokens[:, 1:], kinds[:, 1:]
@@ -216,10 +215,10 @@ def evaluation_sets(slice: PretrainConfig) -> dict[str, list[Task]]:
 
 
 def evaluate(model: LlamaForCausalLM, tokenizer: Any, tasks: list[Task]) -> dict[str, Any]:
-    """How many tasks the model's greedy completion solves: every train and test pair right by the one program.
+    """The number of tasks that the model's greedy completion solves, by one program for all pairs.
 
-    The prompt shows the first test input, and fewer train pairs where all are too long (see `tokenizer.fit_prompt`); a
-    task whose prompt does not fit even so counts as unsolved.
+    The prompt shows the first test input, and fewer train pairs if all are too long (see `tokenizer.fit_prompt`). A
+    task whose prompt still does not fit counts as unsolved.
     """
     longest = model.config.max_position_embeddings - tiny.MAX_COMPLETION_TOKENS
     fitted = [(task, shown) for task in tasks if (shown := tiny.fit_prompt(task, 0, longest)) is not None]
@@ -257,7 +256,7 @@ def _greedy(model: LlamaForCausalLM, tokenizer: Any, prompts: list[np.ndarray], 
 
 
 def pretrain(slice: PretrainConfig, workers: int, folder: Path, log: Log) -> dict[str, Any]:
-    """Train, and leave the model, its tokenizer, `metrics.json` and `SHA256SUMS` in the folder; the metrics.
+    """Train, write the model, its tokenizer, `metrics.json` and `SHA256SUMS` into the folder, and return the metrics.
 
     On CUDA the layers are compiled and compute in bfloat16 (weights and optimizer in float32); on CPU all is float32.
     """
@@ -302,7 +301,7 @@ def pretrain(slice: PretrainConfig, workers: int, folder: Path, log: Log) -> dic
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
         write_checksums(folder)
 
-    first_tasks = 16 * slice.batch_tokens // 400  # a stock of some 16 batches to begin with
+    first_tasks = 16 * slice.batch_tokens // 400  # an initial stock of some 16 batches
     drawn = {"generated_tasks": 0, "drawn_tasks": 0, "drawn_tokens": 0}
     recent: list[torch.Tensor] = []
     for step in range(slice.steps):

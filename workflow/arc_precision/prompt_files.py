@@ -1,4 +1,4 @@
-"""Files of prompts: those that come with the workflow, by name, and a user's own. Plain Python: plans need it."""
+"""Prompt templates as files: the workflow's own, by name, and the user's. Plain Python, because planning needs it."""
 
 from pathlib import Path
 

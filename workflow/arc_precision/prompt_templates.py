@@ -1,6 +1,6 @@
-"""Prompts as Jinja templates: a task becomes a text, or a chat where the template has blocks that name who speaks.
+"""Prompts as Jinja templates: a task becomes a text, or a chat if the template has blocks named after the speakers.
 
-docs/models.md says what a template is given and what it may say.
+docs/models.md describes the variables and the form of a template.
 """
 
 import traceback
@@ -26,7 +26,7 @@ _ENVIRONMENT = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_b
 
 @dataclass(frozen=True)
 class Chat:
-    """What stands in a chat before the model goes on: a question, perhaps a system text and the answer's beginning."""
+    """The chat before the model continues: a question, perhaps with a system text and the beginning of the answer."""
 
     user: str
     system: str | None = None
@@ -34,13 +34,13 @@ class Chat:
 
 
 class ShownTask:
-    """A task as a template sees it. All grids are written at once where the text of one is asked for."""
+    """A task as a template sees it. All grids are written at once as soon as the template uses the text of one."""
 
     def __init__(self, task: Task, test_index: int) -> None:
         self.grids: list[Grid] = [grid for pair in task.train for grid in (pair.input, pair.output)]
         self.grids.append(task.test[test_index].input)
         self.texts: dict[str, list[str]] = {}
-        """Of all grids, by the ways of writing that were asked for."""
+        """Texts of all grids, by form; only forms that the template has used."""
         self.sizes_shown = False
         shown = [ShownGrid(self, number) for number in range(len(self.grids))]
         pairs = [{"input": one, "output": other} for one, other in zip(shown[:-1:2], shown[1::2], strict=True)]
@@ -78,11 +78,11 @@ class PromptTemplate:
     template: Template
     is_chat: bool
     most_pairs: int | None
-    """Pairs that are shown at most; None: all, however long they are."""
+    """Largest number of pairs that is shown; None: all pairs, of any length."""
 
     @property
     def name(self) -> str:
-        """What faults call it: the name of a bundled one, the path of another."""
+        """Its name in messages: the name of a bundled template, the path of another."""
         return self.file.stem if self.file.parent == ROOT / PROMPTS else str(self.file)
 
     def render(self, shown: ShownTask) -> str | Chat:
@@ -97,11 +97,11 @@ class PromptTemplate:
             turns = _turns(self.template, shown.variables)
         except Exception as error:  # a template is a program: it may raise anything
             raise _fault(self.file, _line(error, self.file), str(error) or type(error).__name__) from None
-        # An answer's beginning may end in a newline that counts.
+        # A newline at the end of the answer's beginning counts.
         return Chat(**{name: text if name == "assistant" else text.strip() for name, text in turns.items()})
 
     def choices(self, task: Task) -> Iterator[Task]:
-        """The task with the pairs that are shown, and then, for where those are too long, smaller and fewer ones."""
+        """The task with the pairs to show, then with smaller and fewer pairs, for prompts that would be too long."""
         if self.most_pairs is None:
             yield task
             return
@@ -112,7 +112,7 @@ class PromptTemplate:
 
     @property
     def writing(self) -> str:
-        """How it writes grids, a name of `WRITINGS`; the first where there are several, `lists` where it shows none."""
+        """Its form of grids, a name of `WRITINGS`: the first one that it uses, or `lists` if it shows no grid."""
         shown = ShownTask(trial_task(), 0)
         self.render(shown)
         return next(iter(shown.texts), "lists")
@@ -128,7 +128,7 @@ def _turns(template: Template, variables: dict[str, Any]) -> dict[str, str]:
 
 @cache
 def load_template(prompt: str) -> PromptTemplate:
-    """The template of a name or a path, rendered once to see that it can be.
+    """The template with a name or a path, rendered once as a test.
 
     Raises:
         ValueError: there is no such template, or it cannot be rendered; one sentence, with file and line.
@@ -162,7 +162,8 @@ def task_of_grids(grids: Sequence[Grid]) -> Task:
 
 
 def _check_names(tree: nodes.Template, file: Path) -> None:
-    """Refuse what rendering one task may not come across: variables in branches, and text in no one's turn."""
+    """Refuse faults that rendering one task may not reach: unknown variables in branches, and text outside all
+    turns."""
     for name in tree.find_all(nodes.Name):
         if name.ctx == "load" and name.name not in _known_names(tree):
             raise _fault(file, name.lineno, f"{name.name!r} is undefined; a prompt is given {' and '.join(VARIABLES)}")
@@ -198,7 +199,7 @@ def _most_pairs(tree: nodes.Template, file: Path) -> int | None:
 
 
 def _line(error: Exception, file: Path) -> int | None:
-    """The template's line that raised; Jinja has put it into the traceback."""
+    """The template's line that raised. Jinja puts it into the traceback."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     return lines[-1] if lines else None
 

@@ -14,7 +14,7 @@ from arc_precision.tasks.grids import MAX_SIDE, N_COLORS, Grid, Task
 from arc_precision.tasks.writing import COLOR_NAMES as COLOR_NAMES
 from arc_precision.tasks.writing import WRITINGS, words
 
-if TYPE_CHECKING:  # seconds of imports that a process without a tokenizer does not need
+if TYPE_CHECKING:  # imports of several seconds, which a process without a tokenizer avoids
     from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ PromptFormat = str
 MAX_CHAT_PAIRS = 99
 
 _MARK = "(question)"
-"""Stands for any question where the words around it are looked at."""
+"""Stands for any question while the text around it is measured."""
 
 
 def render(prompt_format: PromptFormat, task: Task, test_index: int, tokenizer: "PreTrainedTokenizerBase") -> str:
@@ -60,18 +60,18 @@ class WritePrompt(Protocol):
     def __call__(self, task: Task, test_index: int) -> tuple[str, int]:
         """The prompt's text and its length in tokens, which may be more than the model is to read.
 
-        A template that sets `most_pairs` shows few pairs, and fewer where they are too long. Others always show all of
-        them.
+        A template that sets `most_pairs` shows at most that many pairs, and fewer if they are too long. Other templates
+        always show all pairs.
         """
 
 
 def prompt_writer(
     prompt_format: PromptFormat, tokenizer: "PreTrainedTokenizerBase", max_prompt_tokens: int
 ) -> WritePrompt:
-    """The fastest writer that gives exactly what the tokenizer gives.
+    """The fastest writer with exactly the token counts of the tokenizer.
 
-    Tokenizing a prompt takes many times longer than all else that is done to a task. A grid is written in so few words
-    that its tokens can be counted without; that the tokenizer counts the same is tried first.
+    Tokenizing a prompt takes many times longer than all other work on a task. A grid is written in so few words that
+    its tokens can be counted without the tokenizer; a trial first compares both counts.
 
     Raises:
         ValueError: as `render`.
@@ -132,16 +132,16 @@ class DslPrompts:
 class CountedChat:
     """Counts the tokens of a prompt by adding up words.
 
-    That is exact for a tokenizer that splits text into words before anything else: it gives a cell the same tokens
-    wherever it stands, but for whether another cell or the end of a row comes before it.
+    The sum is exact for a tokenizer that first splits text into words. The tokens of a cell then depend only on the
+    text before it, another cell or the end of a row.
     """
 
     prompt_format: PromptFormat
     max_prompt_tokens: int
     before: str
-    """What the chat template puts before the user's turn; nothing where there is no chat."""
+    """The chat template's text before the user's turn; empty without a chat."""
     after: str
-    """What it puts after."""
+    """Its text after the user's turn."""
     word_tokens: np.ndarray
     """Tokens of each word of a grid, as `tasks.writing.words` numbers them: int64 (21,)."""
     other_tokens: tuple[int, ...]
@@ -167,8 +167,8 @@ class CountedChat:
 
     @classmethod
     def measure(cls, exact: TokenizedPrompts) -> "CountedChat | None":
-        """Count words by the difference that they make to a prompt; None if it depends on the word before, or if the
-        prompt tells more of its grids than their cells in one way of writing."""
+        """Count the tokens of each word by the difference that it makes to a prompt. None if the difference depends on
+        the word before, or if the prompt shows more of its grids than their cells in one way of writing."""
         shown = ShownTask(trial_task(), 0)
         said = load_template(exact.prompt_format).render(shown)
         if len(shown.texts) != 1 or shown.sizes_shown:
@@ -187,7 +187,7 @@ class CountedChat:
             first = alone + after_row[one] - after_row[0]
             if tokens([one, other]) != first + after_cell[other] or tokens([one], [other]) != first + after_row[other]:
                 return None
-        # A grid of one black cell counts as black after the end of a row; what is too much in that is taken off here.
+        # A grid of one black cell is counted as black after the end of a row; the surplus is subtracted here.
         others = [tokens([0], n_pairs=n) - (2 * n + 1) * after_row[0] for n in range(MAX_CHAT_PAIRS + 1)]
         before, after = _around(said, exact)
         word_tokens = np.array([*after_cell, *after_row, 0])
@@ -195,7 +195,7 @@ class CountedChat:
 
 
 def _around(said: str | Chat, exact: TokenizedPrompts) -> tuple[str, str]:
-    """What a chat has around the user's turn."""
+    """The text of a chat around the user's turn."""
     if isinstance(said, str):
         return "", ""
     name = load_template(exact.prompt_format).name

@@ -17,7 +17,7 @@ _READ_BY = (
     *("ATEN_", "ONEDNN_", "DNNL_", "MKL_", "OPENBLAS_", "BLIS_", "OMP_", "KMP_", "GOMP_"),
     *("ACCELERATE_", "TRANSFORMERS_", "PEFT_", "TRL_", "PYTHONHASHSEED", "LD_PRELOAD"),
 )
-# Of those, what names a place, a device or a secret, or says how much is told, changes no number.
+# Exceptions, which change no number: names of places, devices and secrets, and the amount of logging.
 _NO_NUMBER = re.compile(
     r"VISIBLE_DEVICES|DEVICE_ORDER|CACHE|HOME|_ROOT|_PATH$|_DIR$|_URL$|HOST_IP|_PORT$|ADDR|USER|TIMEOUT|CAPABILITIES|REQUIRE"
     r"|LOGGING|LOG_|_LOGS?$|VERBOS|ADVISORY|WARN|DEBUG|STATS|TRACK|SILENCE|PROGRESS|SHOW|(KEY|TOKEN|SECRET|PASSWORD)$"
@@ -37,7 +37,7 @@ def provenance() -> dict[str, Any]:
 
 
 def variables() -> dict[str, str]:
-    """Environment variables that can change numbers: they reach a job through the shell that starts the pipeline."""
+    """Environment variables that can change numbers. They reach a job through the shell that starts the pipeline."""
     return {
         name: value
         for name, value in sorted(os.environ.items())

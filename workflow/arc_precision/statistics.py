@@ -1,7 +1,7 @@
-"""How long runs last until they collapse or fail: survival curves and the log-rank test of a few runs.
+"""The time until runs collapse or fail: survival curves and the log-rank test of a few runs.
 
-The unit of replication is the seed. A function that cannot say anything from what it was given returns its result with
-`reason` set and the numbers missing (None) instead of numbers that mislead. Intervals over seeds and tasks are in
+The unit of replication is the seed. If the data allow no conclusion, a function returns its result with `reason` set
+and with missing numbers (None) instead of misleading ones. Intervals over seeds and tasks are in
 `arc_precision.report.intervals`.
 """
 
@@ -22,8 +22,8 @@ N_PERMUTATIONS = 999  # enough for every split of two arms of six runs: 924
 class LogRank:
     """A two-sided log-rank test: p-value by permutation, and by the normal approximation (`p_asymptotic`).
 
-    `p_smallest` is the smallest p-value that the same steps give however they are dealt to the arms. Where it is not
-    below the level, the test cannot show a difference.
+    `p_smallest` is the smallest p-value over all ways to deal the same steps to the arms. If it is not below the level,
+    the test cannot show a difference.
     """
 
     statistic: float | None
@@ -119,15 +119,16 @@ def log_rank(
 def stratified_log_rank(
     strata: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]], seed: int = 0
 ) -> LogRank:
-    """Log-rank test of two groups of runs within strata: each run is compared with those of its own stratum alone.
+    """Log-rank test of two groups of runs within strata: each run is compared only with runs of its own stratum.
 
     Args:
         strata: the arguments of `log_rank` for each.
         seed: of the permutations.
 
-    The statistic is observed less expected collapses of group a, over all strata, divided by its standard deviation
-    when the runs of each stratum are dealt to the groups at random (Peto and Peto, 1972). It is positive where a
-    collapses earlier. The p-value is that of the permutation test, over all ways to deal or a random `N_PERMUTATIONS`.
+        The statistic is observed less expected collapses of group a, over all strata, divided by its standard deviation
+        under random dealing of each stratum's runs to the groups (Peto and Peto, 1972). It is positive where a
+        collapses earlier. The p-value is that of the permutation test, over all ways to deal or a random
+        `N_PERMUTATIONS`.
     """
     parts = [part for part in map(_log_rank_scores, strata) if 0 < part[1] < len(part[0])]
     if sum(len(scores) for scores, _ in parts) < 4:
@@ -154,7 +155,8 @@ def stratified_log_rank(
 
 
 def _log_rank_scores(stratum: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]) -> tuple[np.ndarray, int]:
-    """Of each run, group a first: 1 if it collapsed, less the hazard that it went through. And how many are in a."""
+    """The score of each run, group a first: 1 if it collapsed, less the hazard until its end. And the size of group
+    a."""
     steps_a, collapsed_a, steps_b, collapsed_b = map(np.asarray, stratum)
     steps, collapsed = np.concatenate([steps_a, steps_b]), np.concatenate([collapsed_a, collapsed_b]).astype(bool)
     event_steps, counts = np.unique(steps[collapsed], return_counts=True)

@@ -12,7 +12,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 40, 52  # margins
 
 @dataclass(frozen=True)
 class Axis:
-    """What one direction shows, from `low` to `high`; a logarithmic one has both above 0."""
+    """The range of one direction, from `low` to `high`; on a logarithmic axis both are above 0."""
 
     label: str
     low: float
@@ -20,7 +20,7 @@ class Axis:
     log: bool = False
 
     def place(self, value: float) -> float:
-        """Where a value lies: 0 at the low end, 1 at the high one; what lies outside is put at the end."""
+        """The place of a value: 0 at the low end, 1 at the high one. A value outside is put at the nearer end."""
         low, high, value = (math.log10(v) if self.log else v for v in (self.low, self.high, max(value, self.low)))
         return min((value - low) / (high - low), 1.0)
 
@@ -39,7 +39,7 @@ class Axis:
 
 
 class Figure:
-    """Marks are drawn in the order in which they are added; whatever has a label gets a line in the legend."""
+    """Marks are drawn in the order in which they are added; marks with a label get a line in the legend."""
 
     def __init__(self, title: str, x: Axis, y: Axis) -> None:
         self.title, self.x, self.y = title, x, y

@@ -106,7 +106,7 @@ rule submission:
         " --output {output} 2>&1 | tee {log}"
 
 
-# A target: what the base model solves, without training anything.
+# A target: the scores of the base model, without training anything.
 rule base:
     input:
         in_results(inputs.base_scores(experiment)),

@@ -1,4 +1,4 @@
-# One job per engine setting: each scores the same completions, and the last takes the mismatch apart.
+# One job per engine setting scores the same completions, and a last job splits the mismatch into its causes.
 for job in SEEDS_JOBS:
 
     rule:

@@ -19,7 +19,7 @@ rule model_manifest:
         code=code("model_manifest"),
         pins=pins("model_manifest"),
     message:
-        "Reading what the base model is"
+        "Describing the base model"
     shell:
         'python "$WORKFLOW/scripts/model_manifest.py"'
         " --path {resources.path:q} --on-hub={resources.on_hub:q} --prompt {resources.prompt:q} --model-files {params.model:q}"
@@ -173,7 +173,7 @@ rule warm_start_trial:
         code=code("warm_start_trial"),
         pins=pins("warm_start_trial"),
     message:
-        "Counting what the model solves {wildcards.when} its warm start"
+        "Counting the tasks that the model solves {wildcards.when} its warm start"
     shell:
         '{resources.launcher} "$WORKFLOW/scripts/warm_start_trial.py"'
         " --slice {params.slice:q} --model {resources.model:q} --prompt {resources.prompt:q}"

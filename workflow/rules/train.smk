@@ -44,7 +44,8 @@ for job in SEEDS_JOBS:
             pins=pins("train"),
         message:
             f"Training {job}, to step {{wildcards.stop}}"
-        # One pool of memory for all threads: each run is one, and would keep for itself what it has freed.
+        # One pool of memory for all threads: each run is a thread, and with a pool of its own it would keep the memory
+        # it freed.
         shell:
             'MALLOC_ARENA_MAX=1 {resources.launcher} "$WORKFLOW/scripts/train.py"'
             " --slice {params.slice:q} --seeds {resources.seeds} --stop {wildcards.stop}"

@@ -1,6 +1,6 @@
 """Draw the audited completions with an arm's own sampler and score them with the same sampler.
 
-Writes their log-probs as sampled (decode), recomputed in one pass (prefill), and the latter with another batch size.
+Writes their log-probs as sampled (decode), recomputed in one pass (prefill), and recomputed with another batch size.
 Not covered: other engines and dtypes (`audit_trainer.py`, `audit_sampler.py`).
 """
 

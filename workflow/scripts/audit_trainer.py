@@ -1,6 +1,6 @@
-"""Score the audited completions with the trainer's forward pass in one dtype, its LM head in that or in float32.
+"""Score the audited completions with the trainer's forward pass in one dtype, its LM head in this dtype or in float32.
 
-Writes its log-probs at two batch sizes, and what truncation and penalties of the sampler would make of its logits.
+Writes its log-probs at two batch sizes, and log-probs after the sampler's truncation and penalties on its logits.
 Not covered: gradients, dropout.
 """
 
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def scored(slice: AuditTrainerSlice, policy: Policy, completions: list[Audited]) -> Iterator[list[dict]]:
-    """Rows of `AUDIT`: at both batch sizes, then what processing makes of the logits."""
+    """Rows of `AUDIT`: at both batch sizes, then after the processing of logits."""
     setting = setting_name("trainer", slice.dtype, slice.head)
     for size, variant in zip(slice.batch_sizes, ("", batch_variant(slice.batch_sizes[1])), strict=True):
         yield scored_rows(completions, setting, variant, policy.logprobs(completions, size))

@@ -14,7 +14,7 @@ from arc_precision.tasks.rows import read_canonical_keys, scratch_folder, write_
 def main() -> None:
     """Parse arguments, write the Parquet file and its manifest."""
     hide_torch()
-    from transformers import AutoTokenizer  # not in the processes that import this module to work for it
+    from transformers import AutoTokenizer  # hidden in this process only; worker processes import this module too
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slice", nargs="+", required=True, help="EvaluationSetSlice as key=value")

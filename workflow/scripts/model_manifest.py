@@ -1,7 +1,7 @@
 """Check the base model and describe it: its files by SHA-256, its prompts, and facts about its weights.
 
-Every other job needs this one, so what transformers cannot load is refused here. Writes one manifest of the whole model
-and one of its tokenizer, so that data depend on the tokenizer alone.
+Every other job follows this one, so it refuses models that transformers cannot load. Writes one manifest of the whole
+model and one of its tokenizer, so that data depend on the tokenizer alone.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Run a command on GPUs of this machine: `on_gpus.py N alone|shared COMMAND ...`.
 
-It sees its own GPUs only, in CUDA_VISIBLE_DEVICES. Where that variable is set, as in a job of a pool, the choice is
-among what it names. Not covered: which command may share, which the rules decide.
+The command sees only its own GPUs, in CUDA_VISIBLE_DEVICES. If that variable is already set, as in a job of a pool, the
+choice is among the GPUs that it names. Not covered: whether a command may share, which the rules decide.
 """
 
 import os

@@ -2,7 +2,8 @@
 
     report_data.py --slice JSON --results-dir results/tiny --report report.json --csv-dir report_data [FILE ...]
 
-With files, only they are read; without, everything that lies there now: the report of a half-finished experiment.
+If files are named, only these are read. Otherwise all present files are read, as for the report of a half-finished
+experiment.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Train one segment of a run: from the checkpoint before it to the next.
 
 Reads the training rows, the base model and the previous checkpoint; writes the checkpoint folder, one JSON row per
-optimizer step, its times, some of its completions, and the facts in effect. Not covered: where segments begin and end,
-which the rule decides.
+optimizer step, its times, some of its completions, and the facts in effect. Not covered: the limits of segments, which
+the rule decides.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The card of a warmed-up model and the figure of its loss, from what training and the two trials have left."""
+"""The card of a warmed-up model and the figure of its loss, from the files of the training and of the two trials."""
 
 import argparse
 import json

@@ -32,7 +32,7 @@ def main() -> None:
     name = hashlib.sha256("\n".join([*args.slice, *args.model_files]).encode()).hexdigest()[:16]
     for other in args.checkpoints.glob("*"):
         if other.name != name:
-            shutil.rmtree(other)  # of other settings, or of another model
+            shutil.rmtree(other)  # checkpoints of other settings, or of another model
     slice = from_words(WarmStartSlice, args.slice)
     slice = slice.model_copy(update={"prompt": args.prompt or slice.prompt})
     if args.source_path:

@@ -1,4 +1,4 @@
-"""What a model solves of new tasks, before its warm start or after it: drawn, run and counted."""
+"""The score of a model on new tasks, before or after its warm start: completions drawn, run and counted."""
 
 import argparse
 import json

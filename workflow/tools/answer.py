@@ -1,10 +1,10 @@
 """docs/answer.md: its figures, tables and numbers, from the committed data of finished experiments.
 
     python workflow/tools/answer.py                  writes them anew (`make answer`)
-    python workflow/tools/answer.py results/NAME     takes over that experiment's report first: its numbers to
+    python workflow/tools/answer.py results/NAME     first copies parts of that experiment's report: its numbers to
                                                      docs/answer/data/NAME.json, its page to docs/answer/NAME.html
 
-In the document stands `<!-- answer: KEY -->text<!-- /answer -->`; the text is what the command writes.
+The document has marks, `<!-- answer: KEY -->text<!-- /answer -->`; the command writes the text.
 """
 
 import argparse
@@ -28,15 +28,15 @@ EXPERIMENTS = {
     "smollm2-causes": ["smollm2-causes"],
     "notebook-8b-audit": ["notebook-8b-audit"],
 }
-"""Each with the files of `experiments/` that make it."""
+"""The experiments, each with its files in `experiments/`."""
 MAX_PAGE_BYTES = 2 * 2**20
 NOT_RUN = "not run yet"
-REFERENCE = "bfloat16"  # with which every row of smollm2-causes is compared
+REFERENCE = "bfloat16"  # the reference of every row of smollm2-causes
 
 Data = dict[str, Any]
 
 
-# ------------------------------------------------------------------------------------------------ what is kept
+# ------------------------------------------------------------------------------------------------ kept numbers
 
 
 def take(results: Path, answer: Path) -> None:
@@ -92,7 +92,7 @@ def trimmed(report: Data) -> Data:
 
 
 def _design_effects(report: Data) -> dict[str, float | None]:
-    """By arm, where the report has a ladder of ordered arms: how far the sequences of a step err together."""
+    """The design effect of each arm, if the report has a ladder: how far the sequences of a step err together."""
     ladder = report.get("ladder")
     return {row["arm"]: row["design_effect"]["value"] for row in ladder["arms"]} if ladder else {}
 
@@ -104,7 +104,7 @@ def write_document(document: Path, answer: Path) -> None:
     """Write the figures, and every marked text of the document.
 
     Raises:
-        ValueError: the document marks something that is not known.
+        ValueError: the document has an unknown mark.
     """
     files = {name: answer / "data" / f"{name}.json" for name in EXPERIMENTS}
     data = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
@@ -125,7 +125,7 @@ def filled(document: str, values: dict[str, str]) -> str:
 
 
 def texts(data: dict[str, Data]) -> dict[str, str]:
-    """What stands at each mark: a section per experiment, and the numbers of the answer."""
+    """The text at each mark: a section per experiment, and the numbers of the answer."""
     numbers = {
         "dose.harmless": ("dose", lambda d: _dose(d, harmful=False)),
         "dose.harmful": ("dose", lambda d: _dose(d, harmful=True)),
@@ -161,7 +161,7 @@ def _section(name: str, data: Data | None) -> str:
 
 
 def arm_table(data: Data) -> str:
-    """A row per arm: what happened to its runs."""
+    """The results of the runs, a row per arm."""
     rows = [
         "| arm | runs | collapsed at step | spread of D, nats | design effect | score, % | difference, points |",
         "|---|---|---|---|---|---|---|",
@@ -189,7 +189,7 @@ def arm_table(data: Data) -> str:
 
 
 def audit_table(data: Data) -> str:
-    """A row per audited arm: how large the mismatch is, and what it is made of."""
+    """The size and the causes of the mismatch, a row per audited arm."""
     causes = [cause["cause"] for cause in data["mismatch"][0]["causes"]] if data["mismatch"] else []
     head = ["arm", "mean \\|d\\|, nats", "spread of D, nats", "ESS of sequences", *(f"share of {c}" for c in causes)]
     rows = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
@@ -212,7 +212,7 @@ def arm_spread(data: Data, arm: str) -> float | None:
 
 
 def _dose(data: Data, harmful: bool) -> str:
-    """The smallest spread that was shown to harm, or the largest below it that was not."""
+    """The smallest spread that was shown to do harm, or the largest below it that was not."""
     rows = sorted(
         (spread, row["over_seeds"]["high"] is not None and row["over_seeds"]["high"] < 0, row)
         for row in data["comparisons"]
@@ -346,7 +346,7 @@ def dose_figure(data: Data, audit: Data | None) -> Figure:
 
 
 def _kind(data: Data, arm: str) -> tuple[str, str]:
-    """What made an arm's mismatch, and its colour."""
+    """The source of an arm's mismatch, and its colour."""
     for kind, color in (("weight_noise", COLORS[0]), ("logit_noise", COLORS[1])):
         if data["noise"].get(kind, {}).get(arm):
             return kind.replace("_", " "), color

@@ -1,4 +1,4 @@
-"""A table of the arms that are run: the levels of their factors, and what differs between them (`make arms`)."""
+"""A table of the arms that are run: the levels of their factors, and the differences between them (`make arms`)."""
 
 import argparse
 import warnings

@@ -1,4 +1,5 @@
-"""The report of a half-finished experiment: whatever lies there now (`make report-now`). It says what is missing."""
+"""The report of a half-finished experiment, from the files present now (`make report-now`). It lists the missing
+ones."""
 
 import argparse
 import json

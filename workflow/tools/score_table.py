@@ -1,8 +1,8 @@
-"""What every scored checkpoint of an experiment solves: one line per file, tasks and pass@k.
+"""The score of every scored checkpoint of an experiment: one line per file, tasks and pass@k.
 
     score_table.py results/base-sampled [--output scores.json]
 
-Tasks whose prompt was dropped for its length are not in these files; `tasks` says how many are.
+These files lack the tasks whose prompt was dropped for its length; `tasks` is the number of tasks in them.
 """
 
 import argparse

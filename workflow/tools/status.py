@@ -1,4 +1,4 @@
-"""A table of every run: steps done, last reward, state, what is stale, disk used (`make status`)."""
+"""A table of every run: steps done, last reward, state, stale jobs, disk used (`make status`)."""
 
 import argparse
 import warnings

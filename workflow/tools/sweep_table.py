@@ -2,7 +2,7 @@
 
     sweep_table.py results/sweep [--window 20] [--output sweep.json]
 
-The choice is by the mean over both dtypes of the reward at the end.
+The setting with the highest reward at the end, as a mean over both dtypes, is chosen.
 """
 
 import argparse

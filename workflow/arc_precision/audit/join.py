@@ -87,7 +87,8 @@ def read_scored(files: Iterable[Path]) -> tuple[dict[tuple[Setting, str], Logps]
 def check_sum(scored: Mapping[Setting, Logps], start: Setting, order: tuple[Cause, ...], mask: Mask) -> None:
     """Raise ArithmeticError unless the steps of an order sum to d, token by token and to the last bit.
 
-    d is that of the log-probs on the grid of `chain_steps`. Tokens with log-probs that are not finite are passed over.
+    d is computed from the log-probs on the grid of `chain_steps`. Tokens with log-probs that are not finite are
+    skipped.
     """
     first, last = (scored[setting][mask] for setting in (start, settings_along(start, order)[-1]))
     d = (np.round(first / GRID_NATS) - np.round(last / GRID_NATS)) * GRID_NATS
@@ -101,8 +102,8 @@ def check_sum(scored: Mapping[Setting, Logps], start: Setting, order: tuple[Caus
 def counterfactuals(slice: AuditJoinSlice, scored: Mapping[tuple[Setting, str], Logps], mask: Mask) -> pd.DataFrame:
     """The rows of `counterfactual_table`, and whether each was in effect.
 
-    They are held against d as it is without any processing of logits. Where the arm's sampler does process them, its
-    log-probs are freed of that by what the processing adds in float32.
+    They are compared with d as it is without any processing of logits. If the arm's sampler processes logits, the
+    effect of the processing, computed in float32, is subtracted from its log-probs.
     """
     start, causes = _causes(slice)
     drawn = settings_along(start, causes)[-1]
@@ -118,7 +119,7 @@ def counterfactuals(slice: AuditJoinSlice, scored: Mapping[tuple[Setting, str], 
     if slice.merged is False and not slice.float8:
         alternatives["merged adapter"] = scored[prefill, ""], scored[prefill._replace(adapter="merged"), ""]
     if any(cause.name.endswith("_head") for cause in causes):
-        # Both sides change, so the trainer's change is written to the sampler: d is their difference.
+        # Both sides change. As d is their difference, the trainer's change can be charged to the sampler.
         rounded = Setting("sampler", slice.sampler_dtype, slice.sampler_head, "plain", "applied", "prefill")
         trainer, sampler = (scored[side._replace(head="float32"), ""] for side in (start, rounded))
         alternatives["float32 heads"] = scored[rounded, ""] + trainer - scored[start, ""], sampler
@@ -126,7 +127,7 @@ def counterfactuals(slice: AuditJoinSlice, scored: Mapping[tuple[Setting, str], 
         alternatives[processing.name] = unprocessed, scored[exact, processing.name]
     sampler = scored[drawn, ""]
     if slice.in_effect != Processing():
-        # A token at the very edge of what float32 keeps may have been drawn in another dtype.
+        # A token just outside float32's nucleus may have been drawn in another dtype.
         kept = np.isfinite(scored[exact, slice.in_effect.name])
         mask = mask & kept
         sampler = np.where(kept, sampler + unprocessed - scored[exact, slice.in_effect.name], 0.0)

@@ -25,11 +25,11 @@ def audit_sampler(
     max_prompt_tokens: int,
     memory: EngineMemory,
 ) -> Sampler:
-    """An engine for `load_checkpoint`; `checkpoint` is one of those that it will load, all of one kind.
+    """An engine for `load_checkpoint`; `checkpoint` stands for all that it will load, which are of one kind.
 
     `max_prompt_tokens` is that of the audited prompts; see `arc_precision.sampling.engines.make_sampler` for the rest.
     """
-    # One more than a completion at the limit: for prompt log-probs the engine must be free to draw a token.
+    # One token more than the longest completion: vLLM's prompt log-probs need room to draw a token.
     limit = max_prompt_tokens + 1
     if merged or is_whole(checkpoint):
         sampler = make_sampler(sampling, str(model), dtype, device, limit, memory)
@@ -41,7 +41,7 @@ def audit_sampler(
 
 
 def load_checkpoint(sampler: Sampler, model: Path, checkpoint: Path, merged: bool | None) -> None:
-    """Go on with this checkpoint: its adapter beside the base model or merged into it, or the whole model.
+    """Load this checkpoint: its adapter beside the base model or merged into it, or the whole model.
 
     Merged and whole weights are rounded to the sampler's dtype.
     """

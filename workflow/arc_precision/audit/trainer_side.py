@@ -37,7 +37,7 @@ class Policy:
         if slice.shared_prompt:
             use_shared_prompt(self._model, autocast)
         self._autocast = torch.autocast(slice.device, dtype=getattr(torch, slice.dtype), enabled=autocast)
-        self._pad = base.config.pad_token_id or 0  # what stands in padding is masked
+        self._pad = base.config.pad_token_id or 0  # padding is masked, so any token will do
 
     @torch.inference_mode()
     def logprobs(self, completions: Sequence[Audited], batch_size: int) -> list[np.ndarray]:

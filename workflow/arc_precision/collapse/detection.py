@@ -1,8 +1,7 @@
-"""Collapse of a run: when it began, by which rule, whether it recovered, and what gave warning.
+"""Collapse of a run: its first step, its rule, a recovery, and early warnings.
 
-Pure functions of per-step series, one value per optimizer step from the run's first step on. `detect` on the rows so
-far is also what a trainer calls to stop early: what it finds does not change when more rows follow, except that a
-recovery may be added.
+Pure functions of per-step series, one value per optimizer step from the run's first step on. A trainer that stops early
+calls `detect` on the rows so far: more rows do not change its result, except that they may add a recovery.
 """
 
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from arc_precision.collapse.levels import Levels, new_values
 from arc_precision.collapse.series import checked, first_stretch, stretches
 from arc_precision.config.collapse import CollapseConfig
 
-BASELINE_PARTS = 20  # at most; their scatter is what noise that lasts for some steps makes of a mean
+BASELINE_PARTS = 20  # at most; the scatter of these means includes noise that lasts for several steps
 Rule = Literal["reward", "truncation", "zero_variance"]
 
 
@@ -29,7 +28,7 @@ class Collapse:
     rule: Rule
     onset_step: int  # where it began, as seen from `detected_step`
     detected_step: int  # where the rule had held for its patience
-    threshold: float  # what the series of the rule crossed
+    threshold: float  # the limit that the series of the rule crossed
     running_max: float  # of the smoothed reward, until `detected_step`
     recovered_step: int | None
 
@@ -46,16 +45,17 @@ def detect(
     """The first collapse in the series, or None.
 
     All arrays have shape (steps,): consecutive step numbers, mean reward, share of truncated completions, share of
-    groups whose rewards are all equal. A step without a reward (null or NaN) drew no completions, as it used an earlier
-    batch again: it is left out, and all counts of steps are of those that are left. The rule that holds first for its
-    patience is the one reported; `reward` before the others in a tie.
+    groups whose rewards are all equal. A step without a reward (null or NaN) used an earlier batch again and drew no
+    completions. Such steps are left out, and all counts of steps refer to the others. The rule that holds first for its
+    patience is reported; in a tie `reward` comes before the others.
 
-    Trailing windows span `smoothing_steps`, or half of the steps so far where these are fewer; the patience is
-    `patience_steps`, or a quarter of the steps so far. The best window, the one whose mean less two standard errors is
-    highest, may be as short as `min_steps`. So a collapse within the first steps has something to be measured by.
+    Trailing windows span `smoothing_steps`, or half of the steps so far if these are fewer; the patience is
+    `patience_steps`, or a quarter of the steps so far if these are fewer. The best window has the highest mean less two
+    standard errors, and may be as short as `min_steps`. So even a collapse within the first steps has a level to be
+    compared with.
 
-    The smoothed series that the rules look at lags behind. So once a rule has fired, onset (and recovery) is located in
-    the raw series: where a ramp fitted to it crosses the threshold (see `_crossing`).
+    The rules use the smoothed series, which lags behind. So once a rule has fired, onset and recovery are located in
+    the raw series, where a ramp fitted to it crosses the threshold (see `_crossing`).
 
     Raises ValueError if steps are not consecutive, or a value is not finite at a step that has a reward.
     """
@@ -114,7 +114,7 @@ def detect(
 def first_possible_step(config: CollapseConfig) -> int:
     """The first step at which the rules can call a collapse: shorter runs cannot show one.
 
-    The most sudden collapse is a reward that never varied much and is then nothing for good.
+    The most sudden collapse is a nearly constant reward that falls to 0 and stays there.
     """
     earliest = 2 * config.min_steps + 2 * config.smoothing_steps + 4 * config.patience_steps
     begin = 1
@@ -130,8 +130,8 @@ def first_possible_step(config: CollapseConfig) -> int:
 def failed_step(step: np.ndarray, loss: np.ndarray, config: HasNonfiniteSteps) -> int | None:
     """The first of `nonfinite_steps` steps in a row whose loss is not finite, or None.
 
-    Such a run is failed, which is another state than collapsed. Updates that float16's loss scale skips are no failure:
-    their loss is finite. `step` and `loss` have shape (steps,); a missing loss is NaN.
+    Such a run has failed, which is not a collapse. Updates that float16's loss scale skips are no failure: their loss
+    is finite. `step` and `loss` have shape (steps,); a missing loss is NaN.
     """
     last = first_stretch(~np.isfinite(np.asarray(loss, dtype=np.float64)), config.nonfinite_steps)
     return None if last is None else int(step[last - config.nonfinite_steps + 1])
@@ -140,20 +140,21 @@ def failed_step(step: np.ndarray, loss: np.ndarray, config: HasNonfiniteSteps) -
 def early_warnings(
     step: np.ndarray, metrics: Mapping[str, np.ndarray], onset_step: int | None, config: CollapseConfig
 ) -> pd.DataFrame:
-    """Which metrics left their own baseline before onset, how long before, and how often they did when nothing came.
+    """The metrics that left their own baseline before onset, with their lead, and their false alarms.
 
     `metrics` maps names to series of shape (steps,); NaN or null where a step has no value. At every step the mean over
-    the last `smoothing_steps` is held against what the `baseline_steps` before these promise: a straight line through
-    the means of equal parts of them, carried on, so that a metric that drifts as before has not left it. The band is
-    `warning_standard_errors` of that prediction wide on either side, by the parts' scatter about the line (and
-    Student's t, as they are few), so that noise which lasts for some steps counts as it is.
+    the last `smoothing_steps` is compared with a prediction from the `baseline_steps` before them. The prediction
+    continues a straight line through the means of equal parts of these steps, so a metric that drifts as before has not
+    left its baseline. The band is `warning_standard_errors` of that prediction wide on either side. The standard error
+    comes from the scatter of the parts about the line (with Student's t, as the parts are few), so it includes noise
+    that lasts for several steps.
 
-    An alarm is given when the mean has been outside for `patience_steps`. One that left the band at most
+    An alarm is given when the mean has been outside for `patience_steps`. An alarm whose mean left the band at most
     `baseline_steps` before onset is a warning; every other is false. All other steps that have a baseline are quiet.
 
     One row per metric. `left_step` (first step outside), `confirmed_step` (end of the patience; at the latest the
-    onset), `direction` ("up" or "down") and `lead_steps` (from leaving to onset) are those of the first warning;
-    without a warning of the first false alarm, with `lead_steps` missing; without an alarm all are missing.
+    onset), `direction` ("up" or "down") and `lead_steps` (from leaving to onset) describe the first warning. Without a
+    warning they describe the first false alarm, with `lead_steps` missing; without an alarm all are missing.
     `false_alarms` and `quiet_steps` are counts.
     """
     step, *series = checked(step, **metrics)
@@ -235,9 +236,9 @@ def _first_held(candidate: np.ndarray, levels: Levels, patience: np.ndarray) -> 
 def _crossing(series: np.ndarray, limit: float, window: int) -> int:
     """First index at which a noisy series that goes from above `limit` to below it has crossed it.
 
-    That of the least-squares fit of a ramp: constant, linear, constant. It follows a jump and a slow change alike. The
-    fit starts from where the partial sums of (series - limit) are highest, which is where the least-squares fit of any
-    falling curve crosses the limit, once as a jump and once as a change over a whole window.
+    The index comes from the least-squares fit of a ramp: constant, linear, constant. A ramp fits a jump and a slow
+    change alike. The fit starts where the partial sums of (series - limit) are highest: the least-squares fit of any
+    falling curve crosses the limit there. It starts once as a jump and once as a change over a whole window.
     """
     count = len(series)
     index = np.arange(count)

@@ -1,4 +1,4 @@
-"""How high a series stands at every step, how high it stood at best, and whether the fall is more than chance."""
+"""The level of a series at every step, its best level so far, and a test whether the fall is more than chance."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from scipy.stats import norm, t
 
 from arc_precision.config.collapse import CollapseConfig
 
-# A window is as good as its mean less so many standard errors: the mean of few values is high by chance too easily.
+# Windows are ranked by their mean less so many standard errors: the mean of few values is easily high by chance.
 BEST_LESS_STANDARD_ERRORS = 2.0
 FEW_VALUES = 40
 
@@ -15,14 +15,14 @@ FEW_VALUES = 40
 def new_values(*series: np.ndarray) -> np.ndarray:
     """1.0 where a step differs from the one before it in any series, else 0.0.
 
-    A step that repeats them all may be of the same completions, and says nothing new.
+    A step that repeats all of them may have the same completions, and says nothing new.
     """
     same = np.logical_and.reduce([np.diff(values) == 0 for values in series])
     return np.concatenate([[1.0], ~same])
 
 
 class Levels:
-    """A series in which high is good: its level now, and the best it had, at every step.
+    """A series in which high is good: at every step its level now, and its best level so far.
 
     `values`, `now` and `best` have shape (steps,). `now` is the trailing mean over `window` values. `best` is the mean
     of the best window so far of at most `smoothing_steps`, and of at least `min_steps` values that are `new` (see
@@ -39,7 +39,8 @@ class Levels:
         windows = _trailing(values, self._length)
         mean = windows.mean().to_numpy()
         new = _trailing(new, self._length).sum().round().to_numpy()
-        # No batch is used so often that it fills a whole window: such a series is a constant.
+        # No batch is used so often that it fills a whole window, so a full window with at most one new value is a
+        # constant.
         self._new = np.where((new <= 1) & (number >= config.smoothing_steps), config.smoothing_steps, new)
         bound = mean - BEST_LESS_STANDARD_ERRORS * windows.std(ddof=0).to_numpy() / np.sqrt(self._new.clip(1))
         bound = np.where(self._new >= min(config.min_steps, config.smoothing_steps), bound, -np.inf)
@@ -48,14 +49,15 @@ class Levels:
         self.best = np.where(np.maximum.accumulate(is_best), mean[self._at], -np.inf)
 
     def has_crossed(self, limit: float) -> np.ndarray:
-        """Whether it is below a limit, and has not always been: what was bad from the start has not collapsed."""
+        """Whether the series is below a limit, and has not always been: a series that was bad from the start has not
+        collapsed."""
         return (self.now < limit) & (self.best >= limit)
 
     def dropped(self, at: int) -> bool:
         """Whether the window that ends at an index lies below the best one by more than chance.
 
-        By the rank-sum test (Mann and Whitney 1947), or, of few values, by t with pooled variance: ranks of few values
-        can hardly be improbable. A value that says nothing new is not counted.
+        The test is the rank-sum test (Mann and Whitney 1947), or with few values t with pooled variance, because ranks
+        of few values can hardly be improbable. A value that says nothing new does not count.
         """
         before = self.values[self.first_of_best(at) : self._at[at] + 1]
         after = self.values[at - self._window[at] + 1 : at + 1]
@@ -90,7 +92,7 @@ def _rank_sum(before: np.ndarray, after: np.ndarray, new_share: float) -> float:
 
 
 def _pooled_t(before: np.ndarray, after: np.ndarray, new_share: float) -> float:
-    """The same by Student's t: as many standard errors of a normal as are as improbable."""
+    """The same by Student's t, as the number of a normal's standard errors that is equally improbable."""
     n, m = len(before) * new_share, len(after) * new_share
     if n + m <= 2 or not before.mean() > after.mean():
         return 0.0

@@ -19,15 +19,19 @@ class AuditConfig(Section):
     n_samples: int = Field(2, gt=0, description="Completions per prompt.")
     batch_sizes: tuple[PositiveInt, PositiveInt] = Field(
         (8, 3),
-        description="Completions per forward pass. Everything is scored with the first; what the second changes in the "
-        "trainer is the noise floor, and in the sampler a counterfactual cause.",
+        description="Completions per forward pass. Everything is scored with the first. The change with the second "
+        "is the noise floor for the trainer, and a counterfactual cause for the sampler.",
     )
-    counterfactual_top_p: float = Field(0.95, gt=0, le=1, description="What this truncation would add.")
-    counterfactual_repetition_penalty: float = Field(1.05, gt=0, description="What this penalty would add.")
+    counterfactual_top_p: float = Field(
+        0.95, gt=0, le=1, description="A top_p whose effect on d is computed as a counterfactual cause."
+    )
+    counterfactual_repetition_penalty: float = Field(
+        1.05, gt=0, description="A repetition penalty whose effect on d is computed in the same way."
+    )
     head: bool = Field(
         False,
-        description="Take the rounding of the LM head's logits apart from all other rounding, as a cause of its own. "
-        "Takes one job more for each side and half-precision dtype.",
+        description="Separate the rounding of the LM head's logits from all other rounding, as a cause of its own. "
+        "Takes one more job for each side and half-precision dtype.",
     )
     seed: Seed = Field(0, description="Seed of the audited completions.")
 
@@ -39,7 +43,7 @@ class AuditConfig(Section):
 
 
 class Processing(Section):
-    """What a sampler does to the logits before it draws; the trainer does none of it."""
+    """A sampler's processing of the logits before it draws; the trainer has no such processing."""
 
     repetition_penalty: float = 1.0
     top_k: int = 0
@@ -47,20 +51,20 @@ class Processing(Section):
 
     @property
     def name(self) -> str:
-        """Such as `top_p 0.95`; `none` when nothing is done."""
+        """A name such as `top_p 0.95`; `none` without any processing."""
         done = [f"{key} {value:g}" for key, value in self if value != type(self).model_fields[key].default]
         return ", ".join(done) or "none"
 
 
 class NumberFormat(NamedTuple):
-    """What one side computes in."""
+    """The number formats of one side."""
 
     dtype: Dtype
-    head: Head  # that of a float32 side is float32
+    head: Head  # the head of a float32 side is float32 too
 
     @classmethod
     def of(cls, dtype: Dtype, head: Head) -> "NumberFormat":
-        """From a side's two settings."""
+        """The formats that a side's two settings mean."""
         return cls(dtype, "float32" if dtype == "float32" else head)
 
 
@@ -68,7 +72,7 @@ EXACT = NumberFormat("float32", "float32")
 
 
 class AuditDrawSlice(Section):
-    """What decides the audited completions and the log-probs of the sampler that drew them. `merged`: see
+    """The settings behind the audited completions and the log-probs of the sampler that drew them. `merged`: see
     `TrainingConfig.merged`."""
 
     device: str
@@ -82,7 +86,7 @@ class AuditDrawSlice(Section):
 
 
 class AuditTrainerSlice(Section):
-    """What decides the trainer's log-probs in one dtype. `processings` are computed from its logits as well."""
+    """The settings behind the trainer's log-probs in one dtype. `processings` are computed from its logits as well."""
 
     device: str
     dtype: Dtype
@@ -95,7 +99,7 @@ class AuditTrainerSlice(Section):
 
 
 class AuditSamplerSlice(Section):
-    """What decides the log-probs of one sampler that drew nothing."""
+    """The settings behind the log-probs of a sampler that only scores."""
 
     device: str
     dtype: Dtype
@@ -105,7 +109,7 @@ class AuditSamplerSlice(Section):
 
 
 class AuditJoinSlice(Section):
-    """What decides the chain of one checkpoint. `in_effect` is what the arm's sampler did to the logits.
+    """The settings behind the chain of one checkpoint. `in_effect` is the processing of logits by the arm's sampler.
 
     `head_apart`: whether the head's rounding is a cause of its own; `float8`: whether the arm's sampler is in float8.
     """
@@ -127,10 +131,11 @@ def audit_engines(
 ) -> list[str]:
     """The engine settings that are scored for an arm beside the one that draws, as names of files.
 
-    They are those of the stated chain, those that comparing the engines first or last instead would need where both
-    sides round, and the sampler with the adapter as the run did not have it. `merged`: whether the run samples from
-    merged weights; None without an adapter, where all settings are called `applied`. For `head_apart` every format is
-    scored with a float32 head as well. No engine but the one that draws is in float8; that one cannot be merged into.
+    There are three groups: the settings of the stated chain; if both sides round, those for the orders with the engine
+    first or last; and the sampler with the adapter as the run did not have it. `merged`: whether the run samples from
+    merged weights; None without an adapter, and then all settings are called `applied`. For `head_apart` every format
+    is scored with a float32 head as well. Only the engine that draws is in float8, and no adapter can be merged into
+    it.
     """
     crossed = {trainer, sampler} if "float32" not in (trainer.dtype, sampler.dtype) else set()
 

@@ -1,4 +1,4 @@
-"""What every section shares: unknown keys are errors, values never change, and a slice has one spelling."""
+"""The base of every section: unknown keys are errors, values never change, and a slice has one spelling."""
 
 import json
 import re
@@ -9,13 +9,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 Device = Literal["cpu", "cuda"]
-Head = Literal["model", "float32"]  # the LM head's logits: in the dtype of the rest, or in float32
+Head = Literal["model", "float32"]  # of the LM head's logits: that of the rest, or float32
 MAX_SEED = 2**32 - 1
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]  # what numpy's generators take
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]  # the range of numpy's generators
 
 
 def _file_name(name: str) -> str:
-    # Snakemake refuses what repeats itself 20 times.
+    # Snakemake refuses names that repeat a part 20 times.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or re.search(r"(.+?)\1{19}", name):
         raise ValueError(
             f"{name!r:.80} is not possible; write at most 64 letters, digits, -, _ and ., first a letter or digit"
@@ -50,7 +50,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _words_of_yaml(cls, values: Any) -> Any:
-        """YAML reads off as false, which is a word where a word is wanted; pydantic reads true as 1, which is none."""
+        """Undo two conversions: YAML reads the word `off` as false, and pydantic would accept true as the number 1."""
         if not isinstance(values, dict):
             return values
         fields = cls.model_fields
@@ -67,7 +67,7 @@ def _as_word(value: Any, wanted: set[Any]) -> Any:
         if isinstance(value, list | tuple):
             return [_as_word(each, wanted) for each in value]
         if isinstance(value, bool):
-            return json.dumps(value)  # no number, as pydantic then says
+            return json.dumps(value)  # text, so that pydantic reports that it is no number
     return value
 
 
@@ -87,9 +87,9 @@ S = TypeVar("S", bound=Section)
 def as_words(section: Section) -> tuple[str, ...]:
     """The section as sorted `key=value` lines, keys dotted, values in JSON.
 
-    A rule carries these as its params. Snakemake compares params as a set, so the order of keys is nothing to it, two
-    values that swap places are two changes, and the reason that it prints is the lines that changed. A
-    tuple, because Snakemake looks for wildcards in every element of a list, for each job anew.
+    A rule carries these lines as its params. Snakemake compares params as a set: the order of keys does not matter, two
+    values that swap places are two changes, and the reason that Snakemake prints is the changed lines. The result is a
+    tuple because Snakemake looks for wildcards in every element of a list, again for each job.
     """
     return tuple(sorted(f"{key}={json.dumps(value)}" for key, value in flat(section.model_dump(mode="json")).items()))
 

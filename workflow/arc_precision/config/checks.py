@@ -1,4 +1,4 @@
-"""What sections of an experiment must agree on, checked when the configuration is read."""
+"""Agreement between the sections of an experiment, checked when the configuration is read."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from arc_precision.config.experiment import ExperimentConfig
     from arc_precision.config.training import TrainingConfig
 
-# Files and folders of results that bear these names are something else.
+# Results use these names for other files and folders.
 RESERVED = {"arms": ("base",), "evaluation_sets": ("train", "candidates")}
 
 
@@ -37,7 +37,7 @@ def _faults(experiment: "ExperimentConfig") -> Iterator[str]:
         for arm in experiment.run_arms:
             yield from _auditable(experiment, arm)
     yield from _reserved(experiment)
-    for arm in experiment.arms:  # those that are not run too: each raises its own fault
+    for arm in experiment.arms:  # arms that are not run too: reading an arm's sections raises its faults
         experiment.training_of(arm), experiment.sampling_of(arm)
     yield from _twice("run_arms", experiment.run_arms)
     yield from _twice("seeds", experiment.seeds)
@@ -180,7 +180,7 @@ def _primary_outcome(experiment: "ExperimentConfig") -> Iterator[str]:
             f"report.primary_metric: '{report.primary_metric}' is not measured with evaluation.n_samples {samples}; "
             f"write {listed(metrics, 'or')}"
         )
-    # A single arm is compared with nothing, whichever of the arms others will be compared with.
+    # A single arm is compared with nothing, so its baseline need not be run.
     possible = experiment.run_arms if len(experiment.run_arms) > 1 else experiment.arms
     if report.baseline_arm not in possible:
         yield f"report.baseline_arm: '{report.baseline_arm}' is no arm that is run; write {listed(possible, 'or')}"
@@ -236,5 +236,5 @@ def _determinism(experiment: "ExperimentConfig", arm: str) -> Iterator[str]:
 
 
 def _an_adapter(training: "TrainingConfig") -> str:
-    """What to write for a sampler that takes an adapter beside the base."""
+    """The settings to write for a sampler that takes an adapter beside the base."""
     return "training.sync: adapter" if training.lora else "keys of an adapter under training.lora"

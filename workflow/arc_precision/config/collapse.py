@@ -6,9 +6,9 @@ from arc_precision.config.base import Section
 
 
 class CollapseConfig(Section):
-    """When a run counts as collapsed. Fixed before the runs; a collapse is never judged by eye.
+    """The rules by which a run counts as collapsed. Fixed before the runs; a collapse is never judged by eye.
 
-    Steps are those that drew completions. The defaults raise an alarm in at most 1 % of simulated healthy runs.
+    Only steps that drew completions count. The defaults raise an alarm in at most 1 % of simulated healthy runs.
     """
 
     smoothing_steps: int = Field(
@@ -23,7 +23,7 @@ class CollapseConfig(Section):
         description="Steps for which a rule must hold without a break, and at most a quarter of the steps so far.",
     )
     min_steps: int = Field(
-        10, ge=0, description="Steps that a level needs before it can be lost; in the first ones no rule may hold."
+        10, ge=0, description="Shortest window that can count as the best level; no rule can hold in these first steps."
     )
     reward_floor: float = Field(
         0.0, description="Reward of a useless completion; shares of the running maximum are counted from here."
@@ -32,7 +32,10 @@ class CollapseConfig(Section):
         0.5, gt=0, lt=1, description="Rule `reward`: smoothed reward below this share of its running maximum."
     )
     min_running_max: float = Field(
-        0.1, ge=0, description="Rule `reward`: the running maximum, above the floor, that there must have been to lose."
+        0.1,
+        ge=0,
+        description="Rule `reward`: smallest running maximum above the floor; a run that never reached it "
+        "cannot collapse by this rule.",
     )
     min_drop_standard_errors: float = Field(
         5.0,
@@ -50,8 +53,8 @@ class CollapseConfig(Section):
         0.95,
         gt=0,
         lt=1,
-        description="Rule `zero_variance`: smoothed share of groups whose rewards are all equal above this, while the "
-        "reward lies below recovery_share. (Where every task is solved groups are equal too.)",
+        description="Rule `zero_variance`: smoothed share of groups whose rewards are all equal above this, while "
+        "the reward lies below recovery_share. (Groups are also equal if every task is solved.)",
     )
     nonfinite_steps: int = Field(
         10, gt=0, description="Steps with a non-finite loss, in a row, that make a run failed."
@@ -63,7 +66,7 @@ class CollapseConfig(Section):
         "also how long before a collapse an alarm counts as a warning.",
     )
     warning_standard_errors: float = Field(
-        5.0, gt=0, description="Half-width of a baseline band, in standard errors of what the baseline predicts."
+        5.0, gt=0, description="Half-width of a baseline band, in standard errors of the baseline's prediction."
     )
     early_stop: bool = Field(False, description="Stop a run once it has collapsed; it is recorded as stopped.")
 

@@ -1,4 +1,4 @@
-"""Where tasks come from, what becomes training data, and what is evaluated."""
+"""Sources of tasks, training data, and evaluation sets."""
 
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ class ArckitSource(Section):
 
 
 class Division(Section):
-    """How a list of pairs, which are neither train nor test pairs, becomes tasks."""
+    """How a list of pairs that does not say which are train and which are test pairs becomes tasks."""
 
     train: int = Field(3, gt=0, description="Train pairs of a task; fewer where the list has no more.")
     test: int = Field(1, gt=0, description="Test pairs of a task.")
@@ -63,7 +63,8 @@ Source = Annotated[ArckitSource | ArcJsonSource | BarcSource | GeneratedSource, 
 
 
 def located(sources: dict[str, Source], paths: dict[str, str]) -> dict[str, Source]:
-    """Sources with the real paths of their files: a slice has the files' digest in place of the path."""
+    """Sources with the real paths of their files; the sources of a slice have the files' digest in place of the
+    path."""
     return {
         name: source.model_copy(update={"path": paths[name]}) if name in paths else source
         for name, source in sources.items()
@@ -98,7 +99,7 @@ class PerfectibleConfig(Section):
 
 
 class DataConfig(Section):
-    """What the runs train on. Every arm and seed trains on the same rows; a seed changes their order alone."""
+    """The training rows. Every arm and seed trains on the same rows; a seed changes only their order."""
 
     train_on: tuple[str, ...] = Field(
         ("generated", "arc-agi-1-training"), min_length=1, description="Sources of training tasks, by name."
@@ -133,7 +134,7 @@ DEFAULT_EVALUATION_SETS: dict[str, dict] = {
 
 
 class CandidatesSlice(Section):
-    """What decides the candidate training rows."""
+    """The settings behind the candidate training rows."""
 
     prompt: str
     sources: dict[str, Source]
@@ -141,7 +142,7 @@ class CandidatesSlice(Section):
 
 
 class PerfectibleSlice(Section):
-    """What decides which candidates are kept."""
+    """The settings behind the choice of candidates."""
 
     device: str
     perfectible: PerfectibleConfig
@@ -152,14 +153,14 @@ class PerfectibleSlice(Section):
 
 
 class SubmissionSlice(Section):
-    """What decides which tasks a submission has."""
+    """The settings behind the tasks of a submission."""
 
     source_name: str
     source: Source
 
 
 class EvaluationSetSlice(Section):
-    """What decides the rows of one evaluation set."""
+    """The settings behind the rows of one evaluation set."""
 
     prompt: str
     source: Source

@@ -31,7 +31,7 @@ def config_yaml(config: ExperimentConfig) -> str:
 
 
 def _lines(section: BaseModel, values: dict[str, Any], depth: int, told: set[tuple[str, str | None]]):
-    """Lines of a section. Keys that mean the same in several sections are `told` where they come first."""
+    """Lines of a section. A key with the same meaning in several sections is explained (`told`) only in the first."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if depth == 0:

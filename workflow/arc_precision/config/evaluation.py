@@ -28,7 +28,7 @@ class EvaluationConfig(Section):
 
 
 class SampleSlice(Section):
-    """What decides the completions for one checkpoint, set and dtype."""
+    """The settings behind the completions for one checkpoint, set and dtype."""
 
     device: str
     dtype: Dtype
@@ -40,7 +40,7 @@ class SampleSlice(Section):
 
 
 class ScoreSlice(Section):
-    """What decides the verdicts."""
+    """The settings behind the verdicts."""
 
     reward: str
     sandbox: SandboxConfig

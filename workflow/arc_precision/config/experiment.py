@@ -80,7 +80,7 @@ class ExperimentConfig(Section):
     )
     model: ModelConfig = Field(default_factory=ModelConfig, description="The base model.")
     sources: dict[Name, Source] = Field(
-        default_factory=lambda: DEFAULT_SOURCES, description="Where tasks come from.", validate_default=True
+        default_factory=lambda: DEFAULT_SOURCES, description="Sources of tasks.", validate_default=True
     )
     data: DataConfig = Field(default_factory=DataConfig, description="Training data.")
     perfectible: PerfectibleConfig = Field(
@@ -95,19 +95,19 @@ class ExperimentConfig(Section):
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="GRPO.")
     sandbox: SandboxConfig = Field(default_factory=SandboxConfig, description="Limits on programs.")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="Evaluation of checkpoints.")
-    audit: AuditConfig = Field(default_factory=AuditConfig, description="Why trainer and sampler disagree.")
-    collapse: CollapseConfig = Field(default_factory=CollapseConfig, description="When a run counts as collapsed.")
+    audit: AuditConfig = Field(default_factory=AuditConfig, description="Causes of the mismatch.")
+    collapse: CollapseConfig = Field(default_factory=CollapseConfig, description="Rules of collapse.")
     report: ReportConfig = Field(default_factory=ReportConfig, description="The comparison report.")
     pretrain: PretrainConfig = Field(
-        default_factory=PretrainConfig, description="How the embedded model was made (`snakemake pretrain`)."
+        default_factory=PretrainConfig, description="Training of the embedded model (`snakemake pretrain`)."
     )
     warm_start: WarmStartConfig = Field(
         default_factory=WarmStartConfig,
         description="Fine-tuning a pretrained model before reinforcement learning (`snakemake warm_start`).",
     )
-    retention: RetentionConfig = Field(default_factory=RetentionConfig, description="What stays on disk.")
+    retention: RetentionConfig = Field(default_factory=RetentionConfig, description="Files that stay on disk.")
     resources: Resources = Field(
-        default_factory=Resources, description="What jobs ask for; changing it reruns nothing."
+        default_factory=Resources, description="Requests of jobs; changing them reruns nothing."
     )
     watch: Literal["none", "tensorboard", "trackio", "wandb"] = Field(
         "none", description="Library that writes live curves of training; changing it reruns nothing."
@@ -155,7 +155,7 @@ class ExperimentConfig(Section):
         return _override(self, arm, "sampling", SamplingConfig)
 
     def number_formats(self, arm: str) -> tuple[NumberFormat, NumberFormat]:
-        """What an arm's trainer and its sampler compute in."""
+        """The number formats of an arm's trainer and of its sampler."""
         return (
             NumberFormat.of(self.arms[arm].trainer_dtype, self.training_of(arm).head_dtype),
             NumberFormat.of(self.arms[arm].sampler_dtype, self.sampling_of(arm).head_dtype),
@@ -202,7 +202,7 @@ class ExperimentConfig(Section):
         return WarmStartSlice(device=self.device, prompt=self.model.prompt, warm_start=fit)
 
     def warm_start_trial_slice(self) -> TrialSlice:
-        """For `warm_start_trial`: the sampler's own distribution, so that the trial says what training will meet."""
+        """For `warm_start_trial`: the sampler's own distribution, as training will use it."""
         plain = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
         longest = {"max_completion_tokens": self.warm_start.max_completion_tokens}
         return TrialSlice(
@@ -276,7 +276,7 @@ class ExperimentConfig(Section):
         )
 
     def audit_trainer_slice(self, arm: str, dtype: Dtype, head: Head) -> AuditTrainerSlice:
-        """For `audit_trainer`. What processing does to logits is computed from those in float32 alone."""
+        """For `audit_trainer`. The effect of processing is computed from the float32 logits alone."""
         return AuditTrainerSlice(
             device=self.device,
             dtype=dtype,
@@ -289,7 +289,8 @@ class ExperimentConfig(Section):
         )
 
     def audit_sampler_slice(self, arm: str, dtype: Dtype, head: Head, adapter: Adapter) -> AuditSamplerSlice:
-        """For `audit_sampler`. Float8 is what the engine that draws is held against, so it is in no other."""
+        """For `audit_sampler`, without float8: the engine that draws with float8 is compared with engines without
+        it."""
         formats = {"head_dtype": head, "quantization": "none", "kv_cache_dtype": "auto"}
         return AuditSamplerSlice(
             device=self.device,
@@ -319,7 +320,7 @@ class ExperimentConfig(Section):
         return Processing(**self.sampling_of(arm).model_dump(include=set(Processing.model_fields)))
 
     def _processings(self, arm: str) -> tuple[Processing, ...]:
-        """What the audit tries on an arm's logits: the counterfactual ones, and the arm's own."""
+        """The processings that the audit applies to an arm's logits: the counterfactual ones and the arm's own."""
         tried = [
             Processing(top_p=self.audit.counterfactual_top_p),
             Processing(repetition_penalty=self.audit.counterfactual_repetition_penalty),

@@ -7,7 +7,7 @@ from arc_precision.config.thinking import Thinking
 
 
 class ModelConfig(Section):
-    """Which weights every run starts from."""
+    """The weights that every run starts from, and their prompts."""
 
     path: str = Field(
         "resources/tiny-arc",
@@ -24,8 +24,9 @@ class ModelConfig(Section):
     )
     thinking: Thinking | None = Field(
         None,
-        description="For models that think first: {open: <think>, close: </think>}. The program is then looked for "
-        "behind that part, and a completion that is cut within it has none. null: everywhere.",
+        description="For models that think first: {open: <think>, close: </think>}. A program is then taken only "
+        "from behind the thinking part; a completion that is cut inside it has none. null: from "
+        "anywhere.",
     )
     load_in_4bit: bool = Field(
         False,

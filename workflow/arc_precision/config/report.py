@@ -8,7 +8,7 @@ from arc_precision.config.base import Section, Seed
 
 
 class ReportConfig(Section):
-    """What is compared and how. The primary outcome stands here before the run."""
+    """The comparison. The primary outcome must be set here before the runs."""
 
     title: str = Field("float16 against bfloat16", description="Title of the page.")
     primary_set: str = Field("generated-held-out", description="Evaluation set of the primary outcome.")
@@ -20,14 +20,14 @@ class ReportConfig(Section):
     mismatch_steps: int = Field(
         50,
         gt=0,
-        description="Steps, from the first, over which the ladder measures the mismatch. What it is later also depends "
-        "on what it did to the run.",
+        description="Steps, from the first, over which the ladder measures the mismatch. Later the mismatch also "
+        "depends on its own effects on the run.",
     )
     seed: Seed = Field(0, description="Seed of the bootstrap.")
 
 
 class ReportSlice(Section):
-    """What decides report.json, besides the files it is made from."""
+    """The settings behind report.json, apart from the files that it is made from."""
 
     experiment: str
     report: ReportConfig
@@ -35,18 +35,18 @@ class ReportSlice(Section):
     run_arms: tuple[str, ...]
     seeds: tuple[int, ...]
     evaluate_on: tuple[str, ...]
-    n_tasks: dict[str, int | None]  # of every set of `evaluate_on`; None: all that its source has
+    n_tasks: dict[str, int | None]  # of every set of `evaluate_on`; None: all tasks of its source
     n_samples: int
     max_steps: int
     arms: dict[str, Any]
-    grids: dict[str, dict[str, dict[str, str]]]  # by grid and arm that is run: the level of each factor
+    grids: dict[str, dict[str, dict[str, str]]]  # the level of each factor, by grid and by arm that is run
 
 
 def declared(slice: ReportSlice) -> dict[str, Any]:
-    """What has to stand before a run, by its keys of the configuration.
+    """The settings that must be fixed before a run, by their keys of the configuration.
 
-    The primary outcome and its level, the rule by which a run counts as collapsed, and the size of the experiment:
-    whoever looks at a result and then adds seeds, steps, tasks or samples finds differences that are none.
+    These are the primary outcome and its level, the rules of collapse, and the size of the experiment: adding seeds,
+    steps, tasks or samples after a look at the results leads to false differences.
     """
     outcome = {"primary_set", "primary_metric", "baseline_arm", "confidence"}
     return {

@@ -1,4 +1,4 @@
-"""What each kind of job asks for. Never part of a slice: asking for more changes no result."""
+"""Requests of each kind of job. Never part of a slice: a larger request changes no result."""
 
 from pydantic import Field
 
@@ -27,8 +27,8 @@ class EngineJob(Section):
     kv_cache_mb: int | None = Field(
         None,
         gt=0,
-        description="Memory of vLLM's keys and values, in place of the share: for several jobs on one GPU, where vLLM "
-        "cannot measure the rest while others come and go.",
+        description="Memory of vLLM's keys and values, instead of the share. It is for several jobs on one GPU: "
+        "vLLM cannot measure free memory while other jobs start and end.",
     )
 
 
@@ -38,8 +38,9 @@ class TrainJob(EngineJob, Job):
     seeds_together: int = Field(
         4,
         gt=0,
-        description="Seeds of an arm that train in one job at most, over one engine. Less than all seeds spreads them "
-        "over several jobs, and over GPUs. For runs that begin: others stay with those that they began with.",
+        description="Most seeds of an arm that train in one job, over one engine. A number below that of the seeds "
+        "spreads them over several jobs, and so over GPUs. It applies to new runs: begun runs stay "
+        "with those that they began with.",
     )
 
 
@@ -48,7 +49,7 @@ class SampleJob(EngineJob, GpuJob):
 
 
 class Resources(Section):
-    """Per kind of job."""
+    """Requests by kind of job."""
 
     data: Job = Field(Job(), description="Tasks, prompts, manifests.")
     train: TrainJob = Field(TrainJob(), description="One training segment; one GPU per process of training.")

@@ -1,4 +1,4 @@
-"""What stays on disk."""
+"""Files that stay on disk."""
 
 from typing import Literal
 
@@ -8,16 +8,16 @@ from arc_precision.config.base import Section
 
 
 class RetentionConfig(Section):
-    """Never part of a slice: what is kept changes no result."""
+    """Never part of a slice: keeping files changes no result."""
 
     trainer_states: Literal["last", "all"] = Field(
         "last",
         description="Optimizer and scheduler states kept after a finished invocation: those of each run's last "
-        "checkpoint, from which more steps go on, or all. Adapters are always kept.",
+        "checkpoint, from which a longer run continues, or all. Adapters are always kept.",
     )
     weights: Literal["last", "all"] = Field(
         "all",
-        description="Models of full fine-tuning kept after a finished invocation, 4 bytes a parameter each. What is "
-        "asked of a removed one later trains its run again.",
+        description="Models of full fine-tuning kept after a finished invocation, 4 bytes a parameter each. A "
+        "later job that needs a removed one trains its run again.",
     )
     min_free_disk_mb: int = Field(2000, ge=0, description="Free disk below which no invocation starts.")

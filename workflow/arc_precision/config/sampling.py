@@ -11,7 +11,7 @@ class SamplingConfig(Section):
     """The sampler's distribution and engine, in training and in evaluation."""
 
     engine: Literal["vllm", "transformers"] = Field(
-        "vllm", description="`vllm` in process, or plain `transformers` generation where vLLM is not wanted."
+        "vllm", description="`vllm` in process, or the plain generation of `transformers`, which does without vLLM."
     )
     temperature: float = Field(1.0, ge=0, description="Divides the logits, in the sampler and in the loss.")
     top_p: float = Field(
@@ -23,11 +23,13 @@ class SamplingConfig(Section):
     )
     top_k: int = Field(0, ge=0, description="0: all tokens. Flagged in the report when above 0, as top_p is.")
     repetition_penalty: float = Field(
-        1.0, gt=0, description="1: none. Changes what is sampled but not what is trained; flagged in the report."
+        1.0,
+        gt=0,
+        description="1: none. It changes the sampled distribution but not the trained one; flagged in the report.",
     )
     max_completion_tokens: int = Field(48, gt=0, description="A completion is cut here and counts as truncated.")
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        (), description="Texts that end a completion, which keeps them; one that ends so does not count as truncated."
+        (), description="Texts that end a completion. They stay in it, and it does not count as truncated."
     )
     decoding: Literal["eager", "graphs", "compiled"] = Field(
         "graphs",
@@ -52,8 +54,8 @@ class SamplingConfig(Section):
     )
     batch_invariant: bool = Field(
         False,
-        description="vLLM's kernels that give a completion the same log-probs whatever else is in the batch; slower. "
-        "GPUs of compute capability 8.0 or more alone. Evaluation samples without.",
+        description="vLLM's kernels whose log-probs do not depend on the rest of the batch; slower. GPUs of "
+        "compute capability 8.0 or more alone. Evaluation samples without.",
     )
     weight_noise: float = Field(
         0.0,

@@ -8,7 +8,7 @@ from arc_precision.config.base import Section
 
 
 class SandboxConfig(Section):
-    """One program with all its grids must stay within these. Verdicts depend on them, so every stage shares them."""
+    """Limits on one program with all its grids. Verdicts depend on them, so all stages share one section."""
 
     cpu_s: float = Field(1.0, gt=0, le=3600, description="CPU seconds per program, all of its grids together.")
     wall_s: float = Field(5.0, gt=0, le=3600, description="Wall-clock seconds per program, for one that sleeps.")

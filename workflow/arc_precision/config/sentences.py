@@ -18,7 +18,7 @@ def sentences(error: ValidationError, root: type[BaseModel], prefix: str = "") -
 
     Args:
         root: the model that was validated.
-        prefix: where it stands in the configuration.
+        prefix: the keys that lead to the model in the configuration.
     """
     found: dict[str, list[str]] = {}
     unknown: dict[str, dict[str, Any]] = {}
@@ -40,7 +40,7 @@ def sentences(error: ValidationError, root: type[BaseModel], prefix: str = "") -
 
 
 def shown(value: Any) -> str:
-    """A value as YAML has it, on one line and not too long; text in quotes."""
+    """A value as YAML writes it, on one line and shortened; text in quotes."""
     if isinstance(value, str):
         text = repr(value)
     else:
@@ -59,14 +59,14 @@ def listed(names: Iterable[Any], last: str = "and") -> str:
 
 
 class _Place:
-    """Where a fault is: the keys that lead there, without list numbers and what pydantic adds, and its field."""
+    """The place of a fault: its field, and the keys that lead there, without list numbers and pydantic's additions."""
 
     def __init__(self, root: type[BaseModel], location: tuple[int | str, ...], prefix: str) -> None:
         self.parts: list[str] = []
         self.section: type[BaseModel] = root
         self.field: FieldInfo | None = None
         self.tagged = False
-        """Whether `kind` decides which keys there are."""
+        """Whether the key `kind` decides which other keys exist."""
         n_section = 0
         model: Any = root
         for part in location:
@@ -84,7 +84,7 @@ class _Place:
             elif get_origin(model) is dict:
                 names, model = get_args(model)
                 if location[-1] == "[key]":
-                    model = names  # the name itself is at fault, and the sentence has it
+                    model = names  # the name itself is at fault, and the sentence quotes it
                     break
                 self.parts.append(str(part))
             elif get_origin(model) is tuple:
@@ -96,7 +96,7 @@ class _Place:
 
 
 def _bare(annotation: Any) -> Any:
-    """An annotation without its extras and without the possibility of null."""
+    """An annotation without its metadata and without null."""
     if get_origin(annotation) is Annotated:
         return _bare(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
@@ -184,7 +184,7 @@ def _instead(kind: str, value: Any, ctx: dict[str, Any], place: _Place) -> str |
 
 
 def _such_as(place: _Place) -> str:
-    """An example, where the field has a default that is one."""
+    """The field's default as an example, if it has a usable one."""
     default = place.field.get_default(call_default_factory=True) if place.field else PydanticUndefined
     if default is PydanticUndefined or default is None or isinstance(default, BaseModel | dict):
         return ""

@@ -6,7 +6,7 @@ from arc_precision.config.base import Section
 
 
 class Thinking(Section):
-    """What stands around it. A program is looked for behind it alone."""
+    """The tags around the thinking part. A program is looked for only behind it."""
 
-    open: str = Field("<think>", min_length=1, description="What it begins with.")
-    close: str = Field("</think>", min_length=1, description="What it ends with.")
+    open: str = Field("<think>", min_length=1, description="Tag at its beginning.")
+    close: str = Field("</think>", min_length=1, description="Tag at its end.")

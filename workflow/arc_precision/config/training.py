@@ -27,7 +27,7 @@ class LoraSettings(Section):
 
 
 class LrDrop(Section):
-    """A learning rate that falls when the run shows that it needs to."""
+    """A learning rate that falls when the run's own measurements rise."""
 
     signal: Literal["completion_length", "mismatch"] = Field(
         description="What is watched: the mean length of completions, or the spread of the sequence log-ratio D."
@@ -55,7 +55,8 @@ class TrainingConfig(Section):
     segment_steps: int = Field(
         10,
         gt=0,
-        description="Optimizer steps per job: what an evicted job loses at most, and where checkpoints are kept.",
+        description="Optimizer steps per job. A checkpoint is kept after each job, and an evicted job loses at "
+        "most these steps.",
     )
     reward: Literal["arc-v1", "arc-v2-no-pixel-score"] = Field(
         "arc-v2-no-pixel-score",
@@ -170,8 +171,8 @@ class TrainingConfig(Section):
     kept_completions: int = Field(
         2,
         ge=0,
-        description="Completions per batch that are kept with text, reward, verdict and log-probs, to be shown around "
-        "a collapse; each of another prompt while there are any.",
+        description="Completions per batch that are kept with text, reward, verdict and log-probs, to be shown "
+        "around a collapse; from different prompts as far as possible.",
     )
     processes: int = Field(1, gt=0, description="Data-parallel processes of one run, one GPU each.")
     lora: LoraSettings | None = Field(
@@ -223,7 +224,7 @@ class TrainingConfig(Section):
 
     @property
     def generation_cycle(self) -> int:
-        """Passes after which new completions are drawn."""
+        """Forward-backward passes between two draws of completions."""
         return self.steps_per_generation * self.num_iterations
 
     @property
@@ -234,7 +235,7 @@ class TrainingConfig(Section):
 
 
 class ArmConfig(Section):
-    """One treatment: two dtypes, and whatever else it changes."""
+    """One treatment: two dtypes, and any other setting that it changes."""
 
     trainer_dtype: Dtype = Field(description="Base weights and autocast of the trainer; what is trained stays float32.")
     sampler_dtype: Dtype = Field(description="vLLM's dtype while training.")
@@ -250,7 +251,7 @@ DEFAULT_ARMS: dict[str, dict] = {
 
 
 class TrainSlice(Section):
-    """Everything that can change a segment of one arm. Seed and steps come with the file names."""
+    """All settings that can change a segment of one arm. The file names give seed and steps."""
 
     device: str
     load_in_4bit: bool

@@ -11,35 +11,35 @@ from arc_precision.config.sandbox import SandboxConfig
 
 
 class SolvedBarcSource(BarcSource):
-    """BARC's tasks with their own programs: each has the key `source`."""
+    """BARC's tasks with their programs, which each task has under the key `source`."""
 
     kind: Literal["barc"] = Field("barc", description="BARC's format.")
     n_tasks: int = Field(30000, gt=0, description="At most this many tasks, from the file's beginning.")
 
 
 class TargetConfig(Section):
-    """How the completion of a task is written. The program, in its fence, always comes last."""
+    """The form of a task's completion. The program, in its fence, always comes last."""
 
     test_output: bool = Field(
         True, description="Write the output grid that the test input should give, in the prompt's own words."
     )
     train_outputs: int = Field(
-        0, ge=0, description="Before it, write the output grids of this many examples once more; longer completions."
+        0, ge=0, description="Before it, repeat the output grids of this many examples, to make completions longer."
     )
 
 
 class WarmStartFit(Section):
-    """What decides the fine-tuning itself."""
+    """The settings behind the fine-tuning itself."""
 
     source: GeneratedSource = Field(
         GeneratedSource(kind="generated", n_tasks=30000, seed=7), description="Tasks with their programs."
     )
     barc: SolvedBarcSource | None = Field(
         None,
-        description="BARC's tasks and programs in their place: `path` of a file whose tasks have their `source`, and "
-        "`n_tasks`.",
+        description="BARC's tasks and programs instead of generated ones: `path` of a file whose tasks have their "
+        "`source`, and `n_tasks`.",
     )
-    target: TargetConfig = Field(TargetConfig(), description="What the model learns to write.")
+    target: TargetConfig = Field(TargetConfig(), description="Form of the completions that the model learns.")
     max_prompt_tokens: int = Field(1300, gt=0, description="Longer prompts are dropped, and counted.")
     max_completion_tokens: int = Field(400, gt=0, description="Longer completions are dropped, and counted.")
     steps: int = Field(480, gt=0, description="Optimizer steps; the learning rate falls linearly to zero over them.")
@@ -53,7 +53,7 @@ class WarmStartFit(Section):
     held_out_tasks: int = Field(200, gt=0, description="Tasks that are left out of training, for the loss at the end.")
     log_every: int = Field(20, gt=0, description="Steps between log lines.")
     checkpoint_every: int = Field(
-        120, gt=0, description="Steps between checkpoints, from which a job that was killed goes on."
+        120, gt=0, description="Steps between checkpoints, from which a killed job continues."
     )
 
     @model_validator(mode="after")
@@ -74,7 +74,7 @@ class WarmStartFit(Section):
 
     @property
     def solved_source(self) -> GeneratedSource | SolvedBarcSource:
-        """Where the examples come from."""
+        """The source of the examples."""
         return self.barc or self.source
 
 
@@ -94,7 +94,7 @@ class WarmStartConfig(WarmStartFit):
     The defaults take minutes on one GPU with 80 GB for a model of 135 million parameters.
     """
 
-    trial: TrialConfig = Field(TrialConfig(), description="What the model solves before and after.")
+    trial: TrialConfig = Field(TrialConfig(), description="Comparison of the model before and after, on new tasks.")
 
     @model_validator(mode="after")
     def _new_tasks(self):
@@ -107,7 +107,7 @@ class WarmStartConfig(WarmStartFit):
 
 
 class WarmStartSlice(Section):
-    """What decides the warmed-up model, beside the files of the model that it starts from."""
+    """The settings behind the warmed-up model, apart from the files of the model that it starts from."""
 
     device: Device
     prompt: str
@@ -120,7 +120,7 @@ class WarmStartSlice(Section):
 
 
 class TrialSlice(Section):
-    """What decides a trial, beside the files of the model that is tried."""
+    """The settings behind a trial, apart from the files of the model that is tried."""
 
     device: Device
     prompt: str

@@ -1,4 +1,4 @@
-"""Reading a configuration file as strictly as Snakemake does not: a key that stands twice is a fault."""
+"""Reading a configuration file more strictly than Snakemake does: a key that stands twice is a fault."""
 
 from pathlib import Path
 from typing import Any

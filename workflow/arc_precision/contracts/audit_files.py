@@ -1,4 +1,4 @@
-"""What the audit of a checkpoint writes into `audit/<arm>/seed-<s>/step-<n>/`.
+"""The audit's files for a checkpoint, in `audit/<arm>/seed-<s>/step-<n>/`.
 
 `draw.parquet`, `trainer.<dtype>.<head>.parquet` and `sampler.<dtype>.<head>.<adapter>.parquet` hold the log-probs of
 the same completions, one file per engine, in the columns of `AUDIT`. `chain.json` joins them. Its keys:
@@ -6,7 +6,7 @@ the same completions, one file per engine, in the columns of `AUDIT`. `chain.jso
     schema_version          CHAIN_SCHEMA_VERSION
     trainer_dtype, sampler_dtype, trainer_head, sampler_head, float8, merged     the arm, as audited; merged is null
                             without an adapter
-    sampling                what the sampler did to the logits: {repetition_penalty, top_k, top_p}
+    sampling                the sampler's processing of the logits: {repetition_penalty, top_k, top_p}
     metrics                 {every key of mismatch.metric_dictionary.METRICS: number or null}, trainer as it trains
                             against the sampler as it sampled
     causes                  list, one row per observed cause in the stated order, then `total`, which is d itself:
@@ -17,10 +17,10 @@ the same completions, one file per engine, in the columns of `AUDIT`. `chain.jso
                             name, in_effect, shift_mean, shift_abs_mean, shift_abs_max, share, token_count,
                             never_drawn_count                       (mismatch.chain.counterfactual_table)
                             Names: `merged adapter` (where the run applies one, and not in float8),
-                            `batch size <n>`, `float32 heads` (with audit.head and a head that rounds: what float32
-                            on both sides would add), and such as `top_p 0.95`. `in_effect` is true where this arm
-                            samples so; the row then says what it has added to d, the others what they would add to a
-                            d without any such processing.
+                            `batch size <n>`, `float32 heads` (with audit.head and a head that rounds: float32 on both
+                            sides), and such as `top_p 0.95`. `in_effect` is true if this arm samples so: then the row
+                            has the amount added to d, otherwise the amount that would be added to a d without any
+                            such processing.
     noise_floor             {keys as in metrics}, the trainer against itself with the other batch size
     by_position             list of rows of mismatch.metrics.by_position
     by_probability_decile   list of rows of mismatch.metrics.by_probability_decile
@@ -79,10 +79,10 @@ def read_chain(path: Path) -> dict[str, Any]:
 def setting_name(
     engine: str, dtype: str, head: str, adapter: str = "applied", phase: str = "prefill", storage: str = "plain"
 ) -> str:
-    """How a `mismatch.chain.Setting` is written in the column `setting`."""
+    """A `mismatch.chain.Setting` as the column `setting` has it."""
     return "/".join((engine, dtype, head, storage, adapter, phase))
 
 
 def batch_variant(batch_size: int) -> str:
-    """How scoring with another batch size is written in the column `variant`."""
+    """Scoring with another batch size as the column `variant` has it."""
     return f"batch size {batch_size}"

@@ -1,4 +1,4 @@
-"""samples/**/*.json: the time that sampling took, beside the completions, which do not depend on it."""
+"""samples/**/*.json: the time that sampling took, in a file apart, so that the completions do not depend on it."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ COST = {
 
 
 def write_cost(path: Path, generation_s: float, prompt_tokens: list[int], n_samples: int) -> None:
-    """Write the cost of `n_samples` completions for each of some prompts."""
+    """Write the cost of drawing `n_samples` completions for each prompt."""
     tasks = len(prompt_tokens)
     values = (COST_SCHEMA_VERSION, generation_s, tasks, tasks * n_samples, sum(prompt_tokens) * n_samples)
     path.write_text(json.dumps(dict(zip(COST, values, strict=True)), indent=2) + "\n")

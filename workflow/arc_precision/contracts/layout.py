@@ -1,7 +1,7 @@
 """The layout of results: every path in the folder of an experiment is built and parsed here.
 
 Paths are relative to that folder (`results/EXPERIMENT`). Wildcards are written as Snakemake writes them, so that a rule
-states a pattern of this module as its output. Not covered: what the files hold (the other contracts).
+states a pattern of this module as its output. Not covered: the content of the files (the other contracts).
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 BASE = "base"  # stands for the arm of the untrained model
 
-# What each wildcard may be. The values of several wildcards in one path can be told apart again.
+# The possible values of each wildcard. A path with several wildcards can be parsed in one way only.
 WILDCARDS = {
     "arm": r"[A-Za-z0-9._-]+",
     "seed": r"\d+",
@@ -113,7 +113,8 @@ STEPS = Pattern(f"{_RUN}/steps-{{stop}}.jsonl")
 TIMING = Pattern(f"{_RUN}/timing-{{stop}}.jsonl")
 COMPLETIONS = Pattern(f"{_RUN}/completions-{{stop}}.jsonl")
 FACTS = Pattern(f"{_RUN}/facts-{{stop}}.json")
-TOGETHER = "runs/together.json"  # the seeds of every training job, for jobs that plan while others make facts anew
+TOGETHER = "runs/together.json"  # the seeds of every training job, for processes that plan while other jobs replace
+# facts
 
 _CHECKPOINT = "{run}/step-{step}"
 SAMPLES = Pattern(f"samples/{_CHECKPOINT}/{{set}}.{{dtype}}.parquet")
@@ -167,7 +168,7 @@ def benchmark(rule: str, output: Pattern | None = None) -> Pattern:
 
 
 def kind_of(rule: str) -> str:
-    """What a rule does, by its name: those of jobs over several seeds have the arm and the seeds after it."""
+    """The kind of a rule: its name without the arm and the seeds, which rules over several seeds have after it."""
     return rule.partition(".")[0]
 
 

@@ -1,7 +1,7 @@
 """Names of the metrics of an evaluated checkpoint; `evaluation.task_metrics` computes them."""
 
-# One program must be right on all grids to count as solved. `solved by the same program` is what separates these from a
-# score that lets one completion be right on the train pairs and another on the test pairs.
+# A task counts as solved only if one and the same program is right on all its grids. A weaker score would let one #
+# completion be right on the train pairs and another on the test pairs.
 METRICS: dict[str, str] = {
     "pass@1": "Expected share of tasks solved by one completion: all train and test grids right, by one program.",
     "pass@k": "Chance that one of k completions or more solves the task; unbiased: 1 - C(n-c, k) / C(n, k) for c of n.",

@@ -39,7 +39,7 @@ def opened(path: Path | str, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
     """A file that follows a contract.
 
     Raises:
-        DamagedFile: what is read of it is not whole, lacks a column, or follows another version of the contract.
+        DamagedFile: the file is not whole, lacks a column, or follows another version of the contract.
     """
     try:
         file = pq.ParquetFile(path)

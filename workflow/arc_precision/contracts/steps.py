@@ -3,7 +3,7 @@
 The segment is the one that ends at step `stop`.
 
 Every key of `STEP` is in every row, and so is every key of `arc_precision.mismatch.metrics.mismatch_metrics` with
-`mismatch/` before it. What was not computed is null; what is not finite is null and counted.
+`mismatch/` before it. A value that was not computed is null; a value that is not finite is null and counted.
 """
 
 from collections.abc import Iterable
@@ -84,7 +84,7 @@ FACTS = {
     "config": "The slice of the arm.",
     "declared": "Primary outcome and collapse rule.",
 }
-"""facts-<stop>.json: one object per segment. What provenance adds to it is not listed here."""
+"""facts-<stop>.json: one object per segment. The keys that provenance adds are not listed here."""
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -101,7 +101,8 @@ def read_run(
 ) -> list[dict[str, Any]]:
     """The rows of a run's segments, one after another.
 
-    A segment has a row for each of its steps, up to the one at which the run stopped. One without facts has not ended.
+    A segment has a row for each of its steps, up to the one at which the run stopped. A segment without facts has not
+    ended.
 
     Args:
         files: of its segments, in order, all of one kind.

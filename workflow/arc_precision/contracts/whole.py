@@ -1,6 +1,6 @@
 """Reading files of results that are believed only if they are whole.
 
-A file that was cut or edited is a fault of the input: the sentence names it and the way to make it again.
+A file that was cut or edited is a fault of the input: the sentence names the file and the way to make it again.
 """
 
 import json
@@ -38,7 +38,8 @@ def read_steps(path: Path, version: int, keys: Collection[str], steps: Iterable[
     Args:
         version: the `schema_version` of every row.
         keys: those that every row must have.
-        steps: of the rows, in order; None while a job may be writing the file: a last line without an end is left out.
+        steps: of the rows, in order; None while a job may be writing the file, and then a last line without an end is
+        left out.
 
     Raises:
         DamagedFile: a row is no JSON, lacks a key or is of another version, or the rows are not those of `steps`.

@@ -1,1 +1,2 @@
-"""What a checkpoint is worth: completions drawn, programs scored, metrics taken; and which tasks are perfectible."""
+"""Evaluation of a checkpoint: completions drawn, programs scored, metrics computed; and the choice of perfectible
+tasks."""

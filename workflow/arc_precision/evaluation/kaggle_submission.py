@@ -10,7 +10,7 @@ from arc_precision.tasks.grids import Task
 
 N_ATTEMPTS = 2
 NO_ANSWER = [[0, 0], [0, 0]]
-"""Handed in where no program gave a grid: every test input needs two attempts. So does Kaggle's sample submission."""
+"""The attempt if no program gave a grid, as in Kaggle's sample submission: every test input needs two attempts."""
 
 Submission = dict[str, list[dict[str, list[list[int]]]]]
 

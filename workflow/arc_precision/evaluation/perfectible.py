@@ -11,7 +11,7 @@ from arc_precision.sampling.engines import Sampler
 def keep_perfectible(
     sampler: Sampler, model_path: Path, rows: list[dict], slice: PerfectibleSlice, workers: int
 ) -> tuple[list[dict], dict[str, float]]:
-    """Rows whose share of solved completions lies in the band, in order, and that share for every row tried.
+    """Rows whose share of solved completions lies in the band, in order; and the share of every row that was tried.
 
     Stops at the first chunk after which enough rows are kept.
     """

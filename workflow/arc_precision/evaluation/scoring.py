@@ -1,4 +1,4 @@
-"""Verdicts and scores of completions: runs their programs and holds the outputs against the answers."""
+"""Verdicts and scores of completions: runs their programs and compares the outputs with the answers."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -26,7 +26,7 @@ def score_rows(
     Args:
         rows: task rows by row id.
         workers: programs that run at once.
-        thinking: no program is taken from within this.
+        thinking: no program is taken from inside the thinking part.
 
     Raises:
         SandboxFault: the sandbox itself failed.

@@ -1,8 +1,8 @@
-"""What an evaluated checkpoint is worth: metrics of scored completions, per task and over tasks.
+"""Metrics of an evaluated checkpoint: metrics of scored completions, per task and over tasks.
 
-Input are rows that follow `arc_precision.contracts.scores`. A program whose sandbox failed (`sandbox_error`) says
-nothing about the model: such rows are counted and left out of every metric. Every other row counts, also one without
-a program. Metrics are taken per task first and averaged over tasks after, so that each task weighs the same.
+The input is rows that follow `arc_precision.contracts.scores`. A program whose sandbox failed (`sandbox_error`) says
+nothing about the model: such rows are counted and left out of every metric. Every other row counts, even one without a
+program. Metrics are computed per task first and then averaged over tasks, so that each task weighs the same.
 """
 
 from collections.abc import Iterable, Sequence
@@ -106,9 +106,9 @@ def choose_attempts(
     """The distinct grids handed in for one test input, best first, chosen without knowing the answer.
 
     One entry per completion with valid grids: the key of its grid for this input, its share of train grids that are
-    right, and the length of its program. Grids from programs that are right on more train pairs come first; among
-    those with the same share, the grid that more programs give, then the one with the shortest program, then the
-    earlier one. A grid is handed in once, at the best level where it appears.
+    right, and the length of its program. Grids from programs that are right on more train pairs come first. Among those
+    with the same share comes first the grid that more programs give, then the one with the shortest program, then the
+    earlier one. A grid is handed in once, at its best place.
     """
     candidates: dict[bytes, tuple[float, int, int, int]] = {}
     for order, (key, share, length) in enumerate(zip(keys, train_correct, program_length, strict=True)):

@@ -1,15 +1,15 @@
 """A small language of grid transformations: each primitive maps a grid, and up to two colours, to a new grid.
 
-A program is a Python function `transform(grid)` that applies one primitive after another. Completions import this very
-file as `dsl`, so it needs numpy alone.
+A program is a Python function `transform(grid)` that applies one primitive after another. Completions import this file
+itself as `dsl`, so it needs numpy alone.
 
-Words used below. Background is colour 0. An *object* is a set of touching cells (diagonals count) of one colour; a
+Words used below: background is colour 0. An *object* is a set of touching cells (diagonals count) of one colour; a
 *block* is the same without diagonals; a *cluster* is a set of touching cells (diagonals count) of any colours but
 background.
 
 No primitive treats one of the colours 1 to 9 differently from another, so renaming these colours in a grid and in the
-arguments renames them in the result. What would need such a choice (two largest objects of one size, say) is not
-applicable and raises `NotApplicable`.
+arguments renames them in the result. A grid that would require a choice between colours (with two largest objects of
+one size, for example) raises `NotApplicable`.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,20 +26,20 @@ Color = NewType("Color", int)
 Ink = NewType("Ink", int)
 """A colour that the grid shows, other than background: 1 to 9."""
 Paint = NewType("Paint", int)
-"""A colour to draw with, whether the grid shows it or not: 1 to 9."""
+"""A colour to draw with, shown by the grid or not: 1 to 9."""
 
 Redrawn = NewType("Redrawn", np.ndarray)
-"""A grid of the shape of the one given."""
+"""A grid with the shape of the given one."""
 
 PRIMITIVES: dict[str, Callable[..., Grid]] = {}
 
 
 class NotApplicable(ValueError):
-    """The primitive means nothing for this grid."""
+    """The primitive has no meaning for this grid."""
 
 
 def primitive(function: Callable[..., Grid]) -> Callable[..., Grid]:
-    """Make a function a primitive of the language: int8 in, a fresh int8 array with sides 1 to 30 out."""
+    """Make a function a primitive of the language: it takes int8 and returns a new int8 array with sides 1 to 30."""
 
     @wraps(function)
     def checked(grid: Grid, *colors: int) -> Grid:
@@ -165,7 +165,7 @@ def _neighbours(grid: Grid, steps: tuple[tuple[int, int], ...]) -> Iterator[Grid
 
 
 def _enclosed(grid: Grid) -> Grid:
-    """Mask of the background cells from which no orthogonal path over background leads to the edge of the grid."""
+    """Mask of the enclosed background cells: no orthogonal path over background leads from them to the edge."""
     labels, sizes = _label((grid == 0).astype(np.int8), diagonal=False)
     inside = np.ones(len(sizes), dtype=bool)
     inside[0] = False
@@ -662,7 +662,7 @@ def solid_boxes(grid: Grid) -> Redrawn:
 
 @primitive
 def symmetrize_h(grid: Grid) -> Redrawn:
-    """Fill background with what its mirror place, left to right, shows."""
+    """Fill background with the colours of its mirror place, left to right."""
     return _over(grid, grid[:, ::-1])
 
 
@@ -684,7 +684,8 @@ def _repair_symmetry(grid: Grid, hidden: int) -> Grid:
 
 
 def _periods(grid: Grid, known: Grid) -> list[int]:
-    """By how many rows the known cells can be shifted down without contradiction; the height itself always counts."""
+    """The numbers of rows by which known cells can be shifted down without contradiction; always includes the
+    height."""
     differ = ((grid[:, None] != grid[None]) & known[:, None] & known[None]).any(2)
     above, below = np.nonzero(differ)
     broken = set((below - above).tolist())
@@ -709,21 +710,21 @@ def _repair_tiling(grid: Grid, hidden: int) -> Grid:
 
 @primitive
 def repair_symmetry(grid: Grid, hidden: Color) -> Redrawn:
-    """Replace the cells of one colour by what the symmetry of the grid says."""
+    """Replace the cells of one colour according to the symmetry of the grid."""
     _require((grid == hidden).any(), "nothing is hidden")
     return _repair_symmetry(grid, hidden)
 
 
 @primitive
 def repair_tiling(grid: Grid, hidden: Color) -> Redrawn:
-    """Replace the cells of one colour by what the repeating pattern of the grid says."""
+    """Replace the cells of one colour according to the repeating pattern of the grid."""
     _require((grid == hidden).any(), "nothing is hidden")
     return _repair_tiling(grid, hidden)
 
 
 @primitive
 def hidden_patch(grid: Grid, hidden: Color) -> Grid:
-    """What symmetry, or else a repeating pattern, says about the bounding box of one colour."""
+    """The bounding box of one colour, filled according to the symmetry or else to a repeating pattern of the grid."""
     mask = grid == hidden
     _require(mask.any() and not mask.all(), "nothing is hidden, or everything")
     try:

@@ -19,10 +19,10 @@ COLOR_TYPES: dict[str, tuple[type, ...]] = {
     name: tuple(kind for parameter, kind in hints.items() if parameter not in ("grid", "return"))
     for name, hints in _HINTS.items()
 }
-"""What each primitive takes beside the grid: `dsl.Color`, `dsl.Ink` or `dsl.Paint`."""
+"""The arguments of each primitive beside the grid: `dsl.Color`, `dsl.Ink` or `dsl.Paint`."""
 
 KEEPS_SHAPE = frozenset(name for name, hints in _HINTS.items() if hints["return"] is Redrawn)
-"""The primitives whose result has the shape of what they are given."""
+"""The primitives whose result has the shape of their input."""
 
 HEAD = "```python\nfrom dsl import *\n\ndef transform(grid):\n"
 LINE, OPEN, SEPARATOR, CLOSE = "    grid = ", "(grid", ", ", ")\n"

@@ -21,8 +21,8 @@ def one_step_programs(pairs: tuple[Pair, ...]) -> Iterator[Program]:
 def shortest_program(task: Task, max_steps: int = 2) -> Program | None:
     """A shortest program of at most `max_steps` steps, one or two, that solves every pair of the task, or None.
 
-    A lower bound: colours are taken from the grids before a step and from the outputs, and first steps that do the same
-    to every train input are tried once.
+    The search may miss a program: colours are taken from the grids before a step and from the outputs alone. First
+    steps that do the same to every train input are tried once.
     """
     train = sorted(task.train, key=lambda pair: pair.input.size + pair.output.size)
     for program in one_step_programs(tuple(train)):
@@ -55,7 +55,8 @@ def _steps(shown: frozenset[int], paints: frozenset[int]) -> list[Step]:
 
 
 def _distinct_steps(inputs: list[Grid], paints: frozenset[int]) -> list[tuple[Step, list[Grid]]]:
-    """The steps that apply to every input and change one, one for each way to do so, with what they give."""
+    """The steps that apply to every input and change at least one, with their outputs; one step per distinct
+    outputs."""
     seen = {_key(inputs)}
     distinct = []
     for step in _steps(_colors(*inputs), paints):
@@ -81,7 +82,7 @@ def _closing_steps(grid: Grid, target: Grid) -> Iterator[Step]:
     """The steps that turn the grid into the target."""
     shown, wanted = _colors(grid), _colors(target)
     missing = wanted - shown
-    if len(missing) > 1:  # a step draws with one colour at most
+    if len(missing) > 1:  # a step draws with at most one colour
         return
     keeps_shape = grid.shape == target.shape
     for name, colors in _steps(shown, missing or wanted):

@@ -26,7 +26,7 @@ INPUT, OUTPUT, TEST, PROGRAM = "<in>", "<out>", "<test>", "<prog>"
 
 _ADDED = [PAD, BOS, EOS, INPUT, OUTPUT, TEST, PROGRAM]
 _ADDED += [text.HEAD, text.LINE, text.OPEN, text.SEPARATOR, text.CLOSE, text.FOOT, *PRIMITIVES]
-# Every id the model can emit has a text, and rows of the embedding stay aligned.
+# Unused tokens give every id of the model a text and make the number of embedding rows a multiple of 32.
 _ADDED += [f"<unused_{i}>" for i in range(-len(_ADDED) % 32)]
 
 TOKEN_IDS = {token: 256 + i for i, token in enumerate(_ADDED)}
@@ -90,8 +90,8 @@ def count_prompt_tokens(task: Task, test_index: int) -> int:
 def fit_prompt(task: Task, test_index: int, max_tokens: int = CONTEXT_TOKENS - MAX_COMPLETION_TOKENS) -> Task | None:
     """The task with as many of its train pairs as the model is trained to read and `max_tokens` allow.
 
-    The first three; where they are too long, the smallest three, then the smallest two. None where those do not fit
-    either.
+    It shows the first three pairs; if they are too long, the smallest three, then the smallest two. None if even those
+    do not fit.
     """
     by_size = sorted(task.train, key=lambda pair: pair.input.size + pair.output.size)
     for train in (task.train[:MAX_PROMPT_PAIRS], tuple(by_size[:3]), tuple(by_size[:2])):
@@ -109,7 +109,7 @@ def _grid_ids(grid: Grid) -> np.ndarray:
 
 
 def prompt_ids(task: Task, test_index: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the tokenizer makes of `render_prompt`, only faster, and where output grids are; int16 and bool."""
+    """The tokenizer's ids of `render_prompt`, computed faster, and a mask of the output grids; int16 and bool."""
     parts, in_output = [[BOS_ID]], [False]
     for pair in task.train:
         parts += [[TOKEN_IDS[INPUT]], _grid_ids(pair.input), [TOKEN_IDS[OUTPUT]], _grid_ids(pair.output)]
@@ -121,7 +121,7 @@ def prompt_ids(task: Task, test_index: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def completion_ids(program: Program) -> np.ndarray:
-    """What the tokenizer makes of `completion_text`, only faster, and the end token; int16."""
+    """The tokenizer's ids of `completion_text`, computed faster, and the end token; int16."""
     tokens = [text.HEAD]
     for name, colors in program:
         tokens += [text.LINE, name, text.OPEN]

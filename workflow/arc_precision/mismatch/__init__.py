@@ -1,4 +1,4 @@
-"""The training-inference mismatch: measured (`metrics`) and taken apart by cause (`chain`).
+"""The training-inference mismatch: measured (`metrics`) and split by cause (`chain`).
 
 Everything here is a pure function of log-probabilities. Throughout, per token,
 

@@ -1,25 +1,26 @@
-"""The mismatch taken apart by cause.
+"""The mismatch split by cause.
 
 *Observed causes.* The same tokens are scored under several settings, from the trainer as it trains to the sampler as it
-sampled. Each cause is a switch that changes coordinates of the setting; throwing the switches one after the other
-leads from one end to the other, and the differences between neighbours telescope:
+sampled. Each cause is a switch that changes coordinates of the setting. Throwing the switches one after the other leads
+from one end to the other, and the differences between neighbours add up to d:
 
     d = logp_trainer - logp_sampler = d_1 + ... + d_k,    d_i = logp before switch i - logp after it
 
 The share of a cause is Cov(d_i, d) / Var(d). Shares sum to 1; a negative one belongs to a cause that cancels others.
 
-*Order.* Differences depend on where in the order a switch is thrown. Other orders lead through other settings: with the
-engine first, for instance, the two engines are compared in half precision, and both roundings are then those of one
-engine. Every order whose settings were scored is computed, but for those that compare what does not exist: the
-trainer's rounding goes before the sampler's (both set the dtype), a head's own rounding is there while the rest of its
-engine rounds (an engine in float32 has a float32 head), and where a side is in float32, and rounds nothing,
-there is the stated order alone, as the other side's rounding is that of its own engine. "Reversed" is the order
-farthest from the stated one: it disagrees with it on the most pairs of switches, the last of several in the order of
-enumeration. If the shares move little, the attribution is sound; if they move, the causes interact, and how far they
-move says how much.
+*Order.* The size of a difference depends on the place of its switch in the order. Other orders lead through other
+settings: with the engine first, for instance, the two engines are compared in half precision, and both roundings are
+then those of one engine. Every order whose settings were scored is computed, with three restrictions. The trainer's
+rounding goes before the sampler's, because both set the dtype. A head's own rounding is measured while the rest of its
+engine rounds, because an engine in float32 has a float32 head. If a side is in float32, and so rounds nothing, only the
+stated order is computed, because the other side's rounding is that of its own engine. "Reversed" is the order farthest
+from the stated one: it disagrees with it on the most pairs of switches, and of several such orders it is the last
+enumerated. If the shares move little between orders, the attribution is sound. If they move, the causes interact, and
+the range of the shares says how strongly.
 
-*Counterfactual causes* were not in effect, or stand outside the chain: what they would add to d is measured by itself
-(`counterfactual_table`), for truncation and penalties from full float32 logits (`processing.processed_logprobs`).
+*Counterfactual causes* were not in effect, or stand outside the chain. The amount that each would add to d is measured
+by itself (`counterfactual_table`); for truncation and penalties it is computed from full float32 logits
+(`processing.processed_logprobs`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ GRID_NATS = 2.0**-40
 
 
 class Setting(NamedTuple):
-    """What a log-prob was computed with."""
+    """The setting under which a log-prob was computed."""
 
     engine: Literal["trainer", "sampler"]
     dtype: str  # "float32", "float16", "bfloat16"
@@ -50,7 +51,7 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Cause:
-    """A switch: sets coordinates of a `Setting` to values."""
+    """A switch, which sets coordinates of a `Setting` to values."""
 
     name: str
     sets: tuple[tuple[str, str], ...]
@@ -107,7 +108,7 @@ def available_orders(
 ) -> list[tuple[Cause, ...]]:
     """The orders of `causes` that end where the stated one ends and pass through scored settings only.
 
-    What is left out is in the module's docstring. The stated order comes first, the one that disagrees with it on the
+    The module's docstring lists the restrictions. The stated order comes first, the order that disagrees with it on the
     most pairs last. Raises ValueError if a setting of the stated order is missing.
     """
     stated = settings_along(start, causes)
@@ -153,8 +154,8 @@ def cause_table(scored: Mapping[Setting, Logps], start: Setting, causes: Sequenc
 
     Columns: `mean` (signed) and `mean_abs` in nats, and the share of variance: `share` in the stated order,
     `share_reversed` (NaN if no other order was scored), `share_lowest` and `share_highest` over the available orders,
-    of which there are `order_count`. Tokens with a log-prob that is not finite in any of the settings are left out and
-    counted in `nonfinite_count`; `token_count` has all.
+    of which there are `order_count`. Tokens whose log-prob is not finite in some setting are left out and counted in
+    `nonfinite_count`; `token_count` has all.
     """
     orders = available_orders(scored, start, causes)
     every = [chain_steps(scored, start, order, mask) for order in orders]
@@ -179,10 +180,10 @@ def cause_table(scored: Mapping[Setting, Logps], start: Setting, causes: Sequenc
 def counterfactual_table(
     logp_trainer: Logps, logp_sampler: Logps, alternatives: Mapping[str, tuple[Logps, Logps]], mask: Mask
 ) -> pd.DataFrame:
-    """What changes of the sampler would add to d: one row per alternative.
+    """The amounts that changes of the sampler would add to d: one row per alternative.
 
-    `alternatives` maps a name to the sampler's log-probs of the same tokens (without, with) the change; both of one
-    engine and dtype, so that they differ in nothing else. All arrays have shape (batch, tokens). The shift of d is
+    `alternatives` maps a name to the sampler's log-probs of the same tokens (without, with) the change; both come from
+    one engine and dtype, so that they differ in nothing else. All arrays have shape (batch, tokens). The shift of d is
     `without - with`, as d is trainer minus sampler. Columns: `shift_mean`, `shift_abs_mean`, `shift_abs_max` in nats;
     `share`, the share of variance the change would have in the new d, Cov(shift, d + shift) / Var(d + shift); and
     `never_drawn_count`, tokens that the change makes impossible, such as those outside top_p's nucleus: their shift is

@@ -1,4 +1,4 @@
-"""What truncation and penalties do to log-probs, from full logits.
+"""The effect of truncation and penalties on log-probs, from full logits.
 
 vLLM's prompt log-probs skip the processors of sampling, so their effect on given tokens is computed here.
 """
@@ -19,9 +19,9 @@ def processed_logprobs(
 
     `logits` (T, V) are the raw ones, float32, before each of the T completion tokens `token_ids`; `context_ids` (P,) is
     the prompt. The order is vLLM's: repetition penalty (positive logits of tokens in prompt or completion so far are
-    divided by it, negative ones multiplied), temperature, top_k (0 is off), top_p among what is left. A token that this
-    removes has log-prob -inf. Computed in float64, so a token exactly at the edge of a nucleus may fall on the other
-    side than in vLLM's float32.
+    divided by it, negative ones multiplied), temperature, top_k (0 is off), top_p among the remaining tokens. A removed
+    token has log-prob -inf. The computation is in float64, so a token exactly at the edge of a nucleus may be kept here
+    and removed in vLLM's float32, or the reverse.
 
     Raises ValueError if temperature is not above 0 (greedy decoding has no log-probs to speak of).
     """
@@ -50,7 +50,7 @@ def _truncated(row: np.ndarray, top_k: int, top_p: float) -> np.ndarray:
     if top_p < 1:
         probabilities = np.exp(kept - kept.max())
         limit = (1 - top_p) * probabilities.sum()
-        # All V tokens below a V-th of the limit go, whatever their order; only the few others need sorting.
+        # Tokens below a V-th of the limit sum to less than the limit and all go; only the few others need sorting.
         candidates = probabilities >= limit / kept.size
         order = np.argsort(probabilities[candidates])
         sums = probabilities[~candidates].sum() + np.cumsum(probabilities[candidates][order])

@@ -1,1 +1,1 @@
-"""What the base model is: its files, and the facts about its weights."""
+"""The base model: its files, and the facts about its weights."""

@@ -1,6 +1,7 @@
-"""Whether a configuration and a model folder fit each other: what can be known before any job, without loading a model.
+"""Whether a configuration and a model folder fit each other: the checks before any job, without loading a model.
 
-Only planning uses this, so it changes no result. What needs transformers is checked by the first job (`loading.py`).
+Only planning uses this module, so it changes no result. The first job makes the checks that need transformers
+(`loading.py`).
 """
 
 import re
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 # vLLM 0.31 refuses these in float16 (vllm/config/model.py): their activations overflow.
 NOT_IN_FLOAT16 = {"gemma2", "gemma3", "gemma3_text", "glm4"}
 MAX_VLLM_LORA_RANK = 512
-# transformers' values where config.json leaves a key out.
+# transformers' defaults for keys that config.json leaves out.
 DEFAULT_WINDOWS = {
     "cohere2": 4096,
     "gemma2": 4096,
@@ -41,7 +42,7 @@ CONTEXT_KEYS = (
 
 
 def check_model(experiment: "ExperimentConfig", weights: list[Path], requirements: Path) -> None:
-    """Refuse what this model cannot do.
+    """Refuse settings that this model cannot fulfil.
 
     Args:
         weights: the model's files, as `weight_files` lists them.
@@ -69,11 +70,11 @@ def layer_names(weights: list[Path]) -> set[str]:
         if path.suffix == ".safetensors":
             shapes |= tensor_shapes(path)
     matrices = {name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 2}
-    return matrices | {"lm_head"}  # not stored where it is the embedding
+    return matrices | {"lm_head"}  # the LM head is not stored if it shares the embedding's weights
 
 
 def context_tokens(config: dict[str, Any]) -> int | None:
-    """The longest sequence that a model reads, as vLLM computes it; None where the model names no limit."""
+    """The longest sequence that a model reads, as vLLM computes it; None if the model names no limit."""
     lengths = [config[key] for key in CONTEXT_KEYS if config.get(key) is not None]
     if config.get("model_max_length"):
         lengths = [config["model_max_length"]]
@@ -89,7 +90,7 @@ def context_tokens(config: dict[str, Any]) -> int | None:
 
 
 def window_tokens(config: dict[str, Any]) -> int | None:
-    """The length of the sliding window of attention; None where there is none."""
+    """The length of the sliding window of attention; None if attention has none."""
     if not config.get("use_sliding_window", True):
         return None
     types = config.get("layer_types")
@@ -107,7 +108,7 @@ def _check_adapter(experiment: "ExperimentConfig", arm: str, layers: set[str]) -
     instead = f"write layers of {experiment.model.path}: {', '.join(names)}"
     if not lora.target_modules:
         raise ValueError(f"{key}.target_modules: the list is empty; {instead}")
-    # As PEFT compares: the whole name, or the end of it.
+    # PEFT matches the whole name or the end of it.
     strange = [
         target
         for target in lora.target_modules
@@ -165,7 +166,7 @@ def _check_attention(experiment: "ExperimentConfig", arm: str, config: dict[str,
 
 
 def _check_texts(experiment: "ExperimentConfig", folder: Path) -> None:
-    """Special tokens are left out of a completion's text, so nothing can be looked for by them."""
+    """Refuse special tokens as texts to look for, because a completion's text does not contain them."""
     path = folder / "tokenizer.json"
     added = read_json(path).get("added_tokens", []) if path.exists() else []
     special = {token["content"] for token in added if token.get("special")}
@@ -197,7 +198,7 @@ def _check_dtypes(experiment: "ExperimentConfig", config: dict[str, Any]) -> Non
 
 
 def _in_float16(experiment: "ExperimentConfig") -> Iterator[tuple[str, str]]:
-    """Keys for which vLLM would run in float16, and what to write instead."""
+    """Keys for which vLLM would run in float16, and the values to write instead."""
     for arm in experiment.run_arms:
         if experiment.sampling_of(arm).engine != "vllm":
             continue
@@ -227,13 +228,14 @@ def _check_context(experiment: "ExperimentConfig", config: dict[str, Any]) -> No
 
 
 def _sequences(experiment: "ExperimentConfig") -> Iterator[tuple[str, int, int]]:
-    """Key of the prompt's limit, and the most tokens of prompt and completion, wherever completions are drawn."""
+    """Key of the prompt's limit, and the most tokens of prompt and completion, for every stage that draws
+    completions."""
     sets, base = experiment.evaluation_sets, experiment.sampling.max_completion_tokens
     for arm in experiment.run_arms:
         own = experiment.sampling_of(arm).max_completion_tokens
         yield "data.max_prompt_tokens", experiment.data.max_prompt_tokens, own
         if experiment.audit.every <= experiment.max_steps:
-            # for prompt log-probs the engine must be free to draw one token more
+            # vLLM's prompt log-probs need room to draw one more token
             yield (
                 f"evaluation_sets.{experiment.audit.set}.max_prompt_tokens",
                 sets[experiment.audit.set].max_prompt_tokens,
@@ -256,5 +258,5 @@ def _training_tokens(experiment: "ExperimentConfig", arm: str) -> int:
 
 
 def _section(experiment: "ExperimentConfig", arm: str, key: str, section: str = "training") -> str:
-    """Where an arm's key of a section is written."""
+    """The place of an arm's key of a section in the configuration."""
     return f"arms.{arm}.{section}" if key in getattr(experiment.arms[arm], section) else section

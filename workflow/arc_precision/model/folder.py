@@ -1,4 +1,4 @@
-"""The files that make up a Hugging Face model folder, and what their beginnings tell. Plain Python: plans need it."""
+"""The files of a Hugging Face model folder, and the facts in their headers. Plain Python, because planning needs it."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from arc_precision.contracts.whole import DamagedFile, read_object
 
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
-# A checkpoint has one of the two: an adapter, or with full fine-tuning the model.
+# A checkpoint has one of the two: an adapter or, with full fine-tuning, the model.
 ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 WHOLE = (WEIGHTS, "config.json")
 # Where a tokenizer's vocabulary may be, the fast form first; and all files that transformers' tokenizers read.
@@ -37,7 +37,7 @@ TOKENIZER = (
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Config and weights: those that the model names, which are the ones that trainer and sampler read.
+    """The config and the weights that the model names. Trainer and sampler read these files.
 
     Raises:
         ValueError: the folder is missing or is not one of a causal language model, a file is missing or broken off, or
@@ -104,7 +104,7 @@ def _sha256(path: Path) -> str:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a model; of a model for images and text, the part about text laid over the rest.
+    """config.json of a model. For a model of images and text, the part about text is laid over the rest.
 
     Raises:
         ValueError: the file is not whole.
@@ -146,12 +146,12 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def trained_files(checkpoint: Path) -> tuple[str, str]:
-    """Names of a checkpoint's files with what was trained: the weights and their config."""
+    """Names of a checkpoint's files with the trained weights and their config."""
     return WHOLE if is_whole(checkpoint) else ADAPTER
 
 
 def check_trained(checkpoint: Path) -> None:
-    """Whether a checkpoint's adapter or model is whole, before anything that takes time reads it.
+    """Check that a checkpoint's adapter or model is whole, before a slow step reads it.
 
     Raises:
         DamagedFile: a file of it is not.
@@ -165,7 +165,7 @@ def check_trained(checkpoint: Path) -> None:
 
 
 def checkpoint_folders(files: Iterable[Path]) -> list[Path]:
-    """The folders of whole checkpoints by their files with what was trained, each once, in order.
+    """The folders of whole checkpoints, found by their files with trained weights, each once, in order.
 
     Raises:
         DamagedFile: a file of one is not as it was written.
@@ -177,7 +177,7 @@ def checkpoint_folders(files: Iterable[Path]) -> list[Path]:
 
 
 def _shapes(path: Path) -> dict[str, list[int]]:
-    """Shape of each tensor in a safetensors file, from its header; a ValueError says what the file is or has."""
+    """Shape of each tensor in a safetensors file, from its header; a ValueError describes the fault."""
     size = path.stat().st_size
     with open(path, "rb") as file:
         start = file.read(8)
@@ -194,7 +194,7 @@ def _shapes(path: Path) -> dict[str, list[int]]:
 
 
 def count_parameters(files: Iterable[Path]) -> int:
-    """Parameters in a model's safetensors files; those that two layers share count once."""
+    """Parameters in a model's safetensors files; shared parameters count once."""
     shapes = [shape for path in files if path.suffix == ".safetensors" for shape in tensor_shapes(path).values()]
     return sum(map(math.prod, shapes))
 

@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from arc_precision.model.folder import write_checksums
 
-# Of the config that transformers reads from a GGUF, these speak of the file and not of the model.
+# Keys of the config that transformers reads from a GGUF: these describe the file and not the model.
 _OF_THE_FILE = ("transformers_version", "dtype", "architectures", "quantization_config", "_name_or_path")
 
 

@@ -1,7 +1,7 @@
 """Models by their id on the Hugging Face Hub: found in its cache, or downloaded into it once.
 
-The cache is read without the Hub's library, because plans are made where it may not be installed. A branch or tag stays
-at the commit that the cache has for it: nothing here asks whether the Hub has a newer one.
+The cache is read without the Hub's library, because the library may be missing where plans are made. A branch or tag
+stays at the commit that the cache has for it: nothing here asks whether the Hub has a newer one.
 """
 
 import os
@@ -12,7 +12,7 @@ from arc_precision.model.folder import TOKENIZER, VOCABULARIES, WEIGHTS, WEIGHTS
 
 _ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(\w[\w./-]*))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-# What a model is read from. Repositories often hold the same weights in other forms beside these.
+# Files of a model that are read. Repositories often hold the same weights in other forms beside these.
 DOWNLOADED = ("config.json", "generation_config.json", WEIGHTS_INDEX, "model*.safetensors", *TOKENIZER)
 
 
@@ -40,7 +40,7 @@ def snapshot(path: str) -> tuple[Path, str]:
 
 
 def cache() -> Path:
-    """Where huggingface_hub keeps what it downloads."""
+    """The folder in which huggingface_hub keeps its downloads."""
     environment = os.environ
     home = environment.get("HF_HOME") or Path(environment.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     folder = environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE") or Path(home) / "hub"
@@ -48,7 +48,7 @@ def cache() -> Path:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a snapshot has config, weights and tokenizer; others may have fetched a part of it."""
+    """Whether a snapshot has config, weights and tokenizer; another program may have downloaded only a part."""
     weights = [WEIGHTS]
     if (folder / WEIGHTS_INDEX).exists():
         weights = [WEIGHTS_INDEX, *read_json(folder / WEIGHTS_INDEX).get("weight_map", {}).values()]
@@ -57,14 +57,14 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _download(path: str, repository: str, revision: str) -> str:
-    """Download what is not in the cache, and return the commit."""
+    """Download the files that the cache lacks, and return the commit."""
     try:
         from huggingface_hub import snapshot_download
 
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(DOWNLOADED))).name
     except ModuleNotFoundError:
         why = "huggingface_hub is not installed here"
-    except Exception as error:  # of the library, of its network library, of the disk
+    except Exception as error:  # the library, its network library and the disk raise errors of many types
         why = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     raise ValueError(
         f"model.path: {path} is no folder, is not whole in the Hub's cache {cache()}, and cannot be downloaded: {why}; "

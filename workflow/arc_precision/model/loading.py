@@ -17,7 +17,7 @@ def check_loading(folder: Path) -> None:
     for what, load in (("config", AutoConfig), ("tokenizer", AutoTokenizer)):
         try:
             load.from_pretrained(folder)
-        except Exception as error:  # of many kinds: of JSON, of tokenizers, of keys that are not there
+        except Exception as error:  # faults of JSON, of tokenizers and of missing keys have many types
             raise ValueError(
                 f"model.path: transformers cannot load the {what} of {folder}: {_one_line(error)}"
             ) from None

@@ -25,7 +25,7 @@ def weight_facts(files: Iterable[Path]) -> dict[str, Any]:
                 tensor = tensors.get_tensor(name)
                 parameters[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
                 wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-                # in pieces that stay in the processor's cache: eight billion parameters take seconds, not minutes
+                # pieces that fit the processor's cache: eight billion parameters take seconds, not minutes
                 for piece in tensor.flatten().split(CACHED_VALUES):
                     half = piece.to(torch.float16)
                     overflow += int(torch.isinf(half).sum())

@@ -1,4 +1,4 @@
-"""What jobs read that depends on the experiment or on wildcards. Paths are those of `contracts.layout`."""
+"""Inputs of jobs that depend on the experiment or on wildcards. `contracts.layout` gives their paths."""
 
 from arc_precision.config.experiment import ExperimentConfig
 from arc_precision.contracts import layout
@@ -25,7 +25,8 @@ def trained_files(experiment: ExperimentConfig, job: SeedsJob, step: int | str) 
 
 
 def trained_kinds(experiment: ExperimentConfig, arm: str) -> dict[str, layout.Pattern]:
-    """Files of a checkpoint with what was trained, by name: an adapter, or with full fine-tuning the whole model."""
+    """Files of a checkpoint with the trained weights, by name: an adapter or, with full fine-tuning, the whole
+    model."""
     if experiment.training_of(arm).lora is None:
         return {"weights": layout.WEIGHTS, "config": layout.WEIGHTS_CONFIG}
     return {"adapter": layout.ADAPTER, "adapter_config": layout.ADAPTER_CONFIG}
@@ -37,7 +38,8 @@ def warm_started(when: str) -> list[str]:
 
 
 def audit_scored(experiment: ExperimentConfig, run: str, step: int | str) -> list[str]:
-    """What a checkpoint's audit joins: the completions, and their log-probs under every other engine setting."""
+    """The files that a checkpoint's audit joins: the completions, and their log-probs under every other engine
+    setting."""
     engines = ("draw", *experiment.audit_engines(arm_of(run)))
     return [layout.AUDITED.path(run=run, step=step, engine=engine) for engine in engines]
 
@@ -62,6 +64,6 @@ def report_inputs(experiment: ExperimentConfig) -> list[str]:
     for run, step, name, dtype in evaluated(experiment):
         kinds = (layout.SCORES, layout.SAMPLING_COST)
         files += [kind.path(run=run, step=step, set=name, dtype=dtype) for kind in kinds]
-        if (name, dtype) == primary:  # completions around a collapse are shown from here
+        if (name, dtype) == primary:  # the report shows completions around a collapse from these files
             files.append(layout.SAMPLES.path(run=run, step=step, set=name, dtype=dtype))
     return files + [layout.AUDIT_CHAIN.path(run=run, step=step) for run, step in audited(experiment)]

@@ -40,7 +40,7 @@ class SeedsJob(NamedTuple):
 
 
 def with_rules(given: Mapping[str, Any], rules: Iterable[str]) -> dict[str, Any]:
-    """What is `given` by rule: where it is given for a kind, in place of that for every one of its rules."""
+    """The values `given` by rule; a value given for a kind becomes the value of each rule of this kind."""
     kinds = {layout.kind_of(rule) for rule in rules}
     others = {rule: value for rule, value in given.items() if rule not in kinds}
     return {rule: given[layout.kind_of(rule)] for rule in rules if layout.kind_of(rule) in given} | others
@@ -58,7 +58,7 @@ def seeds_rules(jobs: Iterable[SeedsJob]) -> list[str]:
 def at_most(experiment: ExperimentConfig, arm: str) -> int:
     """Seeds of an arm that may train in one job: several need vLLM, and an adapter for each."""
     several = experiment.training_of(arm).merged is False and experiment.sampling_of(arm).engine == "vllm"
-    # Libraries of live curves write those of a process into one folder.
+    # Libraries of live curves write all curves of a process into one folder.
     return experiment.resources.train.seeds_together if several and experiment.watch == "none" else 1
 
 
@@ -79,7 +79,7 @@ def planned(experiment: ExperimentConfig, results: Path, going_on: bool) -> Grou
 
 
 def keep(planned: Groups, results: Path) -> None:
-    """Keep who trains with whom for the processes that plan while the run goes on."""
+    """Store the groups of seeds for the processes that plan while the run goes on."""
     plan, text = results / layout.TOGETHER, json.dumps(planned) + "\n"
     if not plan.exists() or plan.read_text() != text:
         plan.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def keep(planned: Groups, results: Path) -> None:
 
 
 def recorded(experiment: ExperimentConfig, results: Path) -> Groups:
-    """Who trained with whom, by the facts of finished segments."""
+    """The groups of seeds that trained together, from the facts of finished segments."""
     groups: Groups = {}
     for arm in experiment.run_arms:
         for stop in segments(experiment, arm):
@@ -101,7 +101,7 @@ def recorded(experiment: ExperimentConfig, results: Path) -> Groups:
 def _seeds_of_job(facts: Path, seed: int) -> list[int]:
     try:
         return json.loads(facts.read_bytes())["seeds_of_job"]
-    except (ValueError, KeyError):  # damaged, or of an earlier version: made anew, on its own
+    except (ValueError, KeyError):  # damaged, or of an earlier version: trained again, alone
         return [seed]
 
 

@@ -1,4 +1,4 @@
-"""How jobs start: on which GPUs, through which launcher, with how much memory for vLLM."""
+"""The start of jobs: their GPUs, their launcher, and the memory for vLLM."""
 
 from arc_precision.config.experiment import ExperimentConfig
 from arc_precision.config.resources import EngineJob, GpuJob
@@ -27,7 +27,7 @@ def launcher(n_gpus: int, shared: bool = False) -> str:
 
 
 def sample_launcher(experiment: ExperimentConfig) -> str:
-    """The same for sampling. Where vLLM's cache is bounded, other jobs may be on the same GPU."""
+    """The same for sampling. If vLLM's cache has a limit, other jobs may use the same GPU."""
     job = experiment.resources.sample
     return launcher(gpus(experiment, job), shared=job.kv_cache_mb is not None)
 

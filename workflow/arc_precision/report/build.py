@@ -1,4 +1,4 @@
-"""Puts report.json together."""
+"""Assembles report.json."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -47,11 +47,11 @@ from arc_precision.report.verdict import outcome_of, verdict
 from arc_precision.report.written_numbers import PLAIN_METRICS
 
 SPREAD_STEPS = 50
-"""First steps whose mean spread of D says how large a run's mismatch was: later ones depend on what it did."""
+"""First steps, whose mean spread of D is reported as a run's mismatch: later it also depends on its own effects."""
 
 
 def build_report(slice: ReportSlice, root: Path, files: list[Path] | None = None) -> Report:
-    """Read the results under `root` (only `files`, if given) and compute everything the page shows.
+    """Read the results under `root` (only `files`, if given) and compute all contents of the page.
 
     Raises:
         ValueError: a file follows another version of its contract, or the primary metric does not exist.
@@ -150,7 +150,7 @@ def _comparison(
     values = matrix(scored, arm, seeds, step, name, dtype, metric)
     baseline_values = matrix(scored, baseline, seeds, step, name, dtype, metric)
     difference = (values - baseline_values).to_numpy(dtype=float).T
-    # Bonferroni: all comparisons hold together at the configured level.
+    # Bonferroni: together, the intervals of all comparisons hold at the configured level.
     together = 1 - (1 - report.confidence) / n_comparisons
     n_tasks = intervals.complete(difference).shape[1]
     if n_tasks == 0:

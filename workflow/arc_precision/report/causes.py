@@ -1,4 +1,4 @@
-"""The audited checkpoints: causes of the mismatch, counterfactuals, and where in a completion it sits."""
+"""The audited checkpoints: causes of the mismatch, counterfactuals, and profiles over a completion."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What was declared when the runs began and is not what the report uses: the verdict then explores."""
+"""Declared settings that changed after the runs began. With such changes the verdict is exploratory."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,9 +26,9 @@ class Change:
 
 
 def changes_after_the_fact(records: list[RunRecord], declared: dict[str, Any]) -> list[Change]:
-    """Every declared key whose value changed after a run began; `declared` is what is used now.
+    """Every declared key whose value changed after a run began; `declared` has the present values.
 
-    A key that only one of the two declarations has says nothing and is passed over.
+    A key that is missing in one of the two declarations says nothing and is skipped.
     """
     now = flat(declared)
     found: dict[tuple[str, str], tuple[Any, list[Run]]] = {}

@@ -29,7 +29,7 @@ from arc_precision.report.schema import (
 )
 from arc_precision.statistics import kaplan_meier, log_rank
 
-# What may leave its baseline before the reward falls.
+# Metrics that may leave their baseline before the reward falls.
 SIGNS = (
     "mismatch/logp_diff_abs_mean",
     "mismatch/kl_sampler_trainer_k3",
@@ -48,7 +48,7 @@ EXCERPT_TASKS = 2
 
 
 def collapse_runs(records: dict[Run, RunRecord], rules: CollapseConfig) -> list[CollapseRun]:
-    """What the rules say about every run that has steps."""
+    """The result of the rules for every run that has steps."""
     return [_collapse_run(record, rules) for record in records.values() if len(record.steps)]
 
 
@@ -138,8 +138,8 @@ def _excerpts(results: Results, evaluated: Evaluated, when: str) -> list[Complet
 def survival(runs: list[CollapseRun], arm: str, endpoint: Endpoint, confidence: float) -> Survival | None:
     """Kaplan-Meier estimate of an arm; None with fewer than two runs.
 
-    A run that has not come to the end point is censored at its last step. So is a failed run where collapse alone is
-    the end point: the second end point shows whether that hides something.
+    A run that has not come to the end point is censored at its last step. If collapse alone is the end point, a failed
+    run is censored too; the second end point shows whether that hides a difference.
     """
     steps, ended = times(runs, arm, endpoint)
     curve = kaplan_meier(steps, ended, confidence).curve
@@ -173,7 +173,7 @@ def log_rank_test(runs: list[CollapseRun], arm: str, baseline: str, endpoint: En
 
 
 def times(runs: list[CollapseRun], arm: str, endpoint: Endpoint) -> tuple[np.ndarray, np.ndarray]:
-    """Last step of every run, and whether it came to the end point there: its onset, or else its failure."""
+    """Last step of every run, and whether it came to the end point there. The end point is its onset or its failure."""
     ours = [run for run in runs if run.arm == arm]
     steps = [run.steps if run.onset_step is None else run.onset_step for run in ours]
     ended = [
@@ -183,7 +183,7 @@ def times(runs: list[CollapseRun], arm: str, endpoint: Endpoint) -> tuple[np.nda
 
 
 def signs(runs: list[CollapseRun]) -> list[Sign]:
-    """How often each metric gave warning of a collapse, how early, and how often of none."""
+    """For each metric, the number of warnings before a collapse, their lead, and the number of false alarms."""
     collapsed = [run for run in runs if run.onset_step is not None]
     found = []
     for metric in SIGNS:

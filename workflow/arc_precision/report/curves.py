@@ -12,10 +12,10 @@ from arc_precision.mismatch.metric_dictionary import ESS_SEQUENCES, METRICS
 from arc_precision.mismatch.metrics import effective_share
 from arc_precision.report.schema import ArmCurve, Curves, Panel, RunAxis, RunValues
 
-MAX_POINTS = 400  # of a run in a panel: about what a screen can show
+MAX_POINTS = 400  # of a run in a panel: about as many as a screen can show
 MAX_POINTS_IN_ALL = 800  # of all runs in a panel: with more the page would grow beyond two megabytes
 
-ESS = "mismatch/ess_seq"  # drawn of the sequences of several steps together, not as a mean over steps
+ESS = "mismatch/ess_seq"  # computed from the sequences of several steps together, not as a mean over steps
 
 _MISMATCH = {f"mismatch/{metric.key}": metric for metric in METRICS}
 
@@ -26,7 +26,7 @@ class _Panel:
     label: str
     unit: str = ""
     log: bool = False
-    text: str = ""  # where the contract's own description does not do
+    text: str = ""  # replaces the contract's own description
 
 
 PANELS = (
@@ -55,11 +55,11 @@ PANELS = (
 
 
 def curves(runs: dict[Run, pd.DataFrame], arms: list[str], smoothing_steps: int) -> Curves:
-    """Panels of everything that any run has numbers for.
+    """Panels of all columns in which any run has numbers.
 
     `runs` maps a run to its steps: one row per step, sorted, columns of both step contracts. Every point is the mean
-    over the steps before it, as many as `smoothing_steps` or as lie between two points, whichever is more; what was not
-    finite in a step is left out of the mean. The effective sample size is that of all sequences of these steps.
+    over the steps before it: `smoothing_steps`, or the steps between two points if these are more. Values that are not
+    finite are left out of the mean. The effective sample size is that of all sequences of these steps.
     """
     longest = max((len(frame) for frame in runs.values()), default=0)
     in_all = sum(map(len, runs.values()))
@@ -95,7 +95,7 @@ def curves(runs: dict[Run, pd.DataFrame], arms: list[str], smoothing_steps: int)
 def _smooth(frame: pd.DataFrame, key: str, window: int, every: int) -> pd.Series:
     values = pd.Series(frame[key].astype(float).to_numpy(), index=frame["step"])
     smooth = _pooled_ess(frame, window) if key == ESS else values.rolling(window, min_periods=1).mean()
-    # A mean over the steps before does not hide that a run has stopped giving numbers.
+    # A trailing mean must not hide that a run has stopped giving numbers.
     return smooth.where(values.notna())[values.index % every == 0]
 
 
@@ -114,12 +114,12 @@ def _pooled_ess(frame: pd.DataFrame, window: int) -> pd.Series:
         return logsumexp(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)
 
     sums = (log_sums(f"mismatch/{key}") for key in ("seq_log_sum_ratio", "seq_log_sum_ratio_sq"))
-    with np.errstate(divide="ignore", invalid="ignore"):  # of no sequences it is NaN
+    with np.errstate(divide="ignore", invalid="ignore"):  # NaN without sequences
         return pd.Series(effective_share(*sums, _sequences(frame, window)), index=frame["step"])
 
 
 def _drawn(panel: _Panel, series: dict[Run, pd.Series], arms: list[str], sequences: float | None) -> Panel:
-    """`sequences`: how many stand behind a point, where that matters."""
+    """`sequences`: the number behind each point, for panels in which it matters."""
     metric = _MISMATCH.get(panel.key)
     description = panel.text or (STEP | TIMING).get(panel.key, "")
     healthy = metric.healthy if metric and metric.healthy != "-" else ""

@@ -1,6 +1,6 @@
-"""Factors of a grid of arms: main effects and interactions on the primary outcome, and on how long runs last.
+"""Factors of a grid of arms: main effects and interactions on the primary outcome, and effects on the length of runs.
 
-Every effect is a contrast of arms, taken within each seed and task, so that its interval is that of any other
+Every effect is a contrast of arms, taken within each seed and task. So its interval is computed as for any other
 difference: over seeds and tasks, and widened so that all effects of a grid hold together.
 """
 
@@ -75,10 +75,10 @@ def _common_seeds(scored: dict[Evaluated, TaskScores], arms: list[str], step: in
 
 
 def contrasts(levels: Levels, of_factor: dict[str, list[str]]) -> Iterator[tuple[list[LevelChange], Weights]]:
-    """What is compared and with which weights: each level with the reference, then each pair of such changes.
+    """The comparisons and their weights: each level with the reference, then each pair of such changes.
 
-    A main effect is the mean over all combinations of the other factors. An interaction is how much larger one change
-    is with the other change than without: a difference of differences.
+    A main effect is the mean over all combinations of the other factors. An interaction is a difference of differences:
+    the effect of one change with the other, less its effect without.
     """
     changes = {
         factor: [LevelChange(factor=factor, level=level, reference=reference) for level in others]
@@ -122,7 +122,8 @@ def _effects(
 
 
 def _contrast(values: dict[str, pd.DataFrame], weights: Weights, n_changes: int, report: ReportConfig) -> Interval:
-    """The contrast with its interval. That of an interaction is of half of it, which cannot leave [-1, 1]."""
+    """The contrast with its interval. For an interaction the interval is computed for its half, which lies in [-1,
+    1]."""
     half = 2.0 ** (n_changes - 1)
     frame = sum(weight / half * values[arm] for arm, weight in weights.items())
     if not complete(frame.to_numpy(dtype=float).T).size:
@@ -167,7 +168,7 @@ def _level_survival(
 def _limits(
     slices: dict[str, dict[str, Any]], levels: Levels, of_factor: dict[str, list[str]], whole: bool, n_seeds: int
 ) -> list[str]:
-    """What the design cannot tell."""
+    """Sentences about the limits of the design."""
     if not whole:
         every = prod(map(len, of_factor.values()))
         return [f"{len(levels)} of {every} combinations are run, so the factors cannot be told apart."]

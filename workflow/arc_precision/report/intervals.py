@@ -1,10 +1,10 @@
 """Intervals of a mean over seeds and tasks, at any level, and the smallest difference that a design can show.
 
 Values come as an array (seeds, tasks): every seed is evaluated on the same tasks. Seeds and tasks are crossed random
-effects, and an interval that speaks about a treatment must cover both. A bootstrap of a handful of seeds is far too
-narrow, because it never leaves the range of the seeds at hand; Student's t keeps its level.
+effects, and an interval for a treatment must cover both. A bootstrap of a handful of seeds is far too narrow, because
+it never leaves the range of these seeds; Student's t keeps its level.
 
-Where few tasks have a value of their own, their spread says little about the tasks that were not drawn: sixty equal
+If only a few tasks differ from the rest, their spread says little about the tasks that were not drawn: sixty equal
 values do not prove that the next one is equal. No interval is narrower than its floor, which counts tasks:
 
 - A share has the exact binomial interval of Clopper and Pearson (1934) with an effective sample size, after Korn and
@@ -32,7 +32,7 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class Detectable:
-    """The smallest true difference that a design finds with a power of `POWER`, and the parts it is made of.
+    """The smallest true difference that a design finds with a power of `POWER`, and its parts.
 
     `by_seeds` is due to the number of seeds and would vanish with many; `by_tasks` is due to the number of tasks and
     stays with any number of seeds. All are in the unit of the values.
@@ -47,9 +47,9 @@ def over_seeds(values: np.ndarray, confidence: float, bounds: Bounds = UNBOUNDED
     """Mean of `values` (seeds, tasks) with an interval for new seeds and new tasks.
 
     The half-width is t(seeds - 1) times the standard error of the seeds' means, and t(tasks - 1) times the standard
-    error that is due to tasks, in quadrature. It is never less than the interval for new tasks alone, nor the floor of
-    the module. With fewer than two seeds or tasks the ends are missing, as they are where values without bounds are all
-    equal. The ends do not lie outside of `bounds`.
+    error that is due to tasks, in quadrature. The interval is never narrower than the one for new tasks alone, or than
+    the floor of the module. The ends are missing with fewer than two seeds or tasks, and if values without bounds are
+    all equal. The ends do not lie outside `bounds`.
 
     Raises:
         ValueError: a value lies outside of `bounds`.
@@ -64,7 +64,7 @@ def over_seeds(values: np.ndarray, confidence: float, bounds: Bounds = UNBOUNDED
     seed_error, task_error = _errors(values)
     of_seeds, of_tasks = _t(confidence, n_seeds - 1) * seed_error, _t(confidence, n_tasks - 1) * task_error
     if bounds == SHARE:
-        of_tasks = min(of_tasks, _normal(confidence) * np.sqrt(mean * (1 - mean) / n_tasks))  # a share varies no more
+        of_tasks = min(of_tasks, _normal(confidence) * np.sqrt(mean * (1 - mean) / n_tasks))  # at most
         worth = _worth(mean, np.hypot(of_seeds, of_tasks), confidence)
         return _share(mean, min(_tasks_worth(values, confidence), worth), confidence)
     half = max(np.hypot(of_seeds, of_tasks), _t(confidence, n_tasks - 1) * stats.sem(values.mean(axis=0)))
@@ -76,7 +76,8 @@ def over_tasks(
 ) -> Interval:
     """Mean of `values` (seeds, tasks) with an interval for new tasks, the seeds as they are.
 
-    A bootstrap percentile interval, or the floor of the module where that reaches farther. Raises as `over_seeds`.
+    Each end is that of the bootstrap percentile interval or that of the module's floor, the farther one. Raises as
+    `over_seeds`.
     """
     values = _checked(values, bounds)
     n_tasks = values.shape[1]
@@ -98,11 +99,11 @@ def over_tasks(
 
 
 def detectable(values: np.ndarray, confidence: float, bounds: Bounds = UNBOUNDED) -> Detectable | None:
-    """The smallest difference that as many seeds and tasks, as varied as these, show by `over_seeds`.
+    """The smallest difference that `over_seeds` can show with seeds and tasks of this number and spread.
 
     It depends on the spread of `values` (seeds, tasks), a difference between two arms, and not on their mean. The
-    spread between seeds counts as no less than the noise within them. None with fewer than two seeds or tasks, where
-    nothing varies in values without bounds, and where the difference would lie outside of `bounds`.
+    spread between seeds counts as at least the noise within them. The result is None with fewer than two seeds or
+    tasks, if nothing varies in values without bounds, and if the difference would lie outside `bounds`.
     """
     values = _checked(values, bounds)
     n_seeds, n_tasks = values.shape
@@ -129,13 +130,13 @@ def complete(values: np.ndarray) -> np.ndarray:
 def _checked(values: np.ndarray, bounds: Bounds) -> np.ndarray:
     values = complete(values)
     within = values.clip(*bounds)
-    if not np.allclose(values, within, rtol=0, atol=1e-9):  # sums of shares miss 1 by a rounding
+    if not np.allclose(values, within, rtol=0, atol=1e-9):  # rounding may carry a sum of shares past the bounds
         raise ValueError(f"values from {values.min()} to {values.max()} lie outside of {bounds}; give other bounds.")
     return within
 
 
 def _errors(values: np.ndarray) -> tuple[float, float]:
-    """Standard errors of the mean: of the seeds' means, and what is due to the choice of tasks.
+    """Standard errors of the mean: that of the seeds' means, and the part that is due to the choice of tasks.
 
     The second is the variance component of tasks in a two-way layout without replication: the variance of the tasks'
     means, freed of the noise in them.
@@ -147,7 +148,7 @@ def _errors(values: np.ndarray) -> tuple[float, float]:
 
 
 def _rest_square(values: np.ndarray) -> float:
-    """Mean square of what neither the seed nor the task explains."""
+    """Mean square of the residuals that neither the seed nor the task explains."""
     n_seeds, n_tasks = values.shape
     rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
     return np.square(rest).sum() / ((n_seeds - 1) * (n_tasks - 1))
@@ -175,10 +176,10 @@ def _hull(mean: float, half: float, values: np.ndarray, confidence: float, bound
 
 
 def _tasks_worth(values: np.ndarray, confidence: float) -> float:
-    """Effective sample size of a share: independent yes-or-no values that tell as much as these tasks do.
+    """Effective sample size of a share: the number of independent yes-or-no values that tell as much as these tasks.
 
-    As many as there are tasks if each is solved always or never, more if they are alike; one task of the first kind is
-    counted beside the ones there are.
+    It is the number of tasks if each is solved always or never, and more if the tasks are alike. One task of the first
+    kind is added to the real ones.
     """
     of_task = values.mean(axis=0)
     mean, n_tasks = of_task.mean(), of_task.size

@@ -1,4 +1,4 @@
-"""Completions that a run was trained on: around its collapse, or else those of its last step."""
+"""Completions that a run was trained on: around its collapse, or from its last step if it did not collapse."""
 
 from arc_precision.contracts.layout import Run
 from arc_precision.contracts.steps import COMPLETIONS, read_run
@@ -9,7 +9,7 @@ KEPT_CHARACTERS = 1500
 
 
 def kept_completions(results: Results, runs: list[CollapseRun]) -> list[KeptOfRun]:
-    """Of every run that kept any."""
+    """The completions of every run that kept any."""
     found = []
     for run in runs:
         key = Run(run.arm, run.seed)
@@ -26,7 +26,7 @@ def kept_completions(results: Results, runs: list[CollapseRun]) -> list[KeptOfRu
 
 
 def steps_shown(steps: list[int], run: CollapseRun) -> dict[str, int]:
-    """Which of the steps with completions are shown, and as what."""
+    """The steps whose completions are shown, with the role of each."""
     if not steps:
         return {}
     if run.onset_step is None:

@@ -1,4 +1,4 @@
-"""Warnings, and what is missing: one sentence each, the serious ones first."""
+"""Warnings and missing parts: one sentence each, the serious ones first."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,7 +20,7 @@ def warnings(
     collapse: Collapse,
     changes: list[Change],
 ) -> list[Note]:
-    """What a reader must know before believing the verdict. `changes`: of what was declared before the runs."""
+    """Reasons to doubt the verdict. `changes`: of the settings that were declared before the runs."""
     notes = [
         *[_serious(_changed(change)) for change in changes],
         *_about_design(settings, slices, collapse),
@@ -42,7 +42,7 @@ def _note(text: str) -> Note:
 def _about_design(settings: Settings, slices: dict[str, dict[str, Any]], collapse: Collapse) -> list[Note]:
     notes = []
     if len(settings.seeds) == 1:
-        notes.append(_serious("One seed: what another seed would have given is not known."))
+        notes.append(_serious("One seed: the results of other seeds are not known."))
     if settings.max_steps < collapse.first_possible_step:
         notes.append(
             _note(
@@ -89,9 +89,7 @@ def _about_design(settings: Settings, slices: dict[str, dict[str, Any]], collaps
             notes.append(_serious(f"{arm}: the sampler has {' and '.join(parts)} in float8, the trainer has not."))
         if training["correction"] != "off":
             notes.append(
-                _note(
-                    f"{arm}: the correction {training['correction']} partly hides what the mismatch does to training."
-                )
+                _note(f"{arm}: the correction {training['correction']} partly hides the mismatch's effect on training.")
             )
         if training["sync"] == "merge":
             notes.append(_note(f"{arm}: the adapter is merged at every sync, which rounds the update in the sampler."))
@@ -106,7 +104,7 @@ def _changed(change: Change) -> str:
         what = f"{change.key}: {_some(map(str, change.added))} added after {names} began"
     else:
         what = f"{change.key} was {_written(change.before)} when {names} began and is {_written(change.now)} now"
-    return f"{what}: changed after the fact, the verdict explores and does not confirm."
+    return f"{what}: the design changed after the fact, so the verdict is exploratory."
 
 
 def _written(value: Any) -> str:
@@ -145,7 +143,7 @@ def _about_facts(records: list[RunRecord]) -> list[Note]:
 
 
 def _differing(what: str, records: list[RunRecord], value) -> list[Note]:
-    """A note if a fact is not the same everywhere; serious if it tells the arms apart."""
+    """A note if a fact differs between runs; serious if it differs between arms."""
     by_arm: dict[str, set] = {}
     for record in records:
         by_arm.setdefault(record.run.arm, set()).add(value(record.facts))
@@ -178,7 +176,8 @@ def _about_steps(records: list[RunRecord]) -> list[Note]:
 
 
 def _not_finite(steps: pd.DataFrame) -> pd.Series:
-    """Steps whose loss is not finite, or whose gradient is not and was applied; the loss scaler's skips are neither."""
+    """Steps with a loss that is not finite, or with such a gradient that was applied. The loss scaler's skips do not
+    count."""
     return steps["loss"].isna() | (steps["nonfinite"] & ~steps["skipped"])
 
 
@@ -194,7 +193,7 @@ def _about_evaluation(settings: Settings, rows: list[EvaluationRow]) -> list[Not
 
 
 def missing(settings: Settings, records: dict[Run, RunRecord], results: Results) -> list[Note]:
-    """What the experiment was to have and has not yet."""
+    """Parts of the experiment that do not exist yet."""
     notes = []
     for record in records.values():
         if record.state == "missing":

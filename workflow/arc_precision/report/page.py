@@ -41,5 +41,5 @@ def _data(value: float | None, write) -> Markup:
 
 
 def _embedded(report: dict[str, Any]) -> Markup:
-    """JSON that cannot end the script element it stands in: completions are a model's, and may hold any text."""
+    """JSON that cannot end the script element around it: a model writes the completions, and they may hold any text."""
     return Markup(json.dumps(report, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))

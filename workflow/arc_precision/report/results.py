@@ -1,4 +1,4 @@
-"""Finds and reads the files of an experiment. Their paths, relative to its folder, say what they are."""
+"""Finds and reads the files of an experiment. Their paths, relative to its folder, identify their contents."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,7 +10,8 @@ from arc_precision.contracts.layout import BASE, Checkpoint, Evaluated, Run
 
 @dataclass(frozen=True)
 class Selection:
-    """What the configuration selects. Files of anything else are left over from another one, and passed over."""
+    """The runs and evaluations that the configuration selects. Other files are left over from another one, and
+    skipped."""
 
     arms: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -30,7 +31,7 @@ class Selection:
 
 @dataclass
 class Results:
-    """The files that are there, by what they hold. Segments of a run are in the order of their steps."""
+    """The files that exist, by content. Segments of a run are in the order of their steps."""
 
     steps: dict[Run, list[Path]] = field(default_factory=dict)
     timing: dict[Run, list[Path]] = field(default_factory=dict)
@@ -48,7 +49,7 @@ class Results:
 
 
 def find_results(root: Path, files: Iterable[Path] | None, selection: Selection) -> Results:
-    """Sort files under `root` by what they hold; `files` None takes all that lie there.
+    """Sort files under `root` by content; `files` None takes all of them.
 
     Raises:
         ValueError: a file is not under `root`.
@@ -62,7 +63,7 @@ def find_results(root: Path, files: Iterable[Path] | None, selection: Selection)
     )
     evaluated = ((layout.SCORES, found.scores), (layout.SAMPLES, found.samples), (layout.SAMPLING_COST, found.costs))
     paths = [path for path in root.rglob("*") if _is_finished(path)] if files is None else files
-    # Benchmarks are nobody's input: they say how long things took, and decide nothing.
+    # Benchmarks are inputs of no rule, because the time that a job took changes no result.
     benchmarks = (root / "benchmarks").rglob("*.tsv")
     for path in sorted({*paths, *benchmarks}, key=layout.natural):
         if not path.is_relative_to(root):
@@ -91,7 +92,7 @@ def find_results(root: Path, files: Iterable[Path] | None, selection: Selection)
 
 
 def _is_finished(path: Path) -> bool:
-    """Whether a file is more than begun: jobs may be writing while the report of a running experiment is made."""
+    """Whether a file is complete: jobs may be writing while the report of a running experiment is made."""
     if path.suffix != ".parquet":
         return path.is_file()
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The runs as they are: how far, in which precision, at what cost; what differs between arms; what is missing."""
+"""The runs: their progress, precision and cost; and the differences between arms."""
 
 import json
 from dataclasses import dataclass, field
@@ -20,17 +20,17 @@ PRECISION_KEYS = (
 
 @dataclass
 class RunRecord:
-    """What is known of one run. `steps` has one row per step with its times beside it, and may be empty."""
+    """The record of one run. `steps` has one row per step with its times beside it, and may be empty."""
 
     run: Run
     steps: pd.DataFrame = field(default_factory=pd.DataFrame)
-    facts: dict[str, Any] | None = None  # of the latest segment that has them
+    facts: dict[str, Any] | None = None  # of the latest segment with facts
     max_steps: int = 0
-    declared: dict[str, Any] | None = None  # what was declared when its first segment was trained
+    declared: dict[str, Any] | None = None  # settings declared when its first segment was trained
 
     @property
     def n_steps(self) -> int:
-        """Steps that were trained."""
+        """Number of trained steps."""
         return int(self.steps["step"].iloc[-1]) if len(self.steps) else 0
 
     @property
@@ -68,7 +68,8 @@ class RunRecord:
     def mean(
         self, key: str, until_applied: int | None = None, first: int | None = None, last: int | None = None
     ) -> float | None:
-        """Mean of a column over `first` or `last` steps, of those with at most `until_applied` updates; None: all."""
+        """Mean of a column over the `first` or `last` steps among those with at most `until_applied` updates; None:
+        all."""
         if key not in self.steps:
             return None
         steps = self.steps if until_applied is None else self.steps[self.steps["applied_steps"] <= until_applied]

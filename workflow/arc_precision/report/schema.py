@@ -1,7 +1,7 @@
 """The shape of report.json. Every number on the page is in it.
 
-Numbers carry six significant digits; what was not computed or is not finite is null. Field descriptions are part of the
-published schema, workflow/schemas/report.schema.json:
+Numbers have six significant digits; numbers that were not computed or are not finite are null. Field descriptions are
+part of the published schema, workflow/schemas/report.schema.json:
 
     PYTHONPATH=workflow python -m arc_precision.report.schema > workflow/schemas/report.schema.json
 """
@@ -46,7 +46,7 @@ class Interval(Part):
 
 
 class Settings(Part):
-    """What was fixed before the runs."""
+    """Settings that were fixed before the runs."""
 
     baseline_arm: str
     primary_set: str
@@ -70,7 +70,7 @@ class ReportVerdict(Part):
 
 
 class Note(Part):
-    """A warning, or something that is missing."""
+    """A warning, or a missing part."""
 
     level: Literal["serious", "note"]
     text: str
@@ -94,7 +94,7 @@ class ArmRow(Part):
     score: Interval | None = Field(description="Primary outcome at the step compared.")
     logp_diff_abs_mean: Interval = Field(description="Mean |d| in nats; low and high are the extreme seeds.")
     hours: Number = Field(description="Step times of all seeds together, in hours.")
-    gpu_hours: Number = Field(description="The same times the GPUs of a run; null without a GPU.")
+    gpu_hours: Number = Field(description="These hours times the GPUs of a run; null without a GPU.")
 
 
 class RunRow(Part):
@@ -122,7 +122,7 @@ class RunRow(Part):
 
 
 class Detectable(Part):
-    """The smallest true difference that this design finds in four of five repetitions, and what it is made of."""
+    """The smallest true difference that this design finds in four of five repetitions, and its parts."""
 
     difference: Number
     by_seeds: Number = Field(description="Part due to the number of seeds: many seeds would remove it.")
@@ -160,7 +160,7 @@ class Difference(Part):
 class LadderOrder(Part):
     """Arms that differ in one thing that has an order, from the lowest rung to the highest."""
 
-    by: str = Field(description="What orders them, with its unit.")
+    by: str = Field(description="The quantity that orders them, with its unit.")
     arms: list[str]
     rungs: list[Number]
 
@@ -174,7 +174,8 @@ class LadderRun(Part):
     logp_diff_abs_mean: Number = Field(description="Mean |d| per token, in nats.")
     ess: Number = Field(description="Effective sample size of sequences, as a share.")
     design_effect: Number = Field(
-        description="Variance of a step's mean D over that of sequences that err independently. 1: they do."
+        description="Variance of a step's mean D over that of sequences that err independently. 1: they err "
+        "independently."
     )
     score: Number = Field(description="Primary outcome at the step compared.")
 
@@ -233,11 +234,11 @@ class LevelSurvival(Part):
     statistic: Number = Field(description="Positive where the level ends earlier.")
     p_value: Number = Field(description="By permutation within strata; for this test alone.")
     p_smallest: Number = Field(description="The smallest that the same steps give however they are dealt.")
-    reason: str | None = Field(description="Why there is none.")
+    reason: str | None = Field(description="Reason why there is no test.")
 
 
 class Factors(Part):
-    """A grid of arms: what each factor does."""
+    """A grid of arms: the effects of its factors."""
 
     grid: str
     levels: dict[str, list[str]] = Field(description="Of each factor, the reference first.")
@@ -246,11 +247,11 @@ class Factors(Part):
     n_seeds: int
     effects: list[Effect]
     survival: list[LevelSurvival]
-    limits: list[str] = Field(description="What the design cannot tell.")
+    limits: list[str] = Field(description="Limits of the design.")
 
 
 class RunAxis(Part):
-    """Where the points of a run's curves lie."""
+    """Positions of the points of a run's curves."""
 
     arm: str
     seed: int
@@ -312,10 +313,13 @@ class CauseRow(Part):
 
 
 class CounterfactualRow(Part):
-    """What a change of the sampler would add to d."""
+    """The amount that a change of the sampler would add to d."""
 
     name: str
-    in_effect: bool = Field(description="The arm samples so: the row says what it has added to d, not what it would.")
+    in_effect: bool = Field(
+        description="Whether the arm samples so. Then the row gives the amount added to d, otherwise the amount "
+        "that would be."
+    )
     shift_mean: Number
     shift_abs_mean: Number
     shift_abs_max: Number
@@ -339,7 +343,7 @@ class ProfileRow(Part):
 
 
 class AuditedStep(Part):
-    """The mismatch at a step of an arm, taken apart. Means over its seeds; token counts are sums."""
+    """The mismatch at a step of an arm, split into its causes. Means over its seeds; token counts are sums."""
 
     arm: str
     step: int
@@ -439,7 +443,7 @@ class TaskRate(Part):
 
 
 class TaskCard(Part):
-    """A task with what the arms made of it."""
+    """A task with the arms' answers."""
 
     set: str
     task_id: str
@@ -453,7 +457,7 @@ class TaskCard(Part):
 class Tasks(Part):
     """A choice of tasks, at the step that is compared."""
 
-    choices: dict[str, str] = Field(description="What each word of `chosen_as` means.")
+    choices: dict[str, str] = Field(description="Meaning of each word of `chosen_as`.")
     step: int | None
     dtype: str | None
     cards: list[TaskCard]
@@ -477,7 +481,7 @@ class Alarms(Part):
 
 
 class CollapseRun(Part):
-    """What the rules of the configuration say about a run."""
+    """The result of the configured rules for a run."""
 
     arm: str
     seed: int
@@ -494,7 +498,7 @@ class CollapseRun(Part):
 
 
 class Sign(Part):
-    """How often a metric gave warning of a collapse, and how often of none."""
+    """The numbers of a metric's warnings before a collapse and of its false alarms."""
 
     metric: str
     warned_collapsed: int
@@ -528,7 +532,7 @@ class LogRankTest(Part):
     statistic: Number = Field(description="Positive where the arm ends earlier.")
     p_value: Number = Field(description="By permutation.")
     p_smallest: Number = Field(description="The smallest that the same steps give however they are dealt to the arms.")
-    reason: str | None = Field(description="Why there is none.")
+    reason: str | None = Field(description="Reason why there is no test.")
 
 
 class CompletionExcerpt(Part):
@@ -543,7 +547,7 @@ class CompletionExcerpt(Part):
     truncated: bool
     tokens: int
     text: str
-    cut: bool = Field(description="The text goes on.")
+    cut: bool = Field(description="Whether the text is longer than this excerpt.")
 
 
 class KeptCompletion(Part):
@@ -559,7 +563,7 @@ class KeptCompletion(Part):
     sampler_logp_mean: Number = Field(description="Mean log-probability of its tokens in the sampler, in nats.")
     log_ratio: Number = Field(description="D, in nats; null where no token counts.")
     text: str
-    cut: bool = Field(description="The text goes on.")
+    cut: bool = Field(description="Whether the text is longer than this excerpt.")
 
 
 class KeptOfRun(Part):
@@ -603,7 +607,7 @@ class PhaseTime(Part):
 
 
 class RunOrigin(Part):
-    """Where a run came from."""
+    """The origin of a run."""
 
     arm: str
     seed: int
@@ -615,7 +619,7 @@ class RunOrigin(Part):
 
 
 class Command(Part):
-    """How a part of the page is made again."""
+    """The command that makes a part of the page again."""
 
     section: str
     command: str
@@ -623,7 +627,7 @@ class Command(Part):
 
 
 class Provenance(Part):
-    """Where everything came from."""
+    """The origin of all results."""
 
     origins: list[RunOrigin]
     configs: dict[str, dict[str, Any]]

@@ -18,7 +18,7 @@ def write_tables(report: Report, folder: Path) -> None:
 
 
 def tables(report: Report) -> dict[str, list[dict]]:
-    """Rows of every table, in long form where a row would otherwise have no fixed columns."""
+    """Rows of every table, in long form if rows would otherwise have no fixed columns."""
     return {
         "runs": [flat(run.model_dump()) for run in report.runs],
         "comparisons": [flat(comparison.model_dump(exclude={"by_seed"})) for comparison in report.comparisons],

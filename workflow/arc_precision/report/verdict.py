@@ -32,11 +32,11 @@ from arc_precision.report.written_numbers import (
     value_text,
 )
 
-SAME_SIZE = (0.8, 1.25)  # a ratio of mean |d| within these is not worth a number
+SAME_SIZE = (0.8, 1.25)  # a ratio of mean |d| within these bounds is not reported
 
 
 def outcome_of(interval: Interval) -> Outcome:
-    """What an interval over seeds and tasks allows to say about a difference."""
+    """The outcome that an interval over seeds and tasks allows for a difference."""
     if interval.low is None or interval.high is None:
         return "inconclusive"
     return "difference" if interval.low > 0 or interval.high < 0 else "no_difference"
@@ -52,7 +52,8 @@ def verdict(
     collapse: Collapse,
     changes: list[Change],
 ) -> ReportVerdict:
-    """Headline and sentences, from parts of the report. `changes`: of what was declared before the runs."""
+    """Headline and sentences, from parts of the report. `changes`: of the settings that were declared before the
+    runs."""
     return ReportVerdict(
         outcome=_outcome(comparisons),
         headline=_headline(settings, comparisons, _other_than_precision(differences), changes),
@@ -96,7 +97,7 @@ def _headline(settings: Settings, comparisons: list[Comparison], confounds: list
 
 
 def _too_little(comparison: Comparison, metric: str) -> str:
-    """Why a comparison is inconclusive."""
+    """The reason why a comparison is inconclusive."""
     if comparison.n_seeds < 2:
         return "One seed per arm"
     return "One task" if comparison.n_tasks < 2 else f"No run and no task differs in {metric}"
@@ -134,11 +135,11 @@ def _compared(settings: Settings, comparison: Comparison) -> str:
         f"{comparison.arm} against {comparison.baseline} at step {comparison.step}: {scores}, a difference of {value}"
     )
     if comparison.outcome == "inconclusive" and comparison.over_tasks.low is None:
-        return f"{start}. What other seeds and tasks would have given is not known."
+        return f"{start}. The results of other seeds and tasks are not known."
     if comparison.outcome == "inconclusive":
         tasks = range_text(comparison.over_tasks.low, comparison.over_tasks.high, metric)
         other = f"Other tasks could have given {tasks} ({level} interval)"
-        return f"{start}. {other}; what other seeds would have given is not known."
+        return f"{start}. {other}; the results of other seeds are not known."
     seeds = range_text(comparison.over_seeds.low, comparison.over_seeds.high, metric)
     sentence = f"{start} ({level} interval {seeds})."
     if comparison.outcome == "no_difference":
@@ -149,7 +150,7 @@ def _compared(settings: Settings, comparison: Comparison) -> str:
 
 
 def _sensitivity(comparison: Comparison, metric: str) -> str:
-    """The smallest difference that the design could have shown, and what limits it."""
+    """A sentence about the smallest difference that the design could have shown, and its limiting factor."""
     design, found = f"{comparison.n_seeds} seeds and {comparison.n_tasks} tasks", comparison.detectable
     if found is None:
         return f"By the spread that was seen, {design} cannot show a difference of any size with 80 % power."
@@ -234,7 +235,7 @@ def _failed(arm: ArmRow) -> int:
 def _endpoint(
     settings: Settings, arms: list[ArmRow], collapse: Collapse, endpoint: Endpoint, counts: list[str], happened: bool
 ) -> str:
-    """How many runs came to an end point, and what the log-rank tests allow to say about when."""
+    """Sentences about the number of runs at an end point and the results of the log-rank tests."""
     sentence = f"Runs that {endpoint}: {enumeration(counts)}."
     if min(arm.seeds_found for arm in arms) < 2:
         what = "collapse" if endpoint == "collapsed" else "collapse and failure"
@@ -275,7 +276,7 @@ def _learning(settings: Settings, comparisons: list[Comparison], evaluation: lis
         f"{enumeration(alike)})."
     )
     if len(alike) == len(steps):
-        sentence += " Where no arm is known to have learnt, little is known about what precision does to learning."
+        sentence += " As no arm is shown to have learnt, the effect of precision on learning remains open."
     return [sentence]
 
 

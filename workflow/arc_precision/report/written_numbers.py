@@ -1,6 +1,6 @@
-"""How numbers are written, on the page and in the verdict."""
+"""The text of numbers on the page and in the verdict."""
 
-PLAIN_METRICS = ("reward", "completion_tokens", "tokens_per_task")  # every other metric of an evaluation is a share
+PLAIN_METRICS = ("reward", "completion_tokens", "tokens_per_task")  # all other metrics of an evaluation are shares
 
 
 def value_text(value: float, metric: str) -> str:

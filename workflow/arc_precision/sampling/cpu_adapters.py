@@ -1,8 +1,8 @@
 """LoRA in vLLM's CPU engine, one matrix product per adapter.
 
 vLLM 0.31 on a CPU copies an adapter's matrices once per token before it multiplies, because tokens of one batch may
-belong to different adapters. Here the tokens of an adapter are multiplied together. Casts and their order are vLLM's
-own: the inputs and A to float32, scaled; then the result and B to the output's dtype.
+belong to different adapters. Here the tokens of an adapter are multiplied together. The casts and their order are the
+same as in vLLM: the inputs and A are cast to float32 and scaled, then the result and B to the output's dtype.
 """
 
 import torch
@@ -33,7 +33,8 @@ class GroupedAdaptersWrapper(PunicaWrapperCPU):
     ) -> None:
         columns = slice(y_offset, y_offset + y_slice_size)
         for slot, rows in self._groups:
-            # In float32 and rounded once, as a half-precision product with float32 sums is; far faster on a CPU.
+            # Like a half-precision product with float32 sums: computed in float32 and rounded once. Far faster on a
+            # CPU.
             product = (x[rows].to(y.dtype).float() @ w_t_all[slot, 0].to(y.dtype).float().T).to(y.dtype)
             if add_inputs:
                 y[rows, columns] += product
@@ -44,7 +45,7 @@ class GroupedAdaptersWrapper(PunicaWrapperCPU):
 def token_groups(slots: torch.Tensor) -> list[tuple[int, slice | torch.Tensor]]:
     """Adapter slots of tokens (T,), -1 for none, as (slot, its tokens): a slice of neighbours, else their numbers.
 
-    Neighbours are the usual case, as requests are handed in adapter by adapter, and a slice copies nothing.
+    Neighbours are the usual case, because requests arrive adapter by adapter. A slice copies nothing.
     """
     groups: list[tuple[int, slice | torch.Tensor]] = []
     for slot in slots.unique().tolist():

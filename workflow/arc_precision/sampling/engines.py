@@ -29,7 +29,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class EngineMemory:
-    """What vLLM takes of a GPU's memory: a share of it, 0 to 1, or so many bytes beside its weights and buffers."""
+    """A GPU's memory for vLLM: a share of it, 0 to 1, or a number of bytes beside its weights and buffers."""
 
     gpu_share: float
     kv_cache_bytes: int | None = None
@@ -42,12 +42,12 @@ class EngineMemory:
 
     @classmethod
     def of(cls, args: Namespace) -> "EngineMemory":
-        """From that command line."""
+        """The memory that the command line asks for."""
         return cls(args.gpu_memory_percent / 100, args.kv_cache_mb and args.kv_cache_mb * 2**20)
 
 
 class Sampler(Protocol):
-    """What both samplers offer."""
+    """The interface of both samplers."""
 
     dtype: torch.dtype
     observed: dict[str, Any]  # what is in effect, as `vllm_sampler.engine_facts` describes it

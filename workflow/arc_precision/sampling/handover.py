@@ -1,7 +1,7 @@
 """How the trainer's weights reach a sampler: as an adapter, or as weights of the whole model.
 
-The whole model is what full fine-tuning trains. Of an adapter it is the base with the adapter merged in, which is there
-because its effect is one of the things to measure.
+Full fine-tuning trains the whole model. For an adapter, the whole model is the base with the adapter merged in; this
+way exists because the effect of merging is to be measured.
 """
 
 import shutil
@@ -50,7 +50,8 @@ class AdapterHandover:
 class WholeHandover:
     """Hands over all weights, an adapter merged in, rounded to the sampler's dtype.
 
-    TRL's own way, except that the trainer's weights are never written to, so that they do not drift.
+    TRL does the same, but it merges in place and back again. Here the trainer's weights are never written to, so they
+    do not drift.
     """
 
     def __init__(self, sampler: Sampler) -> None:

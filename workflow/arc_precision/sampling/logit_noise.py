@@ -10,8 +10,8 @@ from arc_precision.sampling.engines import completion_seed
 class LogitNoise(AdapterLogitsProcessor):
     """Adds noise to all logits before a token is drawn.
 
-    A request carries the standard deviation, in nats, as `extra_args["logit_noise"]`. Its seed and the number of its
-    token decide the noise, so that neither the other requests of a batch nor their order matter.
+    A request carries the standard deviation, in nats, as `extra_args["logit_noise"]`. The request's seed and the number
+    of the token decide the noise, so the other requests of a batch and their order do not matter.
     """
 
     def __init__(self, vllm_config, device: torch.device, is_pin_memory: bool) -> None:

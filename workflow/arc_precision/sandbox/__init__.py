@@ -1,4 +1,4 @@
-"""Runs untrusted programs: see docs/sandbox.md for what is promised at which level."""
+"""Runs untrusted programs; docs/sandbox.md says what each level guarantees."""
 
 from arc_precision.sandbox.extraction import extract_program
 from arc_precision.sandbox.pool import Sandbox, isolation_level, run_programs

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from arc_precision.config.thinking import Thinking
 
-# No part gives back what it has taken, so that a line is read in linear time, whatever a model has written there.
+# The quantifiers are possessive: no backtracking, so every line that a model may write is read in linear time.
 _OPENING = re.compile(r"[ \t]*+(`{3,}+)[ \t]*+(\S*+)[ \t]*+")
-_MAX_CHARACTERS = 100_000  # of a program: the compiler's time does not grow in proportion with every source
+_MAX_CHARACTERS = 100_000  # of a program: with some sources the compiler's time grows faster than their length
 _LANGUAGES = {"python", "py"}
 
 
@@ -23,8 +23,8 @@ def extract_program(completion: str, thinking: "Thinking | None" = None, prompt:
     completion leaves open is not a block, and neither is one of more than 100,000 characters.
 
     Args:
-        thinking: what stands around the part in which the model thinks; no program is taken from there.
-        prompt: that the completion goes on from; some chat templates begin the thinking part in it.
+        thinking: the tags around the thinking part; no program is taken from inside it.
+        prompt: the text before the completion; some chat templates begin the thinking part there.
     """
     if thinking:
         begun = thinking.open if prompt.rstrip().endswith(thinking.open) else ""

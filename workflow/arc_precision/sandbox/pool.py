@@ -25,7 +25,7 @@ from arc_precision.sandbox.verdicts import LEVELS, Limits, SandboxFault, Verdict
 from arc_precision.sandbox.wire import job_frame, verdict_of_end, verdict_of_kill, verdict_of_record
 
 _HERE = Path(__file__).parent
-# What the server's processes read, for `staleness`, which follows imports.
+# The files that the server's processes read, for `staleness`, which only follows imports.
 RUNS_ELSEWHERE = ("sandbox/server", "sandbox/barc_library.py", "language/dsl.py")
 _LIBRARIES = {"common": _HERE / "barc_library.py", "dsl": _HERE.parent / "language" / "dsl.py"}
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -36,9 +36,9 @@ _ENVIRONMENT = {
     "GLIBC_TUNABLES": "glibc.pthread.rseq=0",  # else the kernel keeps the number of the core in a process's memory
 } | dict.fromkeys(_THREAD_COUNTS, "1")
 _MAX_ATTEMPTS = 3
-_AHEAD = 2  # jobs a worker holds: one that runs, one that waits
-_READ_AHEAD = 4  # programs per worker that are read before they can be sent
-_WINDOW = 1000  # programs per worker that may be done or under way while the verdict of an earlier one is missing
+_AHEAD = 2  # jobs of a worker: one runs, one waits
+_READ_AHEAD = 4  # programs per worker that are read ahead
+_WINDOW = 1000  # programs per worker that may be finished or running while the verdict of an earlier one is missing
 
 
 @dataclass
@@ -46,9 +46,9 @@ class _Job:
     index: int
     frame: bytes
     n_grids: int
-    alone: bool = False  # it runs again, with nothing beside it
-    kills: int = 0  # of its process, from outside
-    faults: int = 0  # of the worker it was with
+    alone: bool = False  # the program runs again, with nothing beside it
+    kills: int = 0  # kills of its process from outside
+    faults: int = 0  # deaths of the worker that had the job
 
 
 @dataclass
@@ -74,12 +74,12 @@ class _Queue:
 
     waiting: deque[_Job] = field(default_factory=deque)
     alone: deque[_Job] = field(default_factory=deque)
-    verdicts: dict[int, Verdict] = field(default_factory=dict)  # by index, until it is their turn
+    verdicts: dict[int, Verdict] = field(default_factory=dict)  # by index, until all earlier ones have been given
     faults: int = 0  # since the last verdict
 
 
 def _receive(connection: socket.socket, size: int = 1 << 20) -> bytes:
-    """What has arrived; nothing when the other end is closed, in whatever way."""
+    """The bytes that have arrived; empty if the other end is closed in any way."""
     try:
         return connection.recv(size)
     except ConnectionResetError:
@@ -87,11 +87,11 @@ def _receive(connection: socket.socket, size: int = 1 << 20) -> bytes:
 
 
 def _start_workers(sockets: socket.socket, starts: socket.socket, theirs: list[socket.socket]) -> bytes:
-    """Give the server an empty root folder, and each worker its socket; see server/__main__.py. Returns its first line,
-    empty when it ended before."""
+    """Give the server an empty root folder, and each worker its socket; see server/__main__.py. Returns the server's
+    first line, which is empty if the server ended before."""
     try:
         with tempfile.TemporaryDirectory() as folder:
-            os.chmod(folder, 0o755)  # the server may be another user by the time it goes there
+            os.chmod(folder, 0o755)  # the server may be another user when it enters the folder
             empty_root = os.open(folder, os.O_RDONLY)
             socket.send_fds(sockets, [b"d"], [empty_root])
             os.close(empty_root)
@@ -111,7 +111,7 @@ class _Server:
     def __init__(self, limits: Limits, workers: int):
         pairs = [socket.socketpair() for _ in range(workers)]
         self.workers = [_Worker(ours) for ours, _ in pairs]
-        config = {  # nothing of the number of workers: it is in every program's memory
+        config = {  # without the number of workers, because every program has this in its memory
             "limits": dataclasses.asdict(limits),
             "libraries": {name: str(path) for name, path in _LIBRARIES.items()},
             "numpy_folder": str(Path(np.__file__).parents[1]),
@@ -133,7 +133,7 @@ class _Server:
         for _, theirs in pairs:
             theirs.close()
         for worker in self.workers:
-            _receive(worker.socket, 1)  # it is ready; one that is gone is noticed later, as at any other time
+            _receive(worker.socket, 1)  # the worker is ready; if it is gone, that is noticed later
         self._selector = selectors.DefaultSelector()
         for worker in self.workers:
             worker.socket.setblocking(False)
@@ -160,8 +160,8 @@ class _Server:
             self._selector.modify(worker.socket, events, worker)
 
     def reports(self) -> Iterator[tuple[_Job, _Report]]:
-        """Wait until something happens; the jobs that are over. Raises ConnectionError when a worker is gone: the
-        first of its jobs, if any, was with it."""
+        """Wait until something happens, and return the jobs that have ended. Raises ConnectionError if a worker is
+        gone; it was working on the first of its jobs, if it had any."""
         for key, events in self._selector.select():
             worker = key.data
             if events & selectors.EVENT_WRITE:
@@ -184,7 +184,7 @@ class _Server:
                 yield worker.jobs.popleft(), _Report(outcome, status, cpu_ns / 1e9, grown_kb, record)
 
     def close(self) -> None:
-        """End all processes: workers leave, and end the programs they run, when their sockets close."""
+        """End all processes: when their sockets close, workers end their programs and then themselves."""
         self._selector.close()
         for worker in self.workers:
             worker.socket.close()
@@ -200,8 +200,8 @@ class Sandbox:
     """A pool of workers, kept open across calls of `run`; a context manager.
 
     `workers`: programs that run at the same time, best the number of free cores. `min_level`: the isolation that is
-    demanded, one of LEVELS; ValueError where this machine offers less. `level` is the one obtained. One thread at a
-    time may use it.
+    demanded, one of LEVELS; raises ValueError if this machine offers less. `level` is the level obtained. Only one
+    thread at a time may use a pool.
     """
 
     def __init__(self, limits: Limits, workers: int = 1, min_level: str = "none"):
@@ -237,7 +237,8 @@ class Sandbox:
     ) -> Iterator[Verdict]:
         """Verdicts of programs in their order, each run on its own list of input grids [height, width].
 
-        Both are read as they are needed. `progress` shows a bar. Raises SandboxFault when the sandbox keeps failing.
+        Programs and grids are read only when they are needed. `progress` shows a bar. Raises SandboxFault if the
+        sandbox keeps failing.
         """
         verdicts = self._run(zip(programs, grids, strict=True))
         if not progress:
@@ -268,7 +269,7 @@ class Sandbox:
                 if n_given < n_read:
                     self._proceed(self._collect, queue)
         finally:
-            if n_given < n_read:  # the caller left early, or a fault: these programs are of no interest any more
+            if n_given < n_read:  # the caller left early, or a fault: nobody waits for these programs any more
                 self.close()
 
     def _dispatch(self, queue: "_Queue") -> None:
@@ -285,13 +286,13 @@ class Sandbox:
             self._server.send(workers[0], queue.alone.popleft())
 
     def _collect(self, queue: "_Queue") -> None:
-        if self._server is None:  # it failed when jobs were sent
+        if self._server is None:  # the server failed while jobs were sent
             return
         for job, report in self._server.reports():
             self._judge(job, report, queue)
 
     def _proceed(self, step: Callable[["_Queue"], None], queue: "_Queue") -> None:
-        """Take a step; when the server fails in it, put all jobs back that were there, to go to a new one."""
+        """Take a step. If the server fails in it, put all its jobs back, for a new server."""
         try:
             step(queue)
         except ConnectionError as error:
@@ -312,7 +313,7 @@ class Sandbox:
             verdict = Verdict("timeout", message="over the CPU limit")
         elif report.outcome == protocol.STOPPED_BY_WALL:
             verdict = Verdict("timeout", message="idle beyond the wall limit")
-        elif killed:  # as the kernel does where the machine or the job's share of it is out of memory
+        elif killed:  # the kernel kills so if the machine or the job runs out of memory
             job.kills += 1
             if job.kills < _MAX_ATTEMPTS:
                 job.alone = True
@@ -346,6 +347,6 @@ def run_programs(
 
 @functools.cache
 def isolation_level() -> str:
-    """The level this machine gives: one of LEVELS."""
+    """The level that this machine offers, one of LEVELS."""
     with Sandbox(Limits()) as sandbox:
         return sandbox.level

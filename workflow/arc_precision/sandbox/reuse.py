@@ -12,11 +12,11 @@ Run = Callable[[Iterable[str], Iterable[Sequence[np.ndarray]]], Iterator[Verdict
 def run_each_once(
     run: Run, programs: Sequence[str | None], grids: Sequence[Sequence[np.ndarray]]
 ) -> Iterator[tuple[Verdict, bool]]:
-    """For each program in order its verdict, and whether that is the verdict of an equal one before it.
+    """The verdict of each program in order, and whether it comes from an equal program before it.
 
     Args:
         run: gives the verdicts of programs in their order, as `Sandbox.run` does.
-        programs: None where a completion held none; those count as no repetition.
+        programs: None for a completion without a program; these never count as repetitions.
         grids: input grids [height, width] of each program.
     """
     firsts: dict[tuple, int] = {}

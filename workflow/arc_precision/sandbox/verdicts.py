@@ -1,4 +1,4 @@
-"""What goes into the sandbox and what comes out of it."""
+"""The inputs and outputs of the sandbox."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ STATUSES = (
     "ok", "invalid_output", "no_program", "exception", "timeout", "memory", "forbidden", "sandbox_error",
 )  # fmt: skip
 
-# From weakest to strongest; docs/sandbox.md says what each one holds back.
+# From weakest to strongest; docs/sandbox.md lists the restrictions of each.
 LEVELS = ("none", "rlimit", "seccomp", "landlock", "namespaces", "full")
 
 
 class SandboxFault(RuntimeError):
-    """The sandbox itself failed, repeatedly: nothing is known about the programs that were in it."""
+    """The sandbox itself failed repeatedly, so nothing is known about the programs that were in it."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one program may use for all its grids together.
+    """Limits on one program, for all its grids together.
 
     `cpu_s`: CPU seconds. `wall_s`: seconds asleep in all. `memory_mb`: address space beyond the interpreter's own, in
     MiB. `max_side`: longest side of an output grid, in cells.
@@ -32,11 +32,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one program.
+    """The result of one program.
 
     `status` is one of STATUSES. `outputs` is given only when it is "ok": one int8 grid [height, width] per input grid.
-    `exception_line` is a line of the program, counted from 1. `rechecked`: it came near its CPU limit and the verdict
-    is of a second run, with nothing else running in the pool.
+    `exception_line` is a line of the program, counted from 1. `rechecked`: the program came near its CPU limit, and the
+    verdict is that of a second run with nothing else in the pool.
     """
 
     status: str

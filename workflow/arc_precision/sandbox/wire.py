@@ -1,6 +1,6 @@
-"""Programs and grids into the bytes the server takes, and the bytes it gives back into verdicts.
+"""Translates programs and grids into bytes for the server, and the server's bytes into verdicts.
 
-What comes back was written by the program's own process, so every byte of it is checked.
+The program's own process wrote these bytes, so every one of them is checked.
 """
 
 import os
@@ -17,7 +17,7 @@ _LITTLE_KB = 16 << 10  # a process that has grown less was not killed for its me
 
 
 def job_frame(program: str, grids: Sequence[np.ndarray], limits: Limits) -> bytes:
-    """One job. ValueError where the outputs that the limits allow would not fit the shared memory."""
+    """The bytes of one job. Raises ValueError if the outputs that the limits allow would not fit the shared memory."""
     room = len(grids) * (protocol.GRID.size + limits.max_side**2) + protocol.RECORD.size
     if room > protocol.AREA_BYTES - protocol.LENGTH.size:
         raise ValueError(f"a program was given {len(grids)} grids, too many for outputs of {limits.max_side} a side")
@@ -75,7 +75,7 @@ def verdict_of_end(wait_status: int) -> Verdict:
     """The verdict of a process that ended without leaving any."""
     code = os.waitstatus_to_exitcode(wait_status)
     if code < 0:
-        names = {number.value: number.name for number in signal.Signals}  # only the first and last real-time signal
+        names = {number.value: number.name for number in signal.Signals}  # no name: a real-time signal
         name = names.get(-code, f"signal {-code}")
         return Verdict("exception", exception_type=name, message="the process crashed")
     return Verdict("exception", exception_type="SystemExit", message=f"the process ended with exit status {code}")

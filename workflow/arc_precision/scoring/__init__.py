@@ -1,1 +1,1 @@
-"""What training and evaluation both do to a completion: run its program, and hold its outputs against the answers."""
+"""Scoring for training and evaluation: run a completion's program, and compare its outputs with the answers."""

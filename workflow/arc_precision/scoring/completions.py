@@ -21,12 +21,13 @@ def judged(
     thinking: Thinking | None = None,
     prompts: Sequence[str] | None = None,
 ) -> Iterator[tuple[str | None, Verdict, bool]]:
-    """Of each completion, in order: its program, the verdict on it, and whether that comes from an equal program.
+    """For each completion, in order: its program, the verdict on it, and whether the verdict comes from an equal
+    program.
 
     Args:
         run: runs programs in the sandbox, such as `Sandbox.run`.
         tasks: of each completion; the program runs on the inputs of all pairs.
-        thinking: no program is taken from within this.
+        thinking: no program is taken from inside the thinking part.
         prompts: of each completion; needed with `thinking`.
     """
     before = prompts or [""] * len(completions)

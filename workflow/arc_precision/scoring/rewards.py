@@ -9,7 +9,7 @@ from arc_precision.tasks.grids import Grid, Task
 
 
 def pixel_score(predicted: Grid, answer: Grid) -> float:
-    """How much of the answer a predicted grid has right, 0 to 1; 1 only if they are equal.
+    """The share of the answer that a predicted grid has right, 0 to 1; 1 only if both are equal.
 
     For grids of one shape it is the share of equal cells. For others it is the largest number of equal cells over
     all places at which one can be laid on the other, divided by the product of the larger height and the larger
@@ -27,7 +27,7 @@ def pixel_score(predicted: Grid, answer: Grid) -> float:
 def grid_scores(outputs: Sequence[Grid], answers: Sequence[Grid]) -> tuple[list[bool], list[float]]:
     """Per grid, whether the output equals the answer, and its pixel score.
 
-    Raises ValueError if there are not as many outputs as answers.
+    Raises ValueError if the numbers of outputs and answers differ.
     """
     pixels = [pixel_score(output, answer) for output, answer in zip(outputs, answers, strict=True)]
     return [score == 1.0 for score in pixels], pixels
@@ -40,8 +40,8 @@ def solved(verdict: Verdict, task: Task) -> bool:
     return all(np.array_equal(output, pair.output) for output, pair in zip(verdict.outputs, task.pairs, strict=True))
 
 
-# What the share of right grids and the mean pixel score weigh in each reward. The weights add up to 9, so that 10 is
-# the reward of a solved task and of nothing else.
+# Weights of the share of right grids and of the mean pixel score in each reward. They add up to 9, so that only a
+# solved task has the reward 10.
 _WEIGHTS = {"arc-v1": (8, 1), "arc-v2-no-pixel-score": (9, 0)}
 
 

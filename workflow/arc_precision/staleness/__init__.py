@@ -1,1 +1,1 @@
-"""What a job depends on, what would run now and why."""
+"""Staleness: the dependencies of a job, the jobs that would run now, and the reasons."""

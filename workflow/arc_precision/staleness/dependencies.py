@@ -1,6 +1,6 @@
-"""What a job's outputs depend on besides its data: source files, pinned packages, and big files by their content.
+"""Dependencies of a job's outputs apart from its data: source files, pinned packages, and big files by their content.
 
-Used by the Snakefile alone, when it is read. Nothing here runs the code it looks at.
+Only the Snakefile uses this module, when Snakemake reads it. Nothing here runs the code that it inspects.
 """
 
 import ast
@@ -18,7 +18,7 @@ from pathlib import Path
 PACKAGE = "arc_precision"
 LIBRARY = Path(__file__).parents[1]
 
-# What an earlier version of this file has read from a module does not count.
+# Remembered facts of an earlier version of this file do not count.
 _PARSER = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 # Import names that differ from the name of the distribution.
@@ -28,14 +28,14 @@ DISTRIBUTIONS = {"yaml": "pyyaml", "PIL": "pillow", "vllm": "vllm"}
 @dataclass(frozen=True)
 class _Module:
     digest: str  # SHA-256, in hex
-    files: list[Path]  # of the library, that it imports or runs
-    packages: set[str]  # third-party ones that it imports
+    files: list[Path]  # modules of the library that it imports or runs
+    packages: set[str]  # third-party packages that it imports
 
 
 class SourceCode:
-    """Source files of the stages and what they import.
+    """Source files of the stages and their imports.
 
-    `store`: where that is remembered by content, so that each file is parsed once.
+    `store`: a file that remembers the imports of each file content, so that every file is parsed once.
     """
 
     def __init__(self, library: Path = LIBRARY, store: Path | None = None) -> None:
@@ -72,7 +72,7 @@ class SourceCode:
     def pin_lines(self, script: Path, requirements: Path) -> tuple[str, ...]:
         """`package==version` of each of a script's `packages`, and a digest of all that these need.
 
-        The requirements file says with `# via` comments which package needs which.
+        `# via` comments in the requirements file say which package needs which.
 
         Raises:
             ValueError: an imported package has no pin.
@@ -102,7 +102,7 @@ class SourceCode:
             for place in places:
                 files += sorted((self._library / place).glob("*.py")) or [self._library / place]
             packages = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {PACKAGE}
-            # Where a folder is run as a program, its modules import their neighbours by name.
+            # In a folder that is run as a program, modules import their neighbours by name.
             packages = {name for name in packages if not (path.parent / f"{name}.py").exists()}
             self._modules[path] = _Module(digest, files, packages)
         return self._modules[path]
@@ -133,13 +133,13 @@ class Hashes:
 
 
 class _Store:
-    """Values that are kept in a JSON file. In memory alone where no file is named."""
+    """Values that are kept in a JSON file, or only in memory if no file is named."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self.values: dict[str, list] = {}
         if path and path.exists():
-            with contextlib.suppress(ValueError):  # what is not whole is found out anew
+            with contextlib.suppress(ValueError):  # a damaged store is rebuilt
                 self.values = json.loads(path.read_text())
         self._unsaved = False
 
@@ -158,12 +158,12 @@ class _Store:
 
 
 def digest(values: dict[str, str]) -> str:
-    """One SHA-256 of a mapping, whatever the order of its keys."""
+    """One SHA-256 of a mapping, the same for any order of its keys."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _parsed(source: bytes) -> list[list[str]]:
-    """What a module imports, and its `RUNS_ELSEWHERE`."""
+    """The imports of a module, and its `RUNS_ELSEWHERE`."""
     names: list[str] = []
     places: tuple[str, ...] = ()
     for node in _statements(ast.parse(source)):
@@ -180,7 +180,7 @@ def _parsed(source: bytes) -> list[list[str]]:
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Every statement in a module, nested ones too; expressions, most of the tree, hold no import."""
+    """Every statement in a module, nested ones too. Expressions, most of the tree, are skipped: they hold no import."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.stmt, ast.excepthandler, ast.match_case)):
             yield child

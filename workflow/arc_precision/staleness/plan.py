@@ -1,6 +1,6 @@
-"""The pipeline's jobs, seen through Snakemake's API: which would run now, and what made them stale.
+"""The pipeline's jobs, seen through Snakemake's API: the jobs that would run now, and the reasons.
 
-Snakemake 9.27 has no public way from its API to the jobs of a dry run; `jobs` is the one place that reaches inside.
+Snakemake 9.27 has no public way from its API to the jobs of a dry run; only `jobs` reaches into its internals.
 """
 
 import ast
@@ -38,12 +38,12 @@ MAX_CHECKSUM_FILE_SIZE = 100_000_000  # as in profiles/default
 class PlannedJob:
     """A job of the plan."""
 
-    rule: str  # what it does; rules of several seeds differ in arm and seeds
+    rule: str  # the rule's name without arm and seeds
     wildcards: Mapping[str, str]
     output: tuple[str, ...]
     stale: bool
-    reasons: tuple[str, ...]  # what made it stale, one sentence each; empty when it is not, or only follows other jobs
-    follows: tuple[str, ...]  # the same of the jobs before it
+    reasons: tuple[str, ...]  # causes of staleness, a sentence each; empty if the job is fresh, or only follows others
+    follows: tuple[str, ...]  # causes of the jobs before it
 
 
 def jobs(
@@ -54,7 +54,7 @@ def jobs(
     Args:
         configfiles: experiments laid over config.yaml.
         config: keys laid over those.
-        touch: record every existing output as made with the present settings, instead of planning.
+        touch: instead of planning, record every existing output as made with the present settings.
 
     Raises:
         ValueError: the configuration is not valid, or no plan can be made with it.
@@ -66,7 +66,7 @@ def jobs(
 
 
 def _jobs(root: Path, configfiles: Sequence[Path], config: Mapping[str, Any] | None, touch: bool) -> list[PlannedJob]:
-    # What Snakemake says goes to handlers of its own, which are quiet.
+    # Snakemake logs through handlers of its own, which are quiet here.
     logging.getLogger("snakemake.logging").propagate = False
     with contextlib.chdir(root), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         with SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=not touch, show_failed_logs=False)) as api:
@@ -107,7 +107,7 @@ def experiment_of(root: Path, configfiles: Sequence[Path] = ()) -> ExperimentCon
     """The configuration that `jobs` plans with.
 
     Raises:
-        ValueError: a file is not valid, or what they say together is not.
+        ValueError: a file is not valid, or the files together are not.
     """
     config: dict[str, Any] = {}
     for path in (root / "config.yaml", *configfiles):
@@ -133,7 +133,7 @@ def _reasons(reason: Any, job: Any, persistence: Any) -> list[str]:
         causes.append(f"{', '.join(sorted(map(str, reason.updated_input)))} changed")
     if reason.code_changed:
         causes.append("the rule's command changed")
-    # Where there is a cause, the files that are not there may be those that nothing needed any more.
+    # With another cause, missing files need not be a cause: they may have been removed because nothing needed them.
     return causes if causes or reason.updated_input_run else list(_changed_files(reason))
 
 

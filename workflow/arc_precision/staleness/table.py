@@ -1,4 +1,4 @@
-"""docs/staleness.md: for every key of the configuration, the rules that run again when its value changes.
+"""The table of docs/staleness.md: for every key of the configuration, the rules that run again when its value changes.
 
 The table is made by editing each key in turn and asking Snakemake; nothing in it is written by hand.
 """
@@ -61,7 +61,7 @@ VALUES: dict[str, Any] = {
     "pretrain.context_tokens": 1024,
 }
 ON_A_GPU = {"device": "cuda", "evaluation": {"common_dtype": "float16"}}
-# Keys that need more than themselves to be changed.
+# Keys that can only change together with others.
 TOGETHER: dict[str, dict[str, Any]] = {
     "sampling.temperature": {"sampling": {"temperature": 0.5}, "audit": {"every": 40}},
     "device": ON_A_GPU,
@@ -72,7 +72,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "training.optim": {"training": {"optim": "adamw_8bit"}, **ON_A_GPU},  # a package that the CPU environment lacks
     "training.lr_scheduler_type": {"training": {"lr_scheduler_type": "linear", "schedule_steps": 1000}},
 }
-# Not edited: other files would have to exist.
+# Not edited, because other values name files that do not exist.
 LEFT_OUT = {"model.path", "model.prompt", "warm_start.barc"}
 
 
@@ -125,7 +125,7 @@ def _other(key: str, value: Any, kind: Any) -> Any:
 
 
 def stale_rules(plan: list[PlannedJob]) -> tuple[str, ...]:
-    """Names of the rules with stale jobs, `all` and what always follows left out."""
+    """Names of the rules with stale jobs, without `all` and the rules that always follow."""
     return tuple(sorted({job.rule for job in plan if job.stale} - {"all"}))
 
 

@@ -1,4 +1,4 @@
-"""Augmentation: a task seen in a mirror, turned, in other colours, its examples in another order; and back again."""
+"""Augmentation: a task mirrored, turned, in other colours, its pairs in another order; and its inverse."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ PERMUTE_BACKGROUND_PROBABILITY = 0.1
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to every grid of a task, in the order of the fields, and to the order of its train pairs."""
+    """Changes to every grid of a task, in the order of the fields, and to the order of its train pairs."""
 
     flip: bool
     """Mirror left and right."""
@@ -24,14 +24,14 @@ class Augmentation:
     colors: tuple[int, ...]
     """Then give each cell a new colour: `colors[old]`."""
     order: tuple[int, ...]
-    """Train pair `order[i]` comes i-th."""
+    """Train pair `order[i]` becomes the i-th."""
 
     def apply(self, grid: Grid) -> Grid:
         """The augmented grid."""
         return _recolored(_turned(grid[:, ::-1] if self.flip else grid, self.quarter_turns), self.colors)
 
     def invert(self, grid: Grid) -> Grid:
-        """The grid that `apply` makes into this one."""
+        """The grid from which `apply` makes this one."""
         turned = _turned(_recolored(grid, np.argsort(self.colors).tolist()), -self.quarter_turns % 4)
         return turned[:, ::-1] if self.flip else turned
 
@@ -44,7 +44,7 @@ class Augmentation:
         return Pair(self.apply(pair.input), self.apply(pair.output))
 
     def to_json(self) -> str:
-        """As recorded beside a row."""
+        """The augmentation as recorded beside a row."""
         return json.dumps(vars(self))
 
 
@@ -61,7 +61,7 @@ def _recolored(grid: Grid, colors: Sequence[int]) -> Grid:
 
 
 def row_rng(seed: int, source: str, task_id: str, k: int) -> np.random.Generator:
-    """The random numbers of one row: its own stream, whatever other rows there are and wherever they are made.
+    """The random numbers of one row: a stream of its own that does not depend on other rows or on processes.
 
     Args:
         seed: Seed of the data.

@@ -1,8 +1,8 @@
 """BARC's `dataset_100k.json.gz`, gzip or not: one JSON object of tasks by name, read as a stream.
 
-The file is freed of blanks and cut between tasks into chunks of text, and a chunk is parsed by whoever works on it.
-Files written as BARC's are (keys in the order train, test; input, output) are parsed ten times faster than by a general
-JSON parser; whatever looks different goes through one, and what that refuses is an error.
+The file is stripped of blanks and cut between tasks into chunks of text; the process that works on a chunk parses it.
+Files in BARC's own layout (keys in the order train, test; input, output) are parsed ten times faster than by a general
+JSON parser. Text in another layout goes through a general parser, and is an error if that refuses it.
 """
 
 import json
@@ -23,9 +23,9 @@ READ_BYTES = 1 << 16
 CHUNK_BYTES = 1 << 20
 MAX_TASK_BYTES = 64 << 20
 
-_BETWEEN_TASKS = re.compile(rb'\}\s*,\s*(?=")')  # between pairs stands }, { and between train and test stands ], "
+_BETWEEN_TASKS = re.compile(rb'\}\s*,\s*(?=")')  # pairs are separated by }, { and train and test by ], "
 _BLANKS = b" \t\r\n"
-_TEXT_FIRST = re.compile(rb'\{\s*"[^"]*"\s*:\s*"')  # so begin BARC's JSON Lines
+_TEXT_FIRST = re.compile(rb'\{\s*"[^"]*"\s*:\s*"')  # BARC's JSON Lines begin so
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def read_chunks(path: Path) -> Iterator[BarcChunk]:
 
 
 def _object_text(path: Path) -> Iterator[bytes]:
-    """What stands after the file's first brace, in blocks."""
+    """The text after the file's first brace, in blocks."""
     start = b""
     for block in unzipped(path):
         if start.startswith(b"{"):
@@ -114,13 +114,13 @@ def _object_text(path: Path) -> Iterator[bytes]:
 
 
 def _without_blanks(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The blocks without the blanks outside of strings: nearly all of the text, where it is indented as BARC's is.
+    """The blocks without the blanks outside strings, which are nearly all of the text in BARC's indented file.
 
-    A block with a backslash, which may hide the end of a string, stays as it is. What was no JSON can become some by
-    this, but a row that lacks a comma cannot: its digits come together to what is no colour.
+    A block with a backslash, which may hide the end of a string, stays as it is. Faulty JSON can become valid by this,
+    but not a row that lacks a comma: its digits join to a number that is no colour.
     """
     in_string = False
-    escape = b""  # a backslash at a block's end, which belongs to the sign that follows
+    escape = b""  # a backslash at a block's end belongs to the next character
     for block in blocks:
         block = escape + block
         if b"\\" in block:
@@ -129,7 +129,7 @@ def _without_blanks(blocks: Iterator[bytes]) -> Iterator[bytes]:
             yield block.removesuffix(escape)
             in_string ^= unescaped.count(b'"') % 2
             continue
-        words = block.split(b'"')  # what stands inside quotation marks and between them, in turn
+        words = block.split(b'"')  # text outside quotation marks and inside them, in turn
         words[in_string::2] = [word.translate(None, _BLANKS) for word in words[in_string::2]]
         yield b'"'.join(words)
         in_string ^= len(words) % 2 == 0
@@ -137,7 +137,7 @@ def _without_blanks(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def unzipped(path: Path) -> Iterator[bytes]:
-    """A file's content in blocks, unzipped if it is gzip; all that there is, before an error says it was not whole."""
+    """A file's content in blocks, unzipped if it is gzip. A truncated file gives all its content before the error."""
     if not is_gzip(path):
         with open(path, "rb") as file:
             while block := file.read(READ_BYTES):
@@ -147,7 +147,7 @@ def unzipped(path: Path) -> Iterator[bytes]:
     with open(path, "rb") as file:
         while block := file.read(READ_BYTES):
             while block:
-                if stream.eof:  # gzip files may be one after another
+                if stream.eof:  # a gzip file may have several parts
                     stream = zlib.decompressobj(wbits=31)
                 yield stream.decompress(block)
                 block = stream.unused_data
@@ -156,7 +156,7 @@ def unzipped(path: Path) -> Iterator[bytes]:
 
 
 def _broken(path: Path, n_chunks: int, n_more: int, error: Exception | str) -> ValueError:
-    """The error for a file that ends or stops making sense after some whole chunks and some more tasks."""
+    """The error for a file that ends or turns invalid after some whole chunks and some more tasks."""
     whole = islice(read_chunks(path), n_chunks)
     n_tasks = n_more + sum(len(_BETWEEN_TASKS.findall(chunk.text)) + 1 for chunk in whole)
     return ValueError(f"{path}: breaks off after {n_tasks} tasks ({error}); put a whole file there")
@@ -173,7 +173,7 @@ def _last_task_end(text: bytes) -> tuple[int, int] | None:
 
 
 def _skip(text: str, position: int, sign: str) -> int:
-    """The position after blanks, the sign, and blanks again."""
+    """The position after blanks, the character, and blanks again."""
     match = re.compile(rf"\s*{sign}\s*").match(text, position)
     if not match:
         raise ValueError(f"no {sign!r} at character {position}")
@@ -188,7 +188,7 @@ _DIGITS_TO_VALUE = bytes.maketrans(b"0123456789", bytes(range(10)))
 
 def _parse_plain(text: bytes) -> list[Task] | None:
     """The tasks of a chunk in BARC's own layout, or None where anything at all differs from it."""
-    words = text.split(b'"')  # what stands between quotation marks, and inside them, in turn
+    words = text.split(b'"')  # text outside quotation marks, and inside them, in turn
     if b"\\" in text or words[0]:
         return None
     tasks: list[Task] = []
@@ -211,7 +211,7 @@ def _parse_plain(text: bytes) -> list[Task] | None:
 
 
 def _parse_pairs(stream: Iterator[tuple[bytes, bytes]]) -> tuple[list[Pair], bytes]:
-    """Pairs up to the end of their list, and the signs that stand there; other signs where the layout differs."""
+    """Pairs up to the end of their list, and the characters there; other characters mean that the layout differs."""
     pairs = []
     while True:
         (first, before), (second, after) = next(stream, (b"", b"")), next(stream, (b"", b""))

@@ -1,13 +1,13 @@
-"""One name for a task in all its disguises.
+"""One key for a task in all its disguises.
 
 Two tasks get the same key exactly when one becomes the other by one of the 8 symmetries of the square (applied to every
 grid), a permutation of the 10 colours (applied to every grid), another order of the pairs, pairs moved between train
 and test, and pairs repeated.
 
-The key is the SHA-256 of the least text among those that the task takes over a few candidate symmetries and orders of
-its colours. A text spells a disguise of the task in full, so different tasks never share one. Trying all 10! x 8 of
-them is out of the question; candidates are chosen by numbers that say where colours stand and that follow the task
-through every disguise. Two disguises of one task thus have the same candidate texts, and the same least one:
+The key is the SHA-256 of the least text of the task over a few candidate symmetries and orders of its colours. A text
+spells a disguise of the task in full, so different tasks never share one. Trying all 10! x 8 disguises would take too
+long. Candidates are chosen by numbers that describe the places of colours and are the same in every disguise. So two
+disguises of one task have the same candidate texts, and the same least one:
 
 - Colours are ordered by a signature that no symmetry changes: for each grid, the sum of weights of the cells that have
   the colour, where cells that a symmetry exchanges weigh the same. Colours that this cannot tell apart are told apart
@@ -28,7 +28,7 @@ import numpy as np
 from arc_precision.tasks.grids import N_COLORS, Grid, Pair, Task
 
 BATCH_TASKS = 16
-"""Tasks whose cells are worked on at once: enough to make little of numpy's calls, in arrays that fit into a cache."""
+"""Tasks that are processed at once: enough to outweigh numpy's cost per call, few enough for a cache."""
 
 
 def canonical_key(task: Task) -> str:
@@ -75,12 +75,13 @@ class _Batch:
         sums = np.bincount(slots, weights, minlength=N_COLORS * len(self.grids))
         sums = sums.astype(np.uint64).reshape(-1, 2, N_COLORS)
         self.signatures = _mix(sums[:, 0]) + np.uint64(3) * _mix(sums[:, 1])
-        """For each pair and colour, where in the pair the colour stands: uint64 (pairs, 10)."""
+        """For each pair and colour, a hash of the colour's places in the pair: uint64 (pairs, 10)."""
         self.present = np.add.reduceat(sums.any(axis=1), self.first_pair) > 0
         """Colours that a task uses: bool (tasks, 10)."""
 
     def refined(self, names: np.ndarray) -> np.ndarray:
-        """Names that also tell in which pairs, beside which other names, a colour stands; equal ones may come apart.
+        """Refined names, which also depend on the pairs of a colour and on the other names there; equal names may
+        separate.
 
         Args:
             names: A number per task and colour, uint64 (tasks, 10).
@@ -144,7 +145,7 @@ def _all_orders(one: _Batch, names: np.ndarray) -> Iterator[np.ndarray]:
     values, counts = np.unique(names[0, colors], return_counts=True)
     tried: list[int] = []
     for color in colors[names[0, colors] == values[counts > 1][0]]:
-        # Where swapping two colours changes nothing, singling out the one gives the same texts as the other.
+        # If swapping two colours changes nothing, singling out either of them gives the same texts.
         if not any(_swappable(one.pairs_of_task[0], color, other) for other in tried):
             singled = names.copy()
             singled[0, color : color + 1] = _mix(singled[0, color : color + 1])

@@ -1,4 +1,4 @@
-"""Tasks made of a list of pairs that does not say which are train and which are test pairs: RE-ARC's and BARC's."""
+"""Tasks from a list of pairs that does not say which are train and which are test pairs: RE-ARC's and BARC's."""
 
 from typing import Any
 

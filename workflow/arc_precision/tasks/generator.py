@@ -1,6 +1,6 @@
-"""Made-up tasks: random programs of the grid language, and grids on which they do something.
+"""Generated tasks: random programs of the grid language, and grids that they change.
 
-Task `index` of a `seed` is always the same, whatever was generated before it, so work can be split at will.
+Task `index` of a `seed` does not depend on the tasks generated before it, so work can be split at will.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from arc_precision.tasks.grids import Pair, Task
 from arc_precision.tasks.scenes import Scene
 
 DEFAULT_DEPTHS = (0.45, 0.40, 0.15)
-"""How often a program has one, two and three steps."""
+"""Weights of programs with one, two and three steps."""
 
 PALETTE_SIZES = {1: 0.2, 2: 0.3, 3: 0.25, 4: 0.15, 5: 0.1}
 
@@ -48,7 +48,8 @@ def generate_task(seed: int, index: int, depths: tuple[float, ...] = DEFAULT_DEP
     Every pair changes, no two inputs are equal, not all outputs are equal, and neither a single step nor the program
     without one of its steps does the same.
 
-    Each primitive is wanted equally often: one is drawn first, then programs around it until one of them works out.
+    Each primitive should be equally frequent: one is drawn first, then programs around it until one of them is
+    suitable.
     """
     rng = Random(f"{seed}/{index}")
     depth = rng.choices(range(1, len(depths) + 1), depths)[0]
@@ -87,8 +88,8 @@ def _draw_program(rng: Random, depth: int, wanted: str, palette: list[int]) -> P
 def _order_exchanges(program: Program, first_pair: Pair) -> Program:
     """Name the two colours of an exchange in the order in which the first input shows them.
 
-    Both orders do the same; to a model that learns from these programs the choice would be noise. Unlike the order of
-    the numbers, this one survives a renaming of the colours.
+    Both orders do the same, and a random choice would be noise for a model that learns from these programs. This order
+    survives a renaming of the colours, unlike the order of the numbers.
     """
     seen = dict.fromkeys(first_pair.input.ravel().tolist())
     rank = {color: position for position, color in enumerate(seen)}
@@ -224,4 +225,4 @@ _SCENES: dict[str, tuple[Scene, ...]] = {
     "unify_commonest": (scenes.spotted_boxes, scenes.noisy_rectangles),
     "unify_rarest": (scenes.spotted_boxes, scenes.noisy_rectangles),
 }
-"""The kinds of scene on which a first step has something to do, where not just any will do."""
+"""The kinds of scene that a first step can change; first steps that are missing here can change most kinds."""

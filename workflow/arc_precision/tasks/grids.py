@@ -48,7 +48,7 @@ def grid_from_json(rows: Any) -> Grid:
     """The grid that a list of rows spells; read-only.
 
     Raises:
-        ValueError: it is no grid; the message says why, without saying where.
+        ValueError: it is no grid; the message gives the reason, without the place.
     """
     if not isinstance(rows, list) or not rows or not all(isinstance(row, list) and row for row in rows):
         raise ValueError("a grid is a list of rows, and a row a list of at least one colour")
@@ -78,7 +78,7 @@ def task_from_json(task_id: str, data: Any, origin: str, answered: bool = True) 
         answered: Whether test pairs have outputs.
 
     Raises:
-        ValueError: file, task, place in it, and what is wrong there.
+        ValueError: it is no task; the message gives file, task, place and fault.
     """
     if not task_id.strip() or not task_id.isascii() and _surrogate(task_id):
         raise ValueError(f"{origin}: {json.dumps(task_id)} is no name of a task; give each task a name")
@@ -99,13 +99,13 @@ def pair_from_json(pair: Any, place: str, answered: bool = True) -> Pair:
     """A pair from `{"input": rows, "output": rows}`; without an output unless it is `answered`.
 
     Raises:
-        ValueError: the place, and what is wrong there.
+        ValueError: it is no pair; the message gives place and fault.
     """
     return Pair(_grid_of(pair, "input", place), _grid_of(pair, "output", place) if answered else None)
 
 
 def _surrogate(text: str) -> bool:
-    """Whether text cannot be written to a file: JSON can spell half a character."""
+    """Whether text cannot be written to a file, because JSON can spell half a character."""
     return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 

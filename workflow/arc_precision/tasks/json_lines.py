@@ -50,7 +50,7 @@ class LinesChunk:
 
 
 def _as_arc(example: Any) -> Any:
-    """An example as a pair of ARC's JSON; what is none stays as it is, to be refused."""
+    """An example as a pair of ARC's JSON. Anything else stays as it is, and is refused later."""
     match example:
         case [given, wanted]:
             return {"input": given, "output": wanted}

@@ -29,7 +29,7 @@ from arc_precision.tasks.source_files import source_files
 from arc_precision.tasks.sources import add_names
 
 SCHEMA_VERSION = 1
-"""Of the manifests beside the Parquet files."""
+"""Version of the manifests beside the Parquet files."""
 
 ROW_GROUP_ROWS = 500
 PROMPT_MODULES = ("chat", "prompts", "prompt_templates")
@@ -48,7 +48,7 @@ def write_candidates(
         workers: Processes that make parts.
 
     Raises:
-        ValueError: a source is not what it should be, or no prompt is short enough.
+        ValueError: a source is not valid, or no prompt is short enough.
     """
     data = slice.data
     recipe = Recipe(write_prompt, data.max_prompt_tokens, data.augment, data.augmentations, data.seed)
@@ -84,7 +84,7 @@ def write_evaluation_set(
         workers: As in `write_candidates`.
 
     Raises:
-        ValueError: the source is not what it should be, or no task is left.
+        ValueError: the source is not valid, or no task is left.
     """
     chosen = slice.set
     recipe = Recipe(write_prompt, chosen.max_prompt_tokens)
@@ -140,7 +140,7 @@ class _Writer:
         self._held: list[pa.Table] = []
 
     def __enter__(self) -> "_Writer":
-        # A dictionary saves where values recur, which those of the other columns do not.
+        # Dictionaries save space only in columns whose values recur.
         cells = [f"{part}.list.element.{side}.list.element.list.element" for part, side in _GRIDS]
         options = {"compression": "zstd", "compression_level": 1, "use_dictionary": ["source", *cells]}
         self._file = pq.ParquetWriter(self.output, TASKS, **options)
@@ -161,7 +161,8 @@ class _Writer:
     ) -> None:
         """Write the parts of a source, of at most `n_tasks` tasks.
 
-        Which tasks: those least in a hash of seed and name, so that a task's luck does not hang on what else there is.
+        The tasks with the least hash of seed and name are chosen, so the choice of a task does not depend on other
+        tasks.
         """
         counts = self.counts[name] = Counts()
         self._tokens[name] = []
@@ -202,7 +203,7 @@ class _Writer:
         self._held = []
 
     def refuse_empty(self, key: str, max_prompt_tokens: int) -> None:
-        """Raise ValueError if no row was written, and say what length would let one through."""
+        """Raise ValueError if no row was written, and name the length that would admit one."""
         if self.n_rows:
             return
         lengths = [counts.shortest_prompt_tokens for counts in self.counts.values()]
@@ -215,7 +216,7 @@ class _Writer:
         )
 
     def manifest(self) -> dict:
-        """What the JSON beside the file says of it."""
+        """The content of the JSON beside the file."""
         with open(self.output, "rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         sources = {}

@@ -1,8 +1,7 @@
 """ARC-like input grids, one function for each kind of picture.
 
-Every kind is called with a random generator, the wanted height and width, a palette of colours from 1 to 9, and the
-colour that the program's first step asks for (or None). It returns an int8 grid, often but not always of the wanted
-shape.
+Each takes a random generator, the wanted height and width, a palette of colours from 1 to 9, and the colour that the
+program's first step needs (or None). It returns an int8 grid, often but not always of the wanted shape.
 """
 
 from collections.abc import Callable, Sequence
@@ -66,7 +65,7 @@ def _draw(grid: Grid, shape: Grid, top: int, left: int) -> None:
 
 
 def _place(rng: Random, grid: Grid, shape: Grid) -> None:
-    """Draw the shape somewhere where it touches nothing, if six tries find such a place."""
+    """Draw the shape at a place where it touches nothing, if six tries find one."""
     height, width = shape.shape
     room_down, room_across = grid.shape[0] - height, grid.shape[1] - width
     if room_down < 0 or room_across < 0:

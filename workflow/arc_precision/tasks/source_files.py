@@ -1,4 +1,4 @@
-"""Files that hold the tasks of a source. Nothing is imported that planning has to do without."""
+"""Files that hold the tasks of a source. Planning uses this module, so it imports few packages."""
 
 import stat
 from pathlib import Path
@@ -9,7 +9,7 @@ _CHALLENGES, _SOLUTIONS = "challenges.json", "solutions.json"
 
 
 def source_files(source: Source) -> list[Path]:
-    """The files whose content decides the source's tasks, sorted; none where they come with a package or a generator.
+    """The files with the source's tasks, sorted; none if the tasks come from a package or the generator.
 
     Raises:
         ValueError: the path does not exist or is no file, a file begins as none of BARC's does, or a folder holds no
@@ -26,7 +26,7 @@ def source_files(source: Source) -> list[Path]:
 
 
 def unanswered_file(source: Source) -> Path | None:
-    """A file of tasks without answers, if the source has one: it is for sampling only.
+    """A file of tasks without answers, if the source has one. Such a source is for sampling only.
 
     Raises:
         ValueError: as `source_files`.
@@ -94,7 +94,7 @@ def _mode(path: Path) -> int:
         return path.stat().st_mode
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; write the path of an existing one") from None
-    except (OSError, ValueError) as error:  # too long, a loop of links, not allowed, a sign that no path has
+    except (OSError, ValueError) as error:  # the path is too long, a loop of links, forbidden, or no text
         reason = error.strerror if isinstance(error, OSError) else error
         raise ValueError(f"{str(path)[:200]}: {reason}; write the path of an existing file") from None
 

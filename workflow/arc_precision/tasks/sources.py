@@ -28,7 +28,7 @@ CHUNK_TASKS = 100
 
 
 class Chunk(Protocol):
-    """Some tasks of a source, cheap to hand to another process: what is costly happens in `tasks`."""
+    """Some tasks of a source, cheap to send to another process: the costly work happens in `tasks`."""
 
     def tasks(self) -> list[Task]:
         """The tasks.
@@ -42,7 +42,7 @@ def load_source(source: Source) -> Iterator[Task]:
     """The tasks of a source, in its own fixed order, one at a time.
 
     Raises:
-        ValueError: a file is missing, is not what it should be, or holds something that is no task.
+        ValueError: a file is missing, is not valid, or holds something that is no task.
     """
     names: set[str] = set()
     for chunk in source_chunks(source):
@@ -84,7 +84,7 @@ def source_chunks(source: Source) -> Iterator[Chunk]:
 
 @dataclass(frozen=True)
 class LoadedChunk:
-    """Tasks that are at hand."""
+    """Tasks that are already in memory."""
 
     loaded: tuple[Task, ...]
 
@@ -135,7 +135,7 @@ def _load_arc_json(source: ArcJsonSource) -> Iterator[Task]:
 
 
 def _tasks_of(file: Path, division: Division) -> Iterator[Task]:
-    """The tasks in a file: pairs to make tasks of, one task named after the file, tasks by name, or challenges."""
+    """The tasks in a file, which holds pairs to divide, one task named after the file, tasks by name, or challenges."""
     content = _read_json(file)
     if not content:
         raise ValueError(f"{file}: no task in it; write tasks by name, or leave the file out")
@@ -153,7 +153,7 @@ def _tasks_of(file: Path, division: Division) -> Iterator[Task]:
 
 
 def _with_outputs(solutions: Path, task_id: str, task: Any, answers: dict[str, Any]) -> Any:
-    """The task with its solutions for outputs; what is no task stays as it is, to be refused as any other."""
+    """The task with its solutions as outputs. Anything else stays as it is, and is refused later."""
     match task:
         case {"test": [*test]} if all(isinstance(pair, dict) for pair in test):
             outputs = answers.get(task_id, [])

@@ -1,4 +1,4 @@
-"""Grids as text: the ways of writing them that prompts choose from."""
+"""Grids as text: the forms that prompts choose from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from arc_precision.tasks.grids import N_COLORS, Grid
 COLOR_NAMES = ("Black", "Blue", "Red", "Green", "Yellow", "Gray", "Pink", "Orange", "Purple", "Brown")
 _DIGITS = tuple("0123456789")
 
-# A grid's text is a sequence of words, one per cell: the name of its colour after what ends a row, for a row's first
-# cell, or after what parts two cells. Eight bytes hold every word, so numpy looks up all words of all grids at once.
+# A grid's text is a sequence of words, one per cell: a separator and the name of the cell's colour. The separator is
+# that of rows for a row's first cell, else that of cells. Eight bytes hold every word, so numpy looks up all words of
+# all grids at once.
 _ROW_START = N_COLORS
 _GRID_END = 2 * N_COLORS
 _GRID_END_TEXT = "\f"
@@ -24,7 +25,7 @@ class Writing:
     """One way of writing grids."""
 
     names: tuple[str, ...]
-    """Of the colours 0 to 9."""
+    """Names of the colours 0 to 9."""
     between_cells: str
     between_rows: str
     opening: str = ""
@@ -43,7 +44,7 @@ WRITINGS = {
     "spaced": Writing(_DIGITS, " ", "\n"),
     "lists": Writing(_DIGITS, ", ", "], [", "[[", "]]"),
 }
-"""By the name that templates use."""
+"""Forms by the name that templates use."""
 
 
 def words(grids: Sequence[Grid]) -> np.ndarray:
@@ -58,7 +59,7 @@ def words(grids: Sequence[Grid]) -> np.ndarray:
 
 @cache
 def _row_starts(height: int, width: int) -> np.ndarray:
-    """What is added to the first cell of each row; uint8 (height * width + 1,)."""
+    """The amounts added to the first cell of each row; uint8 (height * width + 1,)."""
     starts = np.zeros(height * width + 1, dtype=np.uint8)
     starts[: height * width : width] = _ROW_START
     return starts

@@ -15,7 +15,7 @@ def load_base(path: Path, dtype: str, load_in_4bit: bool) -> PreTrainedModel:
         quantization = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, dtype)
         )
-    # transformers' default attention passes over soft-capping.
+    # transformers' default attention ignores soft-capping.
     capped = getattr(AutoConfig.from_pretrained(path).get_text_config(), "attn_logit_softcapping", None)
     return AutoModelForCausalLM.from_pretrained(
         path,

@@ -1,7 +1,7 @@
 """float16 matrix products on a CPU: computed in float32 and rounded once.
 
-That is what a float16 product with float32 sums gives, on a GPU's tensor cores as on a CPU; CPUs without float16
-arithmetic compute it many times more slowly than this.
+A float16 product with float32 sums gives the same values, on a GPU's tensor cores and on a CPU. CPUs without float16
+arithmetic compute that product many times more slowly.
 """
 
 import torch

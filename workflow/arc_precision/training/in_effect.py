@@ -1,4 +1,4 @@
-"""What is in effect when a run starts, observed in the objects themselves, and held against what was asked."""
+"""The settings in effect when a run starts, observed in the objects themselves, and compared with the configuration."""
 
 from collections import Counter
 from typing import Any
@@ -12,8 +12,8 @@ from arc_precision.training.trainer import PrecisionTrainer
 
 
 def observe(trainer: PrecisionTrainer, sampler: Sampler, scorer: Scorer) -> dict[str, Any]:
-    """Dtypes of the model's weights, adapter, autocast and sampler, layers with an adapter, how many parameters are
-    trained, loss scaler, sandbox's level and GPU.
+    """Dtypes of the model's weights, adapter, autocast and sampler, layers with an adapter, number of trained
+    parameters, loss scaler, the sandbox's level, and the GPU.
     """
     parameters = dict(trainer.model.named_parameters())
     adapter = {p.dtype for name, p in parameters.items() if ".lora_" in name}
@@ -37,7 +37,7 @@ def observe(trainer: PrecisionTrainer, sampler: Sampler, scorer: Scorer) -> dict
 
 
 def adapter_layers(model: torch.nn.Module) -> dict[str, int]:
-    """How many layers of each name carry an adapter that is trained."""
+    """The number of layers with a trained adapter, by layer name."""
     carriers = (
         name.removesuffix(".lora_A.default").split(".")[-1]
         for name, part in model.named_modules()
@@ -47,7 +47,7 @@ def adapter_layers(model: torch.nn.Module) -> dict[str, int]:
 
 
 def check_in_effect(slice: TrainSlice, observed: dict[str, Any]) -> None:
-    """Raise ValueError when what is in effect is not what was asked for."""
+    """Raise ValueError if a setting in effect differs from the configured one."""
     lora = slice.training.lora
     for target in lora.target_modules if lora else ():
         if target.split(".")[-1] not in observed["adapter_layers"]:

@@ -1,4 +1,4 @@
-"""When the learning rate falls. The rule reads what a run has measured so far, so a run may be cut anywhere."""
+"""The rule by which the learning rate falls. It reads a run's measurements so far, so a run may be cut anywhere."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,11 +11,12 @@ SIGNALS = {"completion_length": "completion_tokens_mean", "mismatch": "mismatch/
 
 
 def count_drops(rows: Sequence[Mapping[str, Any]], rule: LrDrop) -> int:
-    """How often the learning rate has fallen after the steps in `rows`, which follow `contracts.steps.STEP`.
+    """The number of times that the learning rate has fallen after the steps in `rows`, which follow
+    `contracts.steps.STEP`.
 
     The signal's level at a step is its mean over the last `window_steps` steps that have a value. The first such level
-    is the reference. The rate falls where a level that shares no step with the reference is more than `rise` times as
-    high, and that level is the next reference.
+    is the reference. The rate falls when a level that shares no step with the reference is more than `rise` times as
+    high; that level is the next reference.
     """
     values = [row[SIGNALS[rule.signal]] for row in rows]
     known = np.array([value for value in values if value is not None], dtype=float)

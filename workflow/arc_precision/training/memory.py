@@ -4,14 +4,14 @@ from arc_precision.config.training import TrainSlice
 from arc_precision.sampling.engines import EngineMemory
 
 GIB = 2**30
-# Of a parameter: weight and gradient in float32, and AdamW's two moments in float32 or 8 bits.
+# Bytes of a parameter: weight and gradient in float32, and AdamW's two moments in float32 or 8 bits.
 ADAMW_BYTES = {"adamw_torch": 4 + 4 + 8, "adamw_8bit": 4 + 4 + 2}
 REFERENCE_BYTES = 4
 SAMPLER_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 def check_fits(slice: TrainSlice, n_parameters: int, gpu_bytes: int, memory: EngineMemory) -> None:
-    """Raise ValueError where full fine-tuning of so many parameters cannot fit a GPU of so many bytes."""
+    """Raise ValueError if full fine-tuning of this number of parameters cannot fit a GPU of this number of bytes."""
     training = slice.training
     each = ADAMW_BYTES[training.optim] + (REFERENCE_BYTES if training.beta else 0)
     if memory.kv_cache_bytes is None:

@@ -25,7 +25,7 @@ from arc_precision.sampling.engines import Completion, Sampler
 
 
 class Turns:
-    """Passes the turn among runs 0 to n - 1 in cyclic order, leaving out those that have ended."""
+    """Passes the turn among runs 0 to n - 1 in cyclic order, without the runs that have ended."""
 
     def __init__(self, n: int) -> None:
         self._changed = threading.Condition()
@@ -41,14 +41,14 @@ class Turns:
         return self._held_s[run] + now
 
     def share(self, run: int, seconds: float) -> None:
-        """Charge what a run did for all running runs to each in equal parts."""
+        """Charge the time that one run spent for all running runs to each of them in equal parts."""
         self._held_s[run] -= seconds
         for other in self.running:
             self._held_s[other] += seconds / len(self.running)
 
     @contextmanager
     def elsewhere(self, run: int) -> Iterator[None]:
-        """The other runs have their turns while the body waits for something that needs none."""
+        """Give the other runs their turns while the body waits for something that needs no turn."""
         states = process_states()
         self._next(run)
         yield
@@ -163,7 +163,7 @@ class Together:
         done: SimpleQueue = SimpleQueue()
 
         def call() -> None:
-            # What the sampler draws from the process's generators must not reach the run that happens to have the turn.
+            # The sampler's draws from the process's generators must not affect the run that has the turn.
             states = process_states()
             try:
                 result = function(), None
@@ -180,7 +180,7 @@ class Together:
 
 
 class MemberSampler:
-    """One run's sampler; `sampling.engines.Sampler` says what its methods do."""
+    """One run's sampler; `sampling.engines.Sampler` describes its methods."""
 
     def __init__(self, together: Together, run: int, sampler: Sampler) -> None:
         self._together, self._run = together, run
@@ -195,7 +195,7 @@ class MemberSampler:
         self._together.load_adapter(self._run, folder)
 
     def load_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
-        """Replace the weights that are sampled from. For a run that is alone."""
+        """Replace the sampler's weights. Only for a run that is alone."""
         self._together.load_weights(weights)
 
 

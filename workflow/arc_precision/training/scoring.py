@@ -14,7 +14,7 @@ from arc_precision.tasks.grids import Task
 
 
 class Scored(float):
-    """A reward that knows the sandbox's verdict."""
+    """A reward that carries the sandbox's verdict."""
 
     def __new__(cls, reward: float, verdict: str) -> "Scored":
         """`verdict`: one of `sandbox.STATUSES`."""
@@ -29,7 +29,7 @@ class Scorer:
     Args:
         tasks: by row id.
         reward_name: name of the reward.
-        thinking: no program is taken from within this.
+        thinking: no program is taken from inside the thinking part.
         prompts: by row id; needed with `thinking`.
     """
 
@@ -55,7 +55,8 @@ class Scorer:
         self.rewards: list[float] = []
 
     def beside(self, tasks: dict[str, Task], prompts: dict[str, str]) -> "Scorer":
-        """The scorer of another run, with tasks of its own and the same pool: one batch runs after the other."""
+        """The scorer of another run, with tasks of its own and the same pool, in which batches run one after the
+        other."""
         other = copy.copy(self)
         other._tasks, other._prompts = tasks, prompts
         other.take()
@@ -65,13 +66,13 @@ class Scorer:
         """Start running a batch; the returned function waits for its rewards.
 
         Raises (when waiting):
-            SandboxFault: the sandbox itself failed, again and again. That is never a reward of 0.
+            SandboxFault: the sandbox itself failed repeatedly. Such a failure is never a reward of 0.
         """
         return self._thread.submit(self._score, row_ids, completions).result
 
     def take(self) -> tuple[Counter[str], int, int, list[float]]:
-        """Verdict counts, solved completions, completions whose program did not have to run again, and rewards since
-        the last call."""
+        """Since the last call: counts of verdicts, solved completions, completions whose program was not run because an
+        equal one was, and rewards."""
         taken = self.verdicts, self.n_solved, self.n_reused, self.rewards
         self.verdicts, self.n_solved, self.n_reused, self.rewards = Counter(), 0, 0, []
         return taken

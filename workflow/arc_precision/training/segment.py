@@ -60,8 +60,8 @@ def run_segment(
     Args:
         files: of each seed.
         workers: programs that run at once, all runs and processes together.
-        memory: what vLLM takes of the GPU's.
-        kept: what was declared before the run, commit and versions, stored with the facts; it changes nothing.
+        memory: the GPU's memory for vLLM.
+        kept: stored with the facts, and without effect: settings declared before the run, commit and versions.
         reporting: of each seed, arguments of transformers that make live curves; they change nothing either.
 
     Raises:
@@ -227,9 +227,9 @@ def row_order(n_rows: int, seed: int, n_prompts: int) -> np.ndarray:
 
 
 def segment_rows(path: Path, order: np.ndarray, done: int) -> tuple[dict[int, dict[str, str]], dict[str, Task]]:
-    """Prompts by row number for a whole order, and the tasks, by row id, of what comes after the first `done` of it.
+    """Prompts by row number for a whole order, and the tasks, by row id, of the rows after the first `done` of it.
 
-    Prompts that are done are counted off by the trainer; their tasks, many times as big, are not needed.
+    The trainer skips the prompts that are done; their tasks, many times as big, are not needed.
     """
     shown, scored = set(order.tolist()), set(order[done:].tolist())
     prompts = dict(zip(sorted(shown), read_rows(path, TASKS, ["row_id", "prompt"], shown), strict=True))

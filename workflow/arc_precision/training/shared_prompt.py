@@ -15,7 +15,7 @@ pass the gradient of each part needs only the merged output and the merged log-s
 exp(score - logsumexp) are then those of the whole softmax (Liu et al., "Ring Attention with Blockwise Transformers",
 arXiv 2310.01889, does the same across devices). No mask and no copy of a prompt's keys is ever made.
 
-`use_shared_prompt` must have been called on the model. Its other forward passes then compute what they did before, with
+`use_shared_prompt` must have been called on the model. Its other forward passes then compute the same as before, with
 transformers' "sdpa" attention.
 """
 
@@ -41,8 +41,8 @@ def use_shared_prompt(model: torch.nn.Module, autocast: bool) -> None:
     """Prepare a model, bare or with a PEFT adapter, for `shared_prompt_logps`.
 
     Args:
-        autocast: whether the model always runs under autocast. PEFT then need not cast what enters an adapter to the
-            adapter's float32, only for autocast to cast it back; the values are the same.
+        autocast: whether the model always runs under autocast. PEFT's cast of an adapter's input to float32 is then
+            omitted, as autocast would undo it; the values are the same.
     """
     transformers_model(model).set_attn_implementation(ATTENTION)
     if autocast:
@@ -55,8 +55,7 @@ def compile_layers(model: torch.nn.Module, backend: str | Callable = "inductor")
     """Fuse the elementwise kernels of a model's decoder layers, in place; names of modules and parameters stay.
 
     Everything but attention is compiled, inside gradient checkpointing, once per mode (gradient, none, adapter off) for
-    all layers and packed lengths. Values that were rounded to half precision from one kernel to the next no longer are
-    where the two become one.
+    all layers and packed lengths. Fused kernels no longer round to half precision the values that pass between them.
     """
     for module in model.modules():
         if isinstance(module, GradientCheckpointingLayer):
@@ -91,7 +90,7 @@ def shared_prompt_logps(
     outputs = model(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,
-        # transformers hands a four-dimensional mask to the attention function as it is instead of building a (T, T) one
+        # transformers passes a four-dimensional mask on to the attention function instead of building a (T, T) one
         attention_mask=batch.input_ids.new_ones(1, 1, 1, 1),
         shift_labels=batch.labels,
         fused_lm_head=True,
@@ -107,11 +106,11 @@ def shared_prompt_logps(
 
 
 def transformers_model(model: torch.nn.Module) -> PreTrainedModel:
-    """The model of transformers inside a wrapper, or itself."""
+    """The transformers model inside a wrapper, or the model itself."""
     return next(module for module in model.modules() if isinstance(module, PreTrainedModel))
 
 
-# Not frozen, and neither is Layout: torch 2.11 compiles anew for every value of a frozen dataclass's fields.
+# Spans and Layout are not frozen: torch 2.11 compiles again for every value of a frozen dataclass's fields.
 @dataclass
 class Spans:
     """Pairs of slices of a packed sequence: queries `[query[i], query[i+1])` attend to keys `[key[i], key[i+1])`."""
@@ -137,10 +136,10 @@ class Spans:
 
 @dataclass
 class Layout:
-    """What attention needs to know of a packed sequence of T tokens, the first `n_prefix_tokens` of them prefixes."""
+    """The structure of a packed sequence of T tokens for attention. Its first `n_prefix_tokens` tokens are prefixes."""
 
     n_prefix_tokens: int
-    longest: int  # the most tokens that one query attends to, which a sliding window must hold
+    longest: int  # the most tokens that one query attends to; a sliding window must hold them
     own: Spans  # each prefix and each completion, over all T tokens
     shared: Spans  # the completions of a group -> its prefix; queries count from the first completion
 
@@ -207,7 +206,7 @@ def pack(input_ids: Tensor, attention_mask: Tensor, n_completion_tokens: int) ->
     )
 
 
-@torch.compiler.disable  # traced, its loop over one batch's spans would be unrolled and serve no other batch
+@torch.compiler.disable  # traced, its loop over the spans would be unrolled for this one batch
 def attention_forward(
     module: torch.nn.Module,
     query: Tensor,
@@ -221,8 +220,8 @@ def attention_forward(
 ) -> tuple[Tensor, None]:
     """transformers' attention function: "sdpa" unless the forward pass carries a layout.
 
-    query (1, H, T, D), key and value (1, H_kv, T, D) -> (1, T, H, D). Raises ValueError for what the packed form does
-    not compute: dropout, a sliding window shorter than the sequences, soft-capped scores, attention sinks.
+    query (1, H, T, D), key and value (1, H_kv, T, D) -> (1, T, H, D). Raises ValueError for features that the packed
+    form lacks: dropout, a sliding window shorter than the sequences, soft-capped scores, attention sinks.
     """
     if shared_prompt is None:
         return sdpa_attention_forward(
@@ -315,8 +314,8 @@ def attend_backward(
     causal: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of `attend` with respect to query, key and value, where `out` and `lse` are those of the whole softmax
-    of which these keys were a part."""
+    """Gradients of `attend` with respect to query, key and value. `out` and `lse` belong to the whole softmax, of which
+    these keys were a part."""
     if _has_flash_kernel(query):
         rng_state = torch.zeros(2, dtype=torch.uint64, device=query.device)  # unused without dropout
         return aten._flash_attention_backward(
@@ -347,7 +346,7 @@ def attend_backward(
 
 
 def _has_flash_kernel(query: Tensor) -> bool:
-    # the kernel cannot be launched for no queries, as when every completion is masked out
+    # the kernel cannot be launched without queries, as when every completion is masked out
     return query.is_cuda and query.dtype in (torch.float16, torch.bfloat16) and len(query) > 0
 
 

@@ -1,7 +1,7 @@
 """TRL's GRPOTrainer with our own sampler, our own log-probs, and the mismatch measured at every step.
 
 TRL 1.16 builds its own vLLM engine without a dtype and merges the adapter into it. Here the sampler is built outside
-and reaches TRL through its own extension point, `rollout_func`. What TRL would do with its engine it does with ours:
+and reaches TRL through TRL's extension point `rollout_func`. TRL then treats it like its own engine,
 importance-sampling correction included.
 """
 
@@ -30,9 +30,9 @@ from arc_precision.training.shared_prompt import (
     use_shared_prompt,
 )
 
-# float16 below this is subnormal: fewer significant bits than bfloat16 has.
+# Below this float16 is subnormal and loses bits; below 2^-17 it has fewer significand bits than bfloat16.
 FLOAT16_SMALLEST_NORMAL = float(torch.finfo(torch.float16).smallest_normal)
-# What TRL records of a pass as a mean over tokens, and a run keeps.
+# Means over a pass's tokens that TRL records, and that a run keeps.
 TOKEN_MEANS = {"kl", "entropy", "clip_ratio/region_mean"}
 
 
@@ -44,11 +44,10 @@ class PrecisionTrainer(GRPOTrainer):
         seed: the run's seed: order of the prompts and sampling.
         sampler: draws the completions.
         score: starts running the programs of a batch, given row ids and completions' texts; returns a function that
-            waits for what they got.
+            waits for their rewards.
         clock_s: seconds by which phases are timed.
 
-    After every optimizer step `measured` and `seconds` hold what was measured during it; `take()` returns and clears
-    both.
+    After every optimizer step `measured` and `seconds` hold its measurements; `take()` returns and clears both.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class PrecisionTrainer(GRPOTrainer):
         self._row_ids: list[str] = []
         self._truncated: list[bool] = []
         self._pending: Callable[[], Sequence[float]] | None = None
-        self._kept: dict[int, dict[str, Any]] = {}  # by their place in the batch, until the loss has seen them
+        self._kept: dict[int, dict[str, Any]] = {}  # by place in the batch, until the loss has used them
         self._policy: torch.Tensor | None = None
         self.measured: dict[str, list] = defaultdict(list)
         self.seconds: dict[str, float] = defaultdict(float)
@@ -81,11 +80,11 @@ class PrecisionTrainer(GRPOTrainer):
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()  # over a base in 4 bits TRL makes it bfloat16
-        # Full fine-tuning with a KL has a model of its own for the reference.
+        # Full fine-tuning with a KL needs a second model as reference.
         models = [self.model, *([self.ref_model] if self.ref_model else [])]
         if slice.training.head_dtype == "float32":
-            # TRL's argument for it makes a copy of the weights, and fails where they are the embedding's. This head
-            # casts them as it goes, to the same values.
+            # TRL's own option copies the weights, and fails if the head shares them with the embedding. This head casts
+            # them during the product, to the same values.
             for each in models:
                 add_fused_lm_head(
                     transformers_model(each),
@@ -98,7 +97,7 @@ class PrecisionTrainer(GRPOTrainer):
                 use_shared_prompt(each, autocast=slice.trainer_dtype != "float32")
         if slice.training.compile_layers:
             compile_layers(self.model)
-        # From here on TRL treats our sampler as its own: correction, and a sync whenever the weights have changed.
+        # From here on TRL treats our sampler as its own: it corrects, and it syncs whenever the weights have changed.
         self.use_vllm = True
         self.vllm_generation = self
         self._last_loaded_step = -1
@@ -115,7 +114,7 @@ class PrecisionTrainer(GRPOTrainer):
             )
 
     def take(self) -> tuple[dict[str, list], dict[str, float]]:
-        """What was measured since the last call: lists of values per pass, and seconds per phase."""
+        """The measurements since the last call: lists of values per pass, and seconds per phase."""
         measured, seconds = self.measured, self.seconds
         self.measured, self.seconds = defaultdict(list), defaultdict(float)
         return measured, seconds
@@ -131,7 +130,7 @@ class PrecisionTrainer(GRPOTrainer):
         batch = super()._generate_and_score_completions(inputs)
         batch["place"] = torch.arange(len(inputs))  # TRL shuffles a batch and splits it into passes
         if self.slice.training.mask_truncated_completions:
-            # TRL would look at a completion's last token, and what a stop string ends has no end token there.
+            # TRL would look for an end token at the end, which a completion with a stop string lacks.
             kept = torch.tensor([not cut for cut in self._truncated], device=batch["completion_mask"].device)
             batch["completion_mask"] = batch["completion_mask"] * kept.unsqueeze(1)
             batch["num_items_in_batch"] = self.accelerator.gather(batch["completion_mask"].sum()).sum()
@@ -217,9 +216,9 @@ class PrecisionTrainer(GRPOTrainer):
     def _compute_loss(self, model, inputs):
         start = self.clock_s()
         loss = super()._compute_loss(model, inputs)
-        # TRL has divided it by the passes of a step; the step's loss is the mean of theirs.
+        # TRL has divided the loss by the passes of a step; the loss of the step is the mean over passes.
         self.measured["loss"].append(loss.detach().float().item() * self.current_gradient_accumulation_steps)
-        # TRL hides masked completions from the attention as well, so their log-probs are of another context.
+        # TRL hides masked completions from attention as well, so their log-probs belong to another context.
         parts = [self._policy, inputs["sampling_per_token_logps"], inputs["completion_mask"]]
         for row, place in enumerate(inputs["place"].tolist()):
             if place in self._kept:
@@ -230,7 +229,7 @@ class PrecisionTrainer(GRPOTrainer):
         gathered = [self.accelerator.gather(part).cpu().numpy() for part in padded]
         self.measured["mismatch"].append(gathered)
         if not gathered[-1].any():
-            # Of no tokens TRL's means are 0. NaN is what it leaves out of the mean over a step's passes.
+            # Without tokens TRL's means are 0. NaN instead is left out of the mean over a step's passes.
             for name in TOKEN_MEANS & self._metrics["train"].keys():
                 self._metrics["train"][name][-1] = math.nan
         self._policy = None
@@ -275,7 +274,8 @@ def step_mismatch(passes: list[list[np.ndarray]]) -> dict[str, float]:
 
 
 def lora_b_facts(model) -> dict[str, float | None]:
-    """Median |B| and the share below float16's smallest normal over the non-zero B entries; null without any."""
+    """Over the non-zero entries of B: the median of |B|, and the share below float16's smallest normal; null without
+    any."""
     entries = [p.detach().abs().flatten() for name, p in model.named_parameters() if "lora_B" in name]
     values = torch.cat(entries) if entries else torch.empty(0)
     values = values[values > 0]

@@ -1,4 +1,4 @@
-"""Live curves of a run while it trains, written by a library of the user's choice through transformers."""
+"""Live curves of a run during training, written through transformers by a library of the user's choice."""
 
 import importlib.util
 import os
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def reporting(watch: str, run_dir: Path) -> dict[str, Any]:
-    """Arguments of transformers that make it report; sets the variables by which a writer finds its folder.
+    """Arguments that make transformers write curves. Sets the variables by which a library finds its folder.
 
     A run's segments continue one curve.
 

@@ -1,4 +1,4 @@
-"""Which examples each step learns from, and a batch's tensors."""
+"""The examples of each step, and the tensors of a batch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import torch
 from arc_precision.warm_start.examples import Example
 
 POOL_EXAMPLES = 2000
-"""Examples that are sorted by length together: many, so that batches have little padding."""
+"""Number of examples that are sorted by length together: large, so that batches have little padding."""
 
 IGNORED = -100
 """Label of a token that the loss leaves out."""
@@ -19,7 +19,7 @@ IGNORED = -100
 def plan_batches(lengths: list[int], batch_tokens: int, steps: int, seed: int) -> list[list[int]]:
     """Indices of the examples of each step.
 
-    An example comes again when all have been seen. Batches hold examples of like length, and come in random order.
+    An example is used again only after all others. Batches hold examples of similar length, in random order.
     """
     return list(islice(_endless_batches(lengths, batch_tokens, Random(seed)), steps))
 
@@ -59,7 +59,7 @@ class Collator:
     def __call__(self, rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
         """`input_ids`, `labels`, `position_ids`: int64 (examples, tokens of the longest).
 
-        Padding is on the right, so causal attention needs no mask. Without one, attention takes its fastest way.
+        Padding is on the right, so causal attention needs no mask, and without a mask it is fastest.
         """
         (row,) = rows
         chosen = [self.examples[index] for index in row["examples"]]

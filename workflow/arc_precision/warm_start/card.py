@@ -1,4 +1,4 @@
-"""The model card of a warmed-up model: what it learnt from, its loss, and what it solves of new tasks."""
+"""The model card of a warmed-up model: its training examples, its loss, and its score on new tasks."""
 
 from typing import Any
 

@@ -26,7 +26,7 @@ class Example:
 
 @dataclass
 class Dropped:
-    """Tasks that are not learnt from."""
+    """Counts of tasks that are left out."""
 
     prompt_too_long: int = 0
     completion_too_long: int = 0
@@ -71,8 +71,8 @@ def make_examples(
     Prompt and completion are tokenized apart, as in reinforcement learning.
 
     Raises:
-        ValueError: the model does not have what the prompt needs, the source is not what it should be, or too few
-            tasks are short enough.
+        ValueError: the model lacks something that the prompt needs, the source is not valid, or too few tasks are short
+            enough.
     """
     if tokenizer.eos_token_id is None:
         raise ValueError(f"{tokenizer.name_or_path}: the tokenizer has no end token; set eos_token in its config")

@@ -20,7 +20,7 @@ from arc_precision.warm_start.batches import Collator, in_batches, plan_batches
 from arc_precision.warm_start.examples import Example, make_examples
 
 LOGGED = ("step", "loss", "mean_token_accuracy", "grad_norm", "learning_rate")
-"""What a line of the log holds: means since the line before, on the completions' tokens."""
+"""Keys of a line of the log: means since the line before, over the completions' tokens."""
 
 
 def warm_start(slice: WarmStartSlice, source: Path, workers: int, folder: Path, checkpoints: Path, log: Path) -> None:
@@ -30,7 +30,7 @@ def warm_start(slice: WarmStartSlice, source: Path, workers: int, folder: Path, 
     and optimizer are in float32; on CUDA the layers compute in bfloat16.
 
     Args:
-        slice: What decides the result.
+        slice: The settings behind the result.
         source: Folder of the model to start from.
         workers: Processes that make examples.
         folder: Folder to write.
@@ -89,7 +89,7 @@ def warm_start(slice: WarmStartSlice, source: Path, workers: int, folder: Path, 
         "loss_last": history[-1]["loss"],
         "held_out_loss": after["eval_loss"],
         "held_out_token_accuracy": after["eval_mean_token_accuracy"],
-        # Of the last start alone, where a killed job went on.
+        # After a kill this covers the last start alone.
         "seconds_preparing": round(prepared - started, 1),
         "seconds_training": round(result.metrics["train_runtime"], 1),
         "seconds": round(time.monotonic() - started, 1),
@@ -134,7 +134,7 @@ def _arguments(slice: WarmStartSlice, checkpoints: Path) -> SFTConfig:
 
 
 def _newest(checkpoints: Path) -> str | None:
-    """The last whole checkpoint; the trainer's state is what it writes last."""
+    """The last whole checkpoint. The trainer writes its state last, so a checkpoint with a state is whole."""
     whole = [path.parent for path in checkpoints.glob("checkpoint-*/trainer_state.json")]
     return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
 

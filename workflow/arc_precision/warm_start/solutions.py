@@ -31,7 +31,7 @@ def solved_chunks(source: GeneratedSource | SolvedBarcSource) -> Iterator[Solved
     """The tasks of a source in their order.
 
     Raises:
-        ValueError: the file is missing or is not what it should be.
+        ValueError: the file is missing or is not valid.
     """
     if isinstance(source, GeneratedSource):
         for start in range(0, source.n_tasks, CHUNK_TASKS):
@@ -44,7 +44,7 @@ def _barc_chunks(source: SolvedBarcSource) -> Iterator[SolvedChunk]:
     start = 0
     for chunk in read_chunks(barc_file(Path(source.path))):
         yield BarcSolutions(chunk, start, source.n_tasks - start)
-        start += chunk.text.count(b'"train"')  # a quotation mark inside of a program is escaped
+        start += chunk.text.count(b'"train"')  # a quotation mark inside a program is escaped
         if start >= source.n_tasks:
             return
 
@@ -75,7 +75,7 @@ class BarcSolutions:
         """See `SolvedChunk`.
 
         Raises:
-            ValueError: a task has no program, or is none.
+            ValueError: a task has no program, or is not valid.
         """
         tasks = self.chunk.tasks()[: self.limit]
         content = json.loads(b"{" + self.chunk.text + b"}")

@@ -1,4 +1,4 @@
-"""What a model should answer to a prompt: predicted grids, then the program."""
+"""The answer that a model should learn for a prompt: predicted grids, then the program."""
 
 from arc_precision.config.warm_start import TargetConfig
 from arc_precision.prompts import PromptFormat, grid_text
@@ -9,7 +9,7 @@ def target_text(style: TargetConfig, prompt_format: PromptFormat, task: Task, pr
     """The completion for the task's first test input.
 
     Args:
-        style: What stands before the program.
+        style: The form of the text before the program.
         prompt_format: Gives the words of the grids.
         task: As the prompt shows it.
         program: In its fence.

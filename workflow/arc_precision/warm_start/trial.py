@@ -1,4 +1,4 @@
-"""What a model solves: new tasks, through the sampler and the sandbox of training."""
+"""A model's score on new tasks, through the sampler and the sandbox of training."""
 
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from arc_precision.tasks.sources import load_source
 
 
 def try_model(sampler: Sampler, model: Path, slice: TrialSlice, workers: int) -> dict[str, Any]:
-    """Draw and score completions for the trial's tasks, and say how many solve them.
+    """Draw and score completions for the trial's tasks, and count the solved ones.
 
     Args:
         sampler: Over the model in `model`.
         model: Its folder, for the tokenizer.
-        slice: What decides the result.
+        slice: The settings behind the result.
         workers: Programs that run at once.
 
     Raises:

@@ -6,12 +6,12 @@
           zygote  forks a process for each program, as the worker's child: see zygote.py
           program one per job: see program.py
 
-Three descriptors lead to the caller: from 0 each worker takes a socket of its own, on 1 the level goes out and the
-bytes come in, and 2 is for errors. So no process but a worker has seen anything that depends on how many workers there
-are, and the memory of all zygotes is alike.
+Three descriptors lead to the caller: each worker takes a socket of its own from 0, the level goes out and the bytes
+come in on 1, and 2 is for errors. So only workers see anything that depends on the number of workers, and the memory of
+all zygotes is alike.
 
-The caller's process holds models and engines and is never forked; this tree is all there is of the sandbox. Nothing
-here but the protocol is imported by the library.
+The caller's process holds models and engines and is never forked: all processes of the sandbox are in this tree. The
+library imports only the protocol from here.
 """
 
 import gc
@@ -26,8 +26,8 @@ import time
 import descriptors
 import isolation
 
-# What a program can import, besides `common` and `dsl`. A program's process cannot open files, so what is loaded
-# before is all there is: the same on every machine and at every level.
+# Modules that a program can import, with `common` and `dsl`. A program's process cannot open files, so it has exactly
+# the modules that were loaded before: the same on every machine and at every level.
 PROGRAM_MODULES = (
     "__future__", "abc", "bisect", "builtins", "cmath", "collections", "collections.abc", "contextlib", "copy",
     "dataclasses", "decimal", "enum", "fractions", "functools", "heapq", "inspect", "io", "itertools", "json", "math",
@@ -36,7 +36,7 @@ PROGRAM_MODULES = (
     "re", "statistics", "string", "struct", "sys", "textwrap", "threading", "time", "traceback", "types", "typing",
     "unicodedata", "warnings",
 )  # fmt: skip
-# Modules that do without these; every shared library makes every fork slower.
+# These are kept out, because every shared library makes every fork slower and the modules above work without them.
 UNNEEDED = ("_json", "_opcode", "_pickle", "_queue", "_statistics")
 STACK_BYTES = 8 << 20
 DESCRIPTORS = 16
@@ -52,9 +52,9 @@ def granted(step, *arguments) -> bool:
 
 
 def load_libraries(paths: dict[str, str]) -> bool:
-    """Load all that a program may import, and leave no way to import anything else.
+    """Load all modules that a program may import, and block the import of any other.
 
-    Returns whether some of it had to be compiled and is there in compiled form now.
+    Returns whether some module had to be compiled, and now exists in compiled form.
     """
     import program_determinism
 
@@ -79,7 +79,7 @@ def load_libraries(paths: dict[str, str]) -> bool:
         spec.loader.exec_module(module)
     import worker  # noqa: F401
 
-    # What numpy brought along for dates reads the real clock.
+    # numpy has imported modules for dates that read the real clock.
     for name in ("datetime", "_datetime"):
         sys.modules.pop(name, None)
     sys.path.clear()
@@ -88,7 +88,7 @@ def load_libraries(paths: dict[str, str]) -> bool:
 
 
 def holds(step, *arguments, against=None) -> bool:
-    """Whether an isolation step is allowed, and does not allow what it is `against`; tried in a process of its own."""
+    """Whether an isolation step is allowed and prevents the act that it is `against`; tried in a process of its own."""
     pid, pidfd = isolation.fork()
     if pid == 0:
         held = granted(step, *arguments) and not (against is not None and granted(against))
@@ -100,22 +100,23 @@ def holds(step, *arguments, against=None) -> bool:
 def launch(config: dict, caller: int, namespaces: bool, passed: dict[str, int | None]) -> None:
     """Fork init and end with it, or when the caller is gone.
 
-    It is the caller's process that counts: the thread that started us may end before it, and processes it forked may
-    outlive it and hold on to its sockets.
+    The launcher watches the caller's process itself. The thread that started the launcher may end earlier, and
+    processes that the caller forked may live longer and keep its sockets open.
     """
     pid, _ = isolation.fork()
     if pid == 0:
         isolation.die_with_parent()
         init(config, namespaces, **passed)
         os._exit(0)
-    os.close(0)  # or the end of a worker would go unnoticed
+    os.close(0)  # so that the end of a worker is noticed
     os.close(1)
     while os.getppid() == caller and os.waitpid(pid, os.WNOHANG)[0] == 0:
         time.sleep(0.2)
 
 
 def init(config: dict, namespaces: bool, empty_root: int, null: int, proc: int | None) -> None:
-    """Give up what this process and all that it forks will not need, fork the workers, and wait for their end."""
+    """Give up all rights that this process and its descendants will not need, fork the workers, and wait for their
+    end."""
     import forks
     import program
     import program_determinism
@@ -151,7 +152,7 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int, proc: int |
     os.write(1, json.dumps({"level": level}).encode() + b"\n")
     gc.disable()
     gc.collect()
-    gc.freeze()  # the collector of a program's process leaves these objects, and their pages, alone
+    gc.freeze()  # so that the collector of a program's process does not touch the pages of these objects
     if isolation.fork_at_each_byte(1):
         isolation.die_with_parent()
         os.sched_setaffinity(0, limits["cores"])
@@ -183,10 +184,10 @@ def main() -> None:
         granted(isolation.fix_addresses)  # containers may refuse it
         os.execv(sys.executable, [*sys.orig_argv, "addresses-fixed"])
     isolation.forget_random_bytes()
-    sys.path.append(config["numpy_folder"])  # no other: Python remembers the names of all files in a folder
+    sys.path.append(config["numpy_folder"])  # no other folder: Python remembers the names of all files in a folder
     with open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")  # where memory runs out it is a program that goes, not the caller
-    if load_libraries(config["libraries"]):  # memory is laid out in another way where a module is compiled
+        file.write("1000")  # if memory runs out, the kernel should kill a program, not the caller
+    if load_libraries(config["libraries"]):  # compiling a module changes the layout of memory
         os.execv(sys.executable, sys.orig_argv)
     passed = {"null": os.open(os.devnull, os.O_RDWR), "empty_root": descriptors.receive(0), "proc": proc_folder()}
     if os.getuid() == 0:

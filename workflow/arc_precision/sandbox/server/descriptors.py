@@ -14,7 +14,7 @@ def send(through: int, descriptor: int) -> None:
 
 
 def receive(through: int) -> int:
-    """It becomes the lowest free descriptor. Raises EOFError when the other end is closed."""
+    """Receive a descriptor as the lowest free one. Raises EOFError if the other end is closed."""
     socket = _socket_of(through)
     message, ancillary, *_ = socket.recvmsg(1, _socket.CMSG_LEN(4))
     socket.detach()

@@ -1,4 +1,4 @@
-"""What makes forks cheap: large pages for what all processes share."""
+"""Cheap forks: large pages for the memory that all processes share."""
 
 import ctypes
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 class Layout:
     """Addresses in the memory of this process and all that it forks.
 
-    `pieces`: all whole large pages of private, writable memory. `clock_page`: [start, end) of what the kernel keeps
-    the time in, if found.
+    `pieces`: all whole large pages of private, writable memory. `clock_page`: [start, end) of the memory in which the
+    kernel keeps the time, if found.
     """
 
     pieces: list[int]
@@ -36,6 +36,6 @@ def layout() -> Layout:
 
 
 def collapse(pieces: list[int]) -> None:
-    """Make large pages of them: a fork then copies one entry for 512 pages. Kernels before 6.1 cannot, and no harm."""
+    """Turn the pieces into large pages: a fork then copies one entry for 512 pages. Kernels before 6.1 ignore it."""
     for address in pieces:
         _libc.madvise(address, _LARGE_PAGE, _MADV_COLLAPSE)

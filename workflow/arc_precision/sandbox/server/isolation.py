@@ -1,7 +1,7 @@
-"""What the kernel offers to hold a process back: the calls Python lacks, on Linux and x86-64.
+"""The kernel's means to restrain a process: the calls that Python lacks, on Linux and x86-64.
 
-Nothing here is undone: a process that has given something up, and every process it forks, has given it up for good.
-Each function raises OSError where the kernel refuses.
+Nothing here can be undone: a process that has given up a right, and every process that it forks, has lost the right for
+good. Each function raises OSError if the kernel refuses.
 """
 
 import ctypes
@@ -38,8 +38,8 @@ def _checked(result: int) -> int:
 def fork() -> tuple[int, int]:
     """(pid, pidfd) in the parent, (0, -1) in the child.
 
-    Unlike os.fork it runs no at-fork hooks: those of `random` alone, which reseed it, cost a quarter of a program's
-    time and would undo its seed. The caller must have one thread only.
+    Unlike os.fork it runs no at-fork hooks. The hook of `random` alone takes a quarter of a program's time, and it
+    would undo the seed. The caller must have one thread only.
     """
     pidfd = ctypes.c_int(-1)
     pid = _checked(_libc.syscall(_SYS_CLONE, _CLONE_PIDFD | _SIGCHLD, None, ctypes.byref(pidfd), None, None))
@@ -57,13 +57,14 @@ def _all_cores() -> ctypes.Array:
 def fork_at_each_byte(descriptor: int, siblings: bool = False) -> bool:
     """Fork whenever a byte can be read: True in each new process; False in this one, when no more bytes can come.
 
-    Each new process finds the same memory, byte for byte, however many came before it: an iteration allocates and
-    frees the same objects, and leaves nothing behind, the new process's id included. So what the order of memory
-    decides, such as the order of a set of objects, is the same in all of them. `siblings`: the new processes are
-    children of this one's parent. They can run on this one's core only: to start elsewhere is to find nothing cached.
+    Each new process finds the same memory, byte for byte, however many came before it: an iteration allocates and frees
+    the same objects, and leaves nothing behind, not even the new process's id. So everything that depends on addresses,
+    such as the order of a set of objects, is the same in all of them. `siblings`: the new processes are children of
+    this one's parent. They run on this one's core only, because a process that starts on another core finds nothing in
+    its caches.
     """
     flags = (_CLONE_PARENT if siblings else 0) | _CLONE_CHILD_SETTID | _SIGCHLD
-    tid = ctypes.c_int()  # the kernel sets it in the new process only
+    tid = ctypes.c_int()  # set by the kernel in the new process only
     place = ctypes.byref(tid)
     cores, own_core = _all_cores(), (ctypes.c_ubyte * _CORE_BYTES)()
     ctypes.set_errno(0)
@@ -84,13 +85,14 @@ def fork_at_each_byte(descriptor: int, siblings: bool = False) -> bool:
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies. A parent that is dead by now goes unnoticed."""
+    """Have the kernel kill this process when its parent dies. A parent that has died before this call is not
+    noticed."""
     _checked(_libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0))
 
 
 def hide_clocks(page: tuple[int, int] | None) -> None:
-    """Empty the memory [start, end) that the kernel keeps the time in, to be read without a system call: from now on
-    it takes one, and `time()` says 0."""
+    """Empty the memory [start, end) from which processes read the time without a system call. From now on reading the
+    time takes a system call, and `time()` returns 0."""
     if page is None:
         raise OSError("the clock page was not found")
     start, end = page
@@ -100,30 +102,30 @@ def hide_clocks(page: tuple[int, int] | None) -> None:
 
 
 def forget_random_bytes() -> None:
-    """Those that the kernel gave this process when it started; nothing reads them again."""
+    """Erase the random bytes that the kernel gave this process at its start; nothing reads them again."""
     at_random = 25
     ctypes.memset(_libc.getauxval(at_random), 0, 16)
 
 
 def replace_thread_id(noted: int, replacement: int) -> None:
-    """Change what the C library has noted as this thread's id, with which it marks the locks that the thread holds."""
+    """Replace the thread id in the C library's memory. The library marks locks with it while the thread holds them."""
     words = (ctypes.c_int * (_THREAD_BYTES // 4)).from_address(_libc.pthread_self())
     for index in [index for index, word in enumerate(words) if word == noted]:
         words[index] = replacement
 
 
 def fix_addresses() -> None:
-    """Switch address randomization off for what this process executes next: sets of objects that hash by address
-    are then iterated in one order always."""
+    """Switch address randomization off for the next program that this process executes. Sets of objects that hash by
+    address then always have the same order."""
     _checked(_libc.personality(_ADDR_NO_RANDOMIZE))
 
 
 def become_nobody() -> None:
-    """From root to the user who owns nothing; the kernel exempts root from its limit on processes."""
+    """Change from root to the user who owns nothing, because the kernel exempts root from the limit on processes."""
     os.setgroups([])
     os.setresgid(_NOBODY, _NOBODY, _NOBODY)
     os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-    _checked(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0))  # else root owns our /proc files, the next step's uid_map too
+    _checked(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0))  # or root owns our /proc files, the next step's uid_map too
 
 
 def enter_namespaces() -> None:
@@ -139,7 +141,7 @@ def enter_namespaces() -> None:
 
 
 def enter_empty_root(directory_fd: int) -> None:
-    """Make an empty directory, which may be deleted by now, the only one there is."""
+    """Make an empty directory, which may already be deleted, the whole file system."""
     os.fchdir(directory_fd)
     os.chroot(".")
 
@@ -154,7 +156,7 @@ def forbid_new_privileges() -> None:
 
 
 def restrict_with_landlock() -> None:
-    """No file system access at all, and what newer kernels add: no TCP, no abstract sockets or signals outwards."""
+    """Forbid all access to the file system; on newer kernels also TCP, and abstract sockets and signals outwards."""
     version = _checked(_libc.syscall(_SYS_LANDLOCK_CREATE_RULESET, None, 0, 1))
     files = (1 << {1: 13, 2: 14, 3: 15, 4: 15}.get(version, 16)) - 1
     network, scopes = (3 if version >= 4 else 0), (3 if version >= 6 else 0)
@@ -169,15 +171,16 @@ def set_limit(kind: int, value: int) -> None:
 
 
 def forbid_core_dumps() -> None:
-    """Limit them to one byte. With 0 the kernel still hands a crashed process to a program that collects dumps, where
-    the machine has one. A batch system may have set 0 already, and a limit cannot be raised."""
+    """Limit core dumps to one byte. With a limit of 0 the kernel still passes a crashed process to the machine's
+    collector of dumps, if there is one. A batch system may have set 0 already, and then the limit cannot be raised."""
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     set_limit(resource.RLIMIT_CORE, 0 if hard == 0 else 1)
 
 
-# System calls: all that computing takes, and what is left of a program's start once the filter is on. A program
-# inherits those, so they are such as do no harm in its hands: it has no descriptor but the null device's, limits it
-# cannot raise, and a limit on processes under which clone fails (for root, whom it does not hold, a second filter).
+# The allowed system calls: those for computing, and those that starting a program still takes after the filter is
+# installed. The program inherits the latter, so they must be harmless for it: it has no descriptor but the null
+# device's, limits that it cannot raise, and a limit on processes under which clone fails. (Root is exempt from that
+# limit, so it gets a second filter.)
 _ALLOWED = {
     "read": 0, "write": 1, "close": 3, "lseek": 8, "munmap": 11, "brk": 12, "rt_sigaction": 13, "rt_sigprocmask": 14,
     "rt_sigreturn": 15, "writev": 20, "sched_yield": 24, "madvise": 28, "exit": 60, "getrlimit": 97, "getrusage": 98,
@@ -200,7 +203,7 @@ def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
 
 
 def _for_call(number: int, *steps: bytes) -> bytes:
-    """Steps that are taken for one system call, whose number is loaded; they must return."""
+    """Filter steps for the one system call whose number is loaded; they must return."""
     return _step(_EQUAL, number, 0, len(steps)) + b"".join(steps)
 
 
@@ -210,8 +213,8 @@ def _filter() -> bytes:
     steps = [_step(_LOAD, 4), _step(_EQUAL, _AUDIT_ARCH_X86_64, 1), kill, _step(_LOAD, 0)]
     steps += [_for_call(number, allow) for number in _ALLOWED.values()]
     steps += [_for_call(number, _step(_RETURN, _GIVE_ZERO)) for number in _IDENTITIES.values()]
-    # A program has one thread and nobody to wait for, so a wait with a time limit runs out: at once. One without a
-    # limit is left to the wall limit.
+    # A program has one thread, so nothing can end its wait: a wait with a time limit expires at once. A wait without a
+    # time limit ends at the wall limit.
     steps.append(_for_call(_POLL, _step(_LOAD, 32), _step(_ANY_BIT, 1 << 31, 0, 1), allow, _step(_RETURN, _GIVE_ZERO)))
     # The other operations on a futex lock it, and the kernel then writes the process's id there.
     wait, wake, wait_bitset, wake_bitset = 0, 1, 9, 10
@@ -225,14 +228,14 @@ def _filter() -> bytes:
             allow,
         )
     )  # fmt: skip
-    # Never memory that can be executed. Memory at an address of one's choice would let a program scatter its pages, and
-    # the kernel's tables of them are not in its memory limit; it would also hide what it has replaced.
+    # Executable memory is refused, and so is memory at a chosen address. With it a program could scatter its pages, and
+    # the kernel's page tables do not count in its memory limit; it could also replace memory unnoticed.
     executable = (_step(_LOAD, 32), _step(_ANY_BIT, _PROT_EXEC, 0, 1), fail)
     steps.append(_for_call(_MPROTECT, *executable, allow))
     anywhere = (_step(_LOAD, 16), _step(_EQUAL, 0, 1), kill, _step(_LOAD, 20), _step(_EQUAL, 0, 1), kill)
     steps.append(_for_call(_MMAP, *executable, *anywhere, allow))
-    # Only as fork_at_each_byte() and die_with_parent() call them; only for the calling process, which is 0. Of its
-    # limits none on CPU time: the kernel enforces that by SIGKILL, as if the program had been killed from outside.
+    # Allowed only as fork_at_each_byte() and die_with_parent() call them, and only for the calling process, which is 0.
+    # A limit on CPU time may not be set: the kernel enforces it by SIGKILL, which looks like a kill from outside.
     for number, wanted in (
         (_SYS_CLONE, {0: _CLONE_PARENT | _CLONE_CHILD_SETTID | _SIGCHLD}),
         (_PRCTL, {0: _PR_SET_PDEATHSIG, 1: _SIGKILL}),
@@ -269,5 +272,5 @@ def forbid_forks() -> None:
 
 def _install(steps: bytes) -> None:
     program = _BpfProgram(len(steps) // 8, steps)
-    set_mode_filter, allow_speculation = 1, 4  # without the flag older kernels slow the whole process down
+    set_mode_filter, allow_speculation = 1, 4  # without this flag older kernels slow down the whole process
     _checked(_libc.syscall(_SYS_SECCOMP, set_mode_filter, allow_speculation, ctypes.byref(program)))

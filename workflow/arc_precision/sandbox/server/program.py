@@ -1,4 +1,4 @@
-"""Runs one program in the process forked for it, and leaves a record of what came of it."""
+"""Runs one program in the process forked for it, and leaves a record of the result."""
 
 import gc
 import mmap
@@ -13,7 +13,7 @@ import numpy as np
 import protocol
 
 FILENAME = "<program>"
-RESERVE_BYTES = 4 << 20  # kept for the record of a program that has used up everything else
+RESERVE_BYTES = 4 << 20  # memory reserved for the record of a program that has used up all other memory
 
 
 class InvalidOutput(Exception):
@@ -78,7 +78,7 @@ def run_program(program: str, grids: list[np.ndarray], max_side: int) -> list[np
 
 
 def line_of(error: BaseException) -> int:
-    """The program's innermost line that the error passed through, or -1."""
+    """The innermost line of the program that the error passed through, or -1."""
     line = -1
     if isinstance(error, SyntaxError) and error.filename == FILENAME and isinstance(error.lineno, int):
         line = error.lineno
@@ -120,7 +120,8 @@ _area: mmap.mmap  # where the record goes; set by main
 
 
 def leave(body: bytes, exit_process=os._exit) -> None:
-    """Put the record where the worker finds it and end the process. Its length comes last: half a record is none."""
+    """Write the record for the worker and end the process. The length is written last, so half a record counts as
+    none."""
     _area[protocol.LENGTH.size : protocol.LENGTH.size + len(body)] = body
     _area[: protocol.LENGTH.size] = protocol.LENGTH.pack(len(body))
     exit_process(0)
@@ -131,10 +132,10 @@ def overslept() -> None:
 
 
 def rehearse() -> None:
-    """Take the steps that every program's process will take, often enough for the interpreter to settle.
+    """Take the steps of every program's process in advance, often enough for the interpreter to settle.
 
-    It rewrites code that it has run a few times, and looks things up that it then remembers. What is done once here
-    every process would do for itself, in memory it would first have to copy.
+    The interpreter rewrites code that has run a few times, and caches look-ups. Without this rehearsal every forked
+    process would repeat that work, and would first have to copy the pages that it changes.
     """
     source = b"import numpy as np\nfrom typing import *\ndef transform(grid):\n    return np.rot90(grid)[:, ::-1]\n"
     body = protocol.JOB.pack(len(source), 1) + source + protocol.GRID.pack(2, 3) + bytes(6)
@@ -157,10 +158,10 @@ def wait_for_job(job: int) -> None:
 
 
 def main(channel: int, job: int, area: mmap.mmap, limits: dict) -> None:
-    """All that happens in a program's process. Ends the process.
+    """Run a program's process from beginning to end.
 
-    It tells the worker through `channel` that it is there, that the job has come, and that it is read. It reads the job
-    from the socket itself, so that no process that lives on ever holds a program.
+    The process tells the worker through `channel` that it exists, that the job has come, and that it has read the job.
+    It reads the job from the socket itself, so that no longer-lived process ever holds a program.
     """
     global _area
     _area = area
@@ -173,7 +174,7 @@ def main(channel: int, job: int, area: mmap.mmap, limits: dict) -> None:
     gc.enable()
     os.write(channel, b"b")
     wait_for_job(job)
-    os.sched_setaffinity(0, limits["cores"])  # from here on, where there is room
+    os.sched_setaffinity(0, limits["cores"])  # shared memory from here on, if there is room
     os.write(channel, protocol.JOB_CAME)
     program, grids = read_job(job)
     os.write(channel, protocol.JOB_READ)

@@ -73,14 +73,14 @@ def replace_identities() -> None:
     threading.get_native_id = _thread.get_native_id = os.getpid
     isolation.replace_thread_id(threading.main_thread().native_id, _PID)
     threading.main_thread()._native_id = _PID
-    for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"):  # of a call that is refused the C library makes a random number
+    for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"):  # the C library turns a refused call into a random number
         del os.sysconf_names[name]
 
 
 def replace_entropy() -> types.ModuleType:
     """Seed `random` and let every generator made without a seed draw one from a fixed stream.
 
-    Returns a stand-in for the module `secrets`, from which numpy's generators take theirs: the real one loads OpenSSL.
+    Returns a stand-in for the module `secrets`, the source of seeds for numpy's generators: the real one loads OpenSSL.
     """
     stream = random.Random(0)
     seed_with = random.Random.seed

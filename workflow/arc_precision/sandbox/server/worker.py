@@ -1,4 +1,4 @@
-"""A worker: has its zygote fork a process for each job, watches over it, and reports what came of it."""
+"""A worker: has its zygote fork a process for each job, watches the process, and reports the result."""
 
 import _socket
 import mmap
@@ -7,7 +7,7 @@ import select
 import signal
 import struct
 from dataclasses import dataclass
-from time import clock_gettime, monotonic  # before programs get clocks of their own
+from time import clock_gettime, monotonic  # the real clock, before programs get clocks of their own
 
 import descriptors
 import forks
@@ -16,11 +16,11 @@ import protocol
 import zygote
 
 _CREDENTIALS = struct.Struct("iii")  # pid, uid, gid
-_LOOKS = 8  # at a program, in its wall limit
+_LOOKS = 8  # looks at a program within its wall limit
 
 
 class HangUp(Exception):
-    """The caller has closed the socket, or is gone, or so is the zygote."""
+    """The caller has closed the socket or is gone, or the zygote is gone."""
 
 
 @dataclass
@@ -46,8 +46,8 @@ class _Process:
         return clock_gettime((~self.pid << 3) | 2)  # how Linux numbers the clocks of other processes
 
     def is_asleep(self, proc: int | None) -> bool:
-        """Whether it neither computes nor waits for a core; also where the kernel does not tell. `proc`: the folder
-        /proc of whatever process namespace, whose ids are not ours."""
+        """Whether the process neither computes nor waits for a core; True if the kernel does not tell. `proc`: a folder
+        /proc, possibly of another process namespace with other ids."""
         try:
             facts = _read_file(f"self/fdinfo/{self.pidfd}", proc).split()
             pid = facts[facts.index("Pid:") + 1]
@@ -56,7 +56,7 @@ class _Process:
             return True
 
     def end(self, outcome: int) -> _End:
-        """Kill and bury it."""
+        """Kill the process and collect its exit status."""
         signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         _, status, usage = os.wait4(self.pid, 0)
         os.close(self.pidfd)
@@ -74,12 +74,12 @@ def _read_file(path: str, folder: int | None) -> str:
 
 
 def _wait_for_start(process: _Process, channel: _socket.socket, job: int) -> bool:
-    """Whether it has read its job. False: it was killed before, and the job is still to be had. Raises HangUp when it
-    was killed while it read: what is left would be taken for the next job."""
+    """Whether the process has read its job. False: it was killed before, and the job can still be read. Raises HangUp
+    if it was killed while it read, because the rest of the job would be taken for the next one."""
     poller = select.poll()
     poller.register(process.pidfd, select.POLLIN)
     poller.register(channel, select.POLLIN)
-    poller.register(job, 0)  # only tells of a hang-up
+    poller.register(job, 0)  # only reports a hang-up
     reads = False
     while True:
         events = dict(poller.poll())
@@ -100,11 +100,10 @@ def _wait_for_start(process: _Process, channel: _socket.socket, job: int) -> boo
 
 
 def _watch(process: _Process, job: int, limits: dict, proc: int | None) -> _End:
-    """Wait until it ends, or has used up its CPU time, or has been asleep for too long in all.
+    """Wait until the process ends, has used up its CPU time, or has been asleep for too long in all.
 
-    Neither a busy machine nor one that stands still, nor a job that is suspended with all its processes, makes it
-    sleep: an interval counts if it ends asleep, and not for longer than it should have been. Raises HangUp when the
-    caller is gone.
+    Time on a busy or halted machine, or in a suspended job, is no sleep: an interval counts only if the process is
+    asleep at its end, and only for its intended length. Raises HangUp if the caller is gone.
     """
     cpu_stop_s, wall_s = limits["cpu_s"] * (1 + protocol.CPU_MARGIN), limits["wall_s"]
     look_s = wall_s / _LOOKS
@@ -134,7 +133,7 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 def _take_record(area: mmap.mmap) -> bytes | None:
-    """What the process left, which is then gone; None if it is no whole record."""
+    """Take the record that the process left, and wipe it; None if it is not whole."""
     (size,) = protocol.LENGTH.unpack_from(area)
     whole = 0 < size <= protocol.AREA_BYTES - protocol.LENGTH.size
     record = area[protocol.LENGTH.size : protocol.LENGTH.size + size] if whole else None
@@ -143,7 +142,7 @@ def _take_record(area: mmap.mmap) -> bytes | None:
 
 
 def serve(sockets: int, null: int, proc: int | None, layout: forks.Layout, limits: dict) -> None:
-    """Work until the caller hangs up, then raise HangUp. The first thing that comes from `sockets` is the job socket.
+    """Work until the caller hangs up, then raise HangUp. The first descriptor from `sockets` is the job socket.
 
     `null`, `proc`: descriptors of the null device and of the folder /proc.
     """
@@ -163,7 +162,7 @@ def serve(sockets: int, null: int, proc: int | None, layout: forks.Layout, limit
     os.close(null)
     descriptors.send(ours, job)
     own_kb = max(os.wait4(-1, 0)[2].ru_maxrss for _ in range(zygote.REHEARSALS))
-    process = _Process(channel)  # there before its job, so that a job starts at once
+    process = _Process(channel)  # forked before its job comes, so that a job starts at once
     os.write(job, protocol.READY)
     while True:
         if not _wait_for_start(process, channel, job):

@@ -1,7 +1,7 @@
 """Forks a process for each program, and does nothing else.
 
-It never reads a job or a result, so there is nothing of a program in it that a later one could find; and its memory is
-the same at every fork, so that no program can tell what ran before it, or beside it.
+It never reads a job or a result, so it holds nothing of a program that a later one could find. Its memory is the same
+at every fork, so no program can tell which others ran before it or beside it.
 """
 
 import mmap
@@ -14,7 +14,7 @@ import isolation
 import program
 
 REHEARSALS = 20
-_CHANNEL, _JOB = 3, 4  # descriptors, after the null device's
+_CHANNEL, _JOB = 3, 4  # descriptors that follow the null device's
 
 
 def serve(channel: int, null: int, area: mmap.mmap, layout: forks.Layout, limits: dict) -> None:
@@ -28,7 +28,7 @@ def serve(channel: int, null: int, area: mmap.mmap, layout: forks.Layout, limits
     try:
         isolation.hide_clocks(layout.clock_page)
     except OSError:
-        pass  # then a program sees the time where it looks past the functions of `time`
+        pass  # then a program can still find the time below the functions of `time`
     rehearse()
     descriptors.receive(_CHANNEL)
     for kind, value in (
@@ -46,7 +46,8 @@ def serve(channel: int, null: int, area: mmap.mmap, layout: forks.Layout, limits
 
 
 def rehearse() -> None:
-    """Fork processes that do nothing, until the interpreter has learnt to: it rewrites code that runs often."""
+    """Fork processes that do nothing, until the interpreter has optimised this code: it rewrites code that runs
+    often."""
     read_fd, write_fd = os.pipe()
     os.write(write_fd, bytes(REHEARSALS))
     os.close(write_fd)
