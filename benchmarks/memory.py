@@ -5,8 +5,7 @@
 
 A card holds four things (GB = 1e9 bytes):
 
-    trainer   the memory that PyTorch reserves at the peak of a step of one group; sides and model are those of
-    `step.py`
+    trainer   PyTorch's reserved memory at the peak of a step of one group; sides and model are those of `step.py`
               (bfloat16, LoRA r=1 on all linear layers, gradient checkpointing, the prompt of the group computed once)
     engine    vLLM's copy of the weights, always in 16 bits, and the keys and values of the group,
               of its prompt once (prefix caching); computed. Its activations and CUDA graphs: --engine-overhead-gb,

@@ -1,9 +1,9 @@
 #!/bin/bash
-# The executable of every cluster job: runs the command given as arguments, and passes HTCondor's signal to end on to all its processes.
-# HTCondor signals only the process it started. The Snakemake there ignores that and lets its rule run on until the machine's patience
-# ends (ten minutes by default): on a machine that somebody else wants, and for nothing, since the rule starts anew elsewhere.
+# The executable of every cluster job: runs the command in its arguments, and passes HTCondor's signal to end to all its processes.
+# HTCondor signals only the process that it started. Snakemake ignores that signal, and its rule would keep the machine until HTCondor
+# kills it (ten minutes by default). That time would be wasted, since the rule starts again elsewhere.
 
-# In a container the controller's Python does not exist; the image's takes its place.
+# A container lacks the controller's Python, so the image's own is used.
 [ -x "$1" ] || set -- python3 "${@:2}"
 
 setsid "$@" &      # a process group of its own

@@ -1,4 +1,4 @@
-// Opens a report from disk with the network off, uses it as a reader would, and prints what was seen as JSON.
+// Opens a report from disk with the network off, uses it as a reader would, and prints its observations as JSON.
 //   node browse.mjs report.html
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";

@@ -18,7 +18,7 @@ options=(-qq -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourcepart
          -o Acquire::Languages=none -o Acquire::Retries=3)
 apt-get "${options[@]}" update
 
-# HTCondor, its libraries and their C library; the rest of what it depends on (Perl, Python, ...) no daemon needs
+# HTCondor, its libraries and their C library; no daemon needs its other dependencies (Perl, Python, ...)
 apt-get "${options[@]}" install -y --print-uris condor | awk -F"[ ]" '/^\x27/{print $2}' | sed 's/_.*//' |
     grep -E '^(condor|zlib1g|lib.*)$' |
     grep -vE '^lib(perl|python|boost-python|js-|date-|pam|semanage|systemd|audit|debconf|ncurses|readline|gdbm)' > "$apt/packages"

@@ -125,10 +125,9 @@ def stratified_log_rank(
         strata: the arguments of `log_rank` for each.
         seed: of the permutations.
 
-        The statistic is observed less expected collapses of group a, over all strata, divided by its standard deviation
-        under random dealing of each stratum's runs to the groups (Peto and Peto, 1972). It is positive where a
-        collapses earlier. The p-value is that of the permutation test, over all ways to deal or a random
-        `N_PERMUTATIONS`.
+    The statistic is observed less expected collapses of group a, over all strata, divided by its standard deviation
+    under random dealing of each stratum's runs to the groups (Peto and Peto, 1972). It is positive where a collapses
+    earlier. The p-value is that of the permutation test, over all ways to deal or a random `N_PERMUTATIONS`.
     """
     parts = [part for part in map(_log_rank_scores, strata) if 0 < part[1] < len(part[0])]
     if sum(len(scores) for scores, _ in parts) < 4:

@@ -40,7 +40,7 @@ class PrecisionTrainer(GRPOTrainer):
     """GRPO on one GPU or CPU process, or data-parallel over several.
 
     Args:
-        slice: the arm's.
+        slice: the slice of the arm.
         seed: the run's seed: order of the prompts and sampling.
         sampler: draws the completions.
         score: starts running the programs of a batch, given row ids and completions' texts; returns a function that
