@@ -38,7 +38,7 @@ include: "workflow/rules/report.smk"
 onstart:
     refuse_unusable_results()
     OLD_RESULTS.keep(workflow.dag.needrun_jobs(), workflow.persistence)
-    together.keep(GROUPS, Path(RESULTS))
+    seed_groups.keep(GROUPS, Path(RESULTS))
 
 
 onsuccess:

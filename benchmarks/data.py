@@ -103,8 +103,8 @@ def _make_input(folder: Path, n_tasks: dict[Path, int]) -> float:
     """Write the tokenizer and the missing BARC files; return the mean number of cells of a task."""
     from synthetic import chat_tokenizer, random_task, write_barc_file
 
+    from arc_precision.prompt_templates import ShownTask, load_template
     from arc_precision.prompts import barc_question
-    from arc_precision.templates import ShownTask, load_template
 
     rng = np.random.default_rng(0)
     tasks = [random_task(rng, min_side=10) for _ in range(50)]

@@ -17,8 +17,8 @@ from shapes import SHAPES
 from transformers import LlamaConfig, LlamaForCausalLM
 from yaml import safe_load
 
+from arc_precision.prompt_templates import ShownTask, load_template, trial_task
 from arc_precision.prompts import barc_question
-from arc_precision.templates import ShownTask, load_template, trial_task
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests" / "unit"))

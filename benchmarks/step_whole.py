@@ -49,7 +49,7 @@ from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.config.training import LoraSettings, TrainingConfig, TrainSlice
 from arc_precision.sampling.engines import EngineMemory, make_sampler
-from arc_precision.training.together import Together, sharing_weights
+from arc_precision.training.runs_together import Together, sharing_weights
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
 SEED, GENERATIONS, BETA, LEARNING_RATE = 0, 8, 0.001, 4e-6

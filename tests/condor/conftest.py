@@ -3,7 +3,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pool import Pool, Project, real_pipeline, toy_pipeline
+from pool import Pool, Project
+from working_folder import real_pipeline, start_early, toy_pipeline  # noqa: F401  start_early is a fixture
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,24 +28,10 @@ def project(pool: Pool, tmp_path: Path) -> Iterator[Project]:
 
 @pytest.fixture(scope="session")
 def small_experiment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, subprocess.Popen]]:
-    """The smoke experiment, running on a pool of its own, and its controller.
-
-    It has one segment for each arm, and no audits: they double the time and ask for a GPU as sampling does. The
-    programs compute on CPUs, but the GPU rules ask for the pool's simulated GPUs.
-    """
+    """The small experiment, running on a pool of its own, and its controller."""
     folder = tmp_path_factory.mktemp("small")
     pool = Pool(folder / "pool")
     project = Project(pool, real_pipeline(folder / "project"))
-    smaller = ("max_steps=2", "evaluation={every: 2}", "audit={every: 1000}")
-    gpus = ("train_set:gpu=1", "train:gpu=1", "sample:gpu=1")
-    arguments = ("--configfile", "experiments/smoke.yaml", "--config", *smaller, "--set-resources", *gpus)
-    yield project, project.start(*arguments)
+    yield project, project.start_small_experiment()
     project.end()
     pool.stop()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def start_early(request: pytest.FixtureRequest) -> None:
-    """Start the small experiment first, so that it computes while the other tests mostly wait."""
-    if any("small_experiment" in item.fixturenames for item in request.session.items):
-        request.getfixturevalue("small_experiment")

@@ -4,25 +4,15 @@ One rule of the toy pipeline, `pretrain`, stands for a long GPU job.
 """
 
 import signal
-import subprocess
 import time
 
 import pytest
-from pool import LIMIT_S, Pool, Project, wait_until
-
-TARGET = "out/pretrain"
-
-
-def start_blocked(project: Project, *arguments: str) -> subprocess.Popen:
-    """A controller whose `pretrain` job runs and will not end by itself."""
-    project.block("pretrain")
-    controller = project.start(TARGET, *arguments)
-    wait_until(lambda: project.events("pretrain") == ["start"], "pretrain runs")
-    return controller
+from pool import Pool, Project
+from working_folder import LIMIT_S, TARGET, wait_until
 
 
 def test_eviction_reaches_the_rule_at_once_and_the_job_starts_again(pool: Pool, project: Project):
-    controller = start_blocked(project)
+    controller = project.start_blocked()
     pool.command("condor_vacate_job", "-constraint", project.jobs_here)
     # long before the machine would kill the job
     wait_until(lambda: "signalled" in project.events("pretrain"), "the rule gets the signal")
@@ -33,7 +23,7 @@ def test_eviction_reaches_the_rule_at_once_and_the_job_starts_again(pool: Pool, 
 
 
 def test_a_held_job_is_reported_with_its_reason_and_leaves_the_queue(pool: Pool, project: Project):
-    controller = start_blocked(project, "--retries", "0", "--htcondor-held-timeout", "3")
+    controller = project.start_blocked("--retries", "0", "--htcondor-held-timeout", "3")
     pool.command("condor_hold", "-reason", "the disk is full", "-constraint", project.jobs_here)
     assert controller.wait(LIMIT_S) == 1
     assert "Reason: the disk is full" in project.log
@@ -42,7 +32,7 @@ def test_a_held_job_is_reported_with_its_reason_and_leaves_the_queue(pool: Pool,
 
 @pytest.mark.slow
 def test_a_released_job_goes_on(pool: Pool, project: Project):
-    controller = start_blocked(project, "--retries", "0")
+    controller = project.start_blocked("--retries", "0")
     pool.command("condor_hold", "-constraint", project.jobs_here)
     wait_until(lambda: "is held" in project.log, "the hold is reported")
     project.unblock("pretrain")
@@ -71,7 +61,7 @@ def test_a_failed_job_is_tried_again_with_more_memory_and_names_its_messages(poo
 
 
 def test_interrupt_removes_the_jobs(pool: Pool, project: Project):
-    controller = start_blocked(project)
+    controller = project.start_blocked()
     controller.send_signal(signal.SIGINT)
     assert controller.wait(LIMIT_S) == 1
     wait_until(lambda: not pool.queue(project.jobs_here), "the job has left the queue")
@@ -82,7 +72,7 @@ def test_interrupt_removes_the_jobs(pool: Pool, project: Project):
 
 @pytest.mark.slow
 def test_an_interrupt_while_the_schedd_is_asked_removes_the_jobs(pool: Pool, project: Project):
-    controller = start_blocked(project, "--set-resources", "pretrain:unmatched_limit_s=1")
+    controller = project.start_blocked("--set-resources", "pretrain:unmatched_limit_s=1")
     schedd = pool.schedd()
     schedd.suspend()
     time.sleep(2)  # the controller now waits for the schedd's answer about its job
@@ -94,7 +84,7 @@ def test_an_interrupt_while_the_schedd_is_asked_removes_the_jobs(pool: Pool, pro
 
 
 def test_after_a_killed_controller_no_two_jobs_write_the_same_file(pool: Pool, project: Project):
-    killed = start_blocked(project)
+    killed = project.start_blocked()
     killed.kill()
     killed.wait()
     assert [job["JobStatus"] for job in pool.queue(project.jobs_here)] == [2], "the job runs on without its controller"
@@ -121,7 +111,7 @@ def test_a_directory_stays_with_the_schedd_that_may_still_run_its_jobs(pool: Poo
 
 def test_a_failed_submission_leaves_other_jobs_alone(project: Project):
     broken = "train_candidates:requirements=((("
-    controller = start_blocked(project, "out/train_candidates", "--retries", "0", "--set-resources", broken)
+    controller = project.start_blocked("out/train_candidates", "--retries", "0", "--set-resources", broken)
     wait_until(lambda: "could not be submitted" in project.log, "the submission has failed")
     project.unblock("pretrain")
     assert controller.wait(LIMIT_S) == 1
@@ -154,7 +144,7 @@ def test_a_job_that_exceeds_its_runtime_fails_without_waiting_for_a_release(pool
 
 @pytest.mark.slow
 def test_a_job_that_restarts_for_ever_is_stopped(pool: Pool, project: Project):
-    controller = start_blocked(project, "--retries", "0", "--set-resources", "pretrain:max_starts=2")
+    controller = project.start_blocked("--retries", "0", "--set-resources", "pretrain:max_starts=2")
     pool.command("condor_vacate_job", "-constraint", project.jobs_here)
     wait_until(lambda: project.events("pretrain").count("start") == 2, "pretrain runs again")
     pool.command("condor_vacate_job", "-constraint", project.jobs_here)
@@ -192,7 +182,7 @@ def test_a_submission_waits_for_the_schedd(pool: Pool, project: Project):
 
 @pytest.mark.slow
 def test_a_lost_machine_is_noticed_and_its_job_runs_elsewhere(pool: Pool, project: Project):
-    controller = start_blocked(project, "--set-resources", "pretrain:htcondor_submit_job_lease_duration=20")
+    controller = project.start_blocked("--set-resources", "pretrain:htcondor_submit_job_lease_duration=20")
     (job,) = pool.queue(project.jobs_here)
     machine = job["RemoteHost"].rpartition("@")[2]
     # a machine that is lost before it reports its claim goes on offering its GPU until the collector forgets it

@@ -9,7 +9,7 @@ from pathlib import Path
 import classad2
 import pytest
 import yaml
-from pool import LIMIT_S, REPOSITORY, real_pipeline, toy_pipeline, wait_until
+from working_folder import LIMIT_S, REPOSITORY, real_pipeline, toy_pipeline, wait_until
 
 sys.path.insert(0, str(REPOSITORY / "condor"))
 from htcondor_executor import as_if_free, conjuncts, explain, fits  # noqa: E402

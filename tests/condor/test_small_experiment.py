@@ -1,9 +1,9 @@
 """A small experiment in both dtypes through the pool: the real rules, their programs and their environment."""
 
-import json
 import subprocess
 
 from pool import MACHINES, Project
+from working_folder import check_small_experiment
 
 GPU_RULES = {"train_set", "train", "sample"}
 
@@ -25,7 +25,4 @@ def test_a_small_experiment_runs_on_the_pool(small_experiment: tuple[Project, su
         assert job.get("RequestGPUs", 0) == (1 if rule in GPU_RULES else 0)
         assert job["LastRemoteHost"].rpartition("@")[2] in MACHINES
         assert (job["ExitCode"], job["NumJobStarts"]) == (0, 1)
-    results = project.folder / "results" / "smoke"
-    assert {facts.parents[1].name for facts in results.glob("runs/*/*/facts-*.json")} == {"float16", "bfloat16"}
-    assert json.loads((results / "report" / "report.json").read_text())
-    assert (results / "report" / "report.html").exists()
+    check_small_experiment(project)

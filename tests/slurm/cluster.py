@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pool import LIMIT_S, heed_interrupts, wait_until
+from working_folder import LIMIT_S, WorkingFolder, client_environment, wait_until
 
 HERE = Path(__file__).resolve().parent
 GPUS = 2
@@ -32,14 +32,8 @@ class Cluster:
         for i in range(GPUS):
             (folder / "devices" / f"nvidia{i}").symlink_to("/dev/null")
         self._write_settings()
-        self.environment = {
-            **os.environ,
-            "SLURM_CONF": str(folder / "slurm.conf"),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin",
-            "HOME": str(folder / "home"),
-            "XDG_CACHE_HOME": str(folder / "home" / "cache"),
-            "OMP_NUM_THREADS": "1",
-        }
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"
+        self.environment = client_environment(folder, path, SLURM_CONF=str(folder / "slurm.conf"))
         self._daemons: list[subprocess.Popen] = []
         try:
             munge = folder / "munge"
@@ -113,57 +107,16 @@ class Cluster:
             daemon.wait(LIMIT_S)
 
 
-class Project:
-    """A pipeline's working directory and the Snakemake that runs there."""
+class Project(WorkingFolder):
+    """A working directory whose jobs run on the cluster."""
 
     def __init__(self, cluster: Cluster, folder: Path):
-        self.cluster, self.folder = cluster, folder
-        (folder / "blocked").mkdir()
-        self.controllers: list[subprocess.Popen] = []
-
-    def start(self, *arguments: str) -> subprocess.Popen:
-        """`snakemake --profile slurm ...` with quick polling, its output in controller.log."""
-        command = ["snakemake", "--profile", "slurm", "--seconds-between-status-checks", "1"]
-        with (self.folder / "controller.log").open("a") as log:
-            controller = subprocess.Popen(
-                [*command, *arguments],
-                cwd=self.folder,
-                env=self.cluster.environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                preexec_fn=heed_interrupts,
-            )
-        self.controllers.append(controller)
-        return controller
-
-    def run(self, *arguments: str) -> int:
-        """Exit status of a whole run."""
-        return self.start(*arguments).wait(LIMIT_S)
+        super().__init__(folder, cluster.environment, "slurm")
+        self.cluster = cluster
 
     def end(self) -> None:
-        """Removes the controllers and jobs that a failed test has left."""
-        for controller in self.controllers:
-            if controller.poll() is None:
-                controller.kill()
-                controller.wait()
+        """Takes away the controllers and jobs that a failed test has left."""
+        super().end()
         for job in self.cluster.jobs(self.folder):
             if job["JobState"] in ("PENDING", "RUNNING"):
                 self.cluster.command("scancel", job["JobId"])
-
-    @property
-    def log(self) -> str:
-        """The output of the controllers."""
-        file = self.folder / "controller.log"
-        return file.read_text() if file.exists() else ""
-
-    def block(self, rule: str) -> None:
-        """Jobs of this rule will wait, once started, until `unblock`."""
-        (self.folder / "blocked" / rule).touch()
-
-    def unblock(self, rule: str) -> None:
-        (self.folder / "blocked" / rule).unlink()
-
-    def events(self, rule: str) -> list[str]:
-        """Notes of this rule's jobs: `start`, `signalled`, `conflict` (another job writes the same file), `end`."""
-        file = self.folder / "events" / rule
-        return file.read_text().split() if file.exists() else []

@@ -4,21 +4,11 @@ One rule of the toy pipeline, `pretrain`, stands for a long GPU job.
 """
 
 import signal
-import subprocess
 
 from cluster import GPUS, Cluster, Project
-from pool import LIMIT_S, wait_until
+from working_folder import LIMIT_S, TARGET, wait_until
 
-TARGET = "out/pretrain"
 GPU_RULES = {"train_set", "train", "sample", "audit_draw", "pretrain"}
-
-
-def start_blocked(project: Project, *arguments: str) -> subprocess.Popen:
-    """A controller whose `pretrain` job runs and will not end by itself."""
-    project.block("pretrain")
-    controller = project.start(TARGET, *arguments)
-    wait_until(lambda: project.events("pretrain") == ["start"], "pretrain runs")
-    return controller
 
 
 def states(cluster: Cluster, project: Project) -> list[str]:
@@ -45,7 +35,7 @@ def test_jobs_request_what_their_rules_say(cluster: Cluster, project: Project):
 
 
 def test_a_killed_job_is_run_again(cluster: Cluster, project: Project):
-    controller = start_blocked(project)
+    controller = project.start_blocked()
     (job,) = cluster.jobs(project.folder)
     cluster.command("scancel", job["JobId"])
     wait_until(lambda: project.events("pretrain").count("start") == 2, "pretrain runs again")
@@ -69,7 +59,7 @@ def test_jobs_of_a_full_queue_wait_and_then_run(cluster: Cluster, project: Proje
 
 
 def test_a_job_that_exceeds_its_time_limit_is_run_again_with_more_time(cluster: Cluster, project: Project):
-    controller = start_blocked(project)
+    controller = project.start_blocked()
     (job,) = cluster.jobs(project.folder)
     cluster.command("scontrol", "update", f"JobId={job['JobId']}", "EndTime=now")
     wait_until(lambda: project.events("pretrain").count("start") == 2, "pretrain runs again")
@@ -95,7 +85,7 @@ def test_a_failed_job_is_tried_again_with_more_memory_and_names_its_messages(clu
 
 def test_a_job_that_no_machine_could_run_fails_alone(cluster: Cluster, project: Project):
     too_much = ("--set-resources", "train_candidates:mem_mb=1000000")
-    controller = start_blocked(project, "out/train_candidates", "--retries", "0", *too_much)
+    controller = project.start_blocked("out/train_candidates", "--retries", "0", *too_much)
     wait_until(lambda: "Requested node configuration is not available" in project.log, "Slurm has refused the job")
     project.unblock("pretrain")
     assert controller.wait(LIMIT_S) == 1
@@ -104,7 +94,7 @@ def test_a_job_that_no_machine_could_run_fails_alone(cluster: Cluster, project: 
 
 
 def test_interrupt_removes_the_jobs(cluster: Cluster, project: Project):
-    controller = start_blocked(project)
+    controller = project.start_blocked()
     controller.send_signal(signal.SIGINT)
     assert controller.wait(LIMIT_S) == 1
     wait_until(lambda: not cluster.queue(project.folder), "the job has left the queue")
@@ -114,7 +104,7 @@ def test_interrupt_removes_the_jobs(cluster: Cluster, project: Project):
 
 
 def test_after_a_killed_controller_no_two_jobs_write_the_same_file(cluster: Cluster, project: Project):
-    killed = start_blocked(project)
+    killed = project.start_blocked()
     killed.kill()
     killed.wait()
     assert cluster.queue(project.folder) == ["RUNNING"], "the job runs on without its controller"

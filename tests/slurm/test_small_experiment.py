@@ -1,11 +1,11 @@
 """A small experiment in both dtypes through Slurm: the real rules, their programs and their environment."""
 
-import json
 import re
 import subprocess
 from collections import Counter
 
 from cluster import Project
+from working_folder import check_small_experiment
 
 GPU_RULES = {"train_set", "train", "sample"}
 
@@ -22,7 +22,4 @@ def test_a_small_experiment_runs_on_the_cluster(small_experiment: tuple[Project,
     started = Counter(re.findall(r"submitted with SLURM jobid \d+ \(log: \S*/slurm_logs/rule_(\w+)", project.log))
     assert {*GPU_RULES, "evaluation_set", "score"} <= started.keys()
     assert len(on_gpus) == sum(started[rule] for rule in GPU_RULES)
-    results = project.folder / "results" / "smoke"
-    assert {facts.parents[1].name for facts in results.glob("runs/*/*/facts-*.json")} == {"float16", "bfloat16"}
-    assert json.loads((results / "report" / "report.json").read_text())
-    assert (results / "report" / "report.html").exists()
+    check_small_experiment(project)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from arc_precision.config.sampling import SamplingConfig
-from arc_precision.sampling import engines
+from arc_precision.sampling import engines, vllm_sampler
 
 MODEL = Path(__file__).parents[2] / "resources" / "tiny-arc"
 PROMPTS, SEEDS = [[257, 6, 7], [257, 8], [257, 4, 4, 5]], [11, 12, 13]
@@ -17,8 +17,8 @@ PROMPTS, SEEDS = [[257, 6, 7], [257, 8], [257, 4, 4, 5]], [11, 12, 13]
 
 def main() -> None:
     output, adapter, apart = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "1"
-    environment = engines.engine_environment(SamplingConfig(batch_invariant=apart), lora_r=8)
-    engines.engine_environment = lambda sampling, lora_r: environment | {"VLLM_BATCH_INVARIANT": "0"}
+    environment = vllm_sampler.engine_environment(SamplingConfig(batch_invariant=apart), lora_r=8)
+    vllm_sampler.engine_environment = lambda sampling, lora_r: environment | {"VLLM_BATCH_INVARIANT": "0"}
     sampling = SamplingConfig(max_completion_tokens=12)
     memory = engines.EngineMemory(0.3)
     sampler = engines.make_sampler(sampling, str(MODEL), "float32", "cpu", 16, memory, 8, ("q_proj", "o_proj"))

@@ -22,8 +22,9 @@ from arc_precision.config.experiment import ExperimentConfig, load_experiment
 from arc_precision.contracts.parquet import write_rows
 from arc_precision.contracts.tasks import TASKS
 from arc_precision.language.tokenizer import count_prompt_tokens, render_prompt
-from arc_precision.sampling.engines import EngineMemory, VllmSampler
+from arc_precision.sampling.engines import EngineMemory
 from arc_precision.sampling.handover import AdapterHandover, WholeHandover
+from arc_precision.sampling.vllm_sampler import VllmSampler
 from arc_precision.tasks.generator import generate_task
 from arc_precision.training.scoring import Scored, Scorer
 from arc_precision.training.segment import SegmentFiles, run_segment

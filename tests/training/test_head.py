@@ -104,7 +104,7 @@ def test_a_float32_head_on_one_side_alone_makes_it_larger_than_on_both(runs):
 
 def test_facts_tell_what_is_in_effect(runs, head):
     observed = runs[head].facts["observed"]
-    assert observed["engine_head_dtype"] == ("float32" if head == "float32" else "bfloat16")
-    assert observed["sampler_dtype"] == observed["trainer_dtype"] == observed["engine_matrix_dtype"] == "bfloat16"
-    assert observed["engine_kv_cache_dtype"] == "auto" and observed["engine_batch_invariant"] is False
+    assert observed["sampler_head_dtype"] == ("float32" if head == "float32" else "bfloat16")
+    assert observed["sampler_dtype"] == observed["trainer_dtype"] == observed["sampler_matrix_dtype"] == "bfloat16"
+    assert observed["sampler_kv_cache_dtype"] == "auto" and observed["sampler_batch_invariant"] is False
     assert observed["deterministic"] is True

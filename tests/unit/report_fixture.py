@@ -28,7 +28,8 @@ from arc_precision.mismatch.chain import (
     observed_causes,
     settings_along,
 )
-from arc_precision.mismatch.metrics import METRICS, by_position, by_probability_decile, mismatch_metrics
+from arc_precision.mismatch.metric_dictionary import METRICS
+from arc_precision.mismatch.metrics import by_position, by_probability_decile, mismatch_metrics
 
 DTYPES = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24}
 VERDICTS = ("ok", "exception", "invalid_output", "no_program", "timeout")

@@ -27,7 +27,7 @@ from arc_precision.contracts.audit_files import AUDIT, batch_variant, setting_na
 from arc_precision.contracts.parquet import write_rows
 from arc_precision.language.tokenizer import VOCABULARY_SIZE, save_tokenizer
 from arc_precision.mismatch.chain import Setting, available_orders, observed_causes, settings_along
-from arc_precision.mismatch.metrics import METRICS
+from arc_precision.mismatch.metric_dictionary import METRICS
 from arc_precision.mismatch.processing import processed_logprobs
 from arc_precision.sampling.engines import EngineMemory
 from arc_precision.sampling.handover import whole_weights

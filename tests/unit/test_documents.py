@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"\b(?:workflow|tests|benchmarks|experiments|envs)/[\w./-]+\.(?:py|smk|yaml|md|txt)\b")
 LINK = re.compile(r"\]\((?!http)([^)#\s]*)#?([^)\s]*)\)")
@@ -14,6 +16,12 @@ def test_every_file_that_is_named_exists():
     named = {(path.name, name) for path in texts for name in NAMED.findall(path.read_text())}
     assert len(named) > 20
     assert not [pair for pair in named if not (ROOT / pair[1]).exists() and pair[1] != "experiments/NAME.yaml"]
+
+
+def test_the_citation_is_of_the_last_release():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    version, date = re.search(r"^## (\d\S*) \((\S+)\)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE).groups()
+    assert (citation["version"], citation["date-released"]) == (version, date)
 
 
 def anchors(document: Path) -> set[str]:

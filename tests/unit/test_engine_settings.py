@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from arc_precision.config.sampling import SamplingConfig
-from arc_precision.sampling.engines import any_algorithm, check_gpu, engine_environment, format_arguments
+from arc_precision.sampling.vllm_sampler import any_algorithm, check_gpu, engine_environment, format_arguments
 
 
 def test_a_number_format_is_an_argument_where_it_was_asked_for():

@@ -10,7 +10,7 @@ import pytest
 from arc_precision.contracts.costs import seconds_per_task, write_cost
 from arc_precision.contracts.scores import SCORES
 from arc_precision.contracts.whole import DamagedFile
-from arc_precision.evaluation.submission import submission
+from arc_precision.evaluation.kaggle_submission import submission
 from arc_precision.evaluation.task_metrics import (
     choose_attempts,
     grid_key,

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from arc_precision.mismatch import metrics as module
+from arc_precision.mismatch.metric_dictionary import METRICS, with_metrics_table
 from arc_precision.mismatch.metrics import (
-    METRICS,
     by_position,
     by_probability_decile,
     effective_share,
@@ -310,8 +309,9 @@ def test_profiles_count_nonfinite_tokens_apart():
 
 def test_the_document_shows_the_current_dictionary():
     document = DOCS.read_text(encoding="utf-8")
-    assert document == module.with_metrics_table(document), (
-        "docs/metrics.md is out of step: PYTHONPATH=workflow python -m arc_precision.mismatch.metrics docs/metrics.md"
+    assert document == with_metrics_table(document), (
+        "docs/metrics.md is out of step: "
+        "PYTHONPATH=workflow python -m arc_precision.mismatch.metric_dictionary docs/metrics.md"
     )
     assert all(f"| `{metric.key}` |" in document for metric in METRICS)
 

@@ -19,7 +19,7 @@ from arc_precision.model import check
 from arc_precision.model.check import check_model, context_tokens, window_tokens
 from arc_precision.model.folder import TOKENIZER, read_config, tokenizer_files, weight_files
 from arc_precision.model.loading import check_loading
-from arc_precision.sampling.engines import MAX_LORA_RANKS
+from arc_precision.sampling.vllm_sampler import MAX_LORA_RANKS
 
 ROOT = Path(__file__).parents[2]
 PHI3 = {"lora": {"target_modules": ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]}}

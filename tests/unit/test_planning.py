@@ -1,5 +1,6 @@
 """Inputs and launchers of an experiment's jobs, and the few packages that planning needs."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -7,11 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from arc_precision.config.data import ArcJsonSource
+from arc_precision.config.base import as_words
+from arc_precision.config.data import DEFAULT_SOURCES
 from arc_precision.config.experiment import load_experiment
 from arc_precision.contracts import layout
-from arc_precision.plan import checkpoints, inputs, source_paths, starting
-from arc_precision.plan.together import BASE_JOB, SeedsJob, at_most, groups, keep, planned, seeds_jobs, with_rules
+from arc_precision.plan import checkpoints, inputs, slices, starting
+from arc_precision.plan.outside_files import OutsideFiles, found
+from arc_precision.plan.seed_groups import (
+    BASE_JOB,
+    SeedsJob,
+    at_most,
+    groups,
+    keep,
+    planned,
+    seeds_jobs,
+    seeds_rules,
+    with_rules,
+)
 from arc_precision.staleness.dependencies import Hashes
 
 ROOT = Path(__file__).parents[2]
@@ -147,6 +160,17 @@ def test_what_is_given_for_a_kind_of_rule_is_given_for_each_unless_it_has_its_ow
     }
 
 
+def test_rules_of_several_seeds_are_those_of_every_kind_and_job():
+    rules = seeds_rules([SeedsJob("float16", (0, 1), (10,)), SeedsJob("float16", (2,), (10,))])
+    assert len(set(rules)) == len(rules) == 5 * 3
+    assert {"train.float16.0-1", "sample.base", "audit_sampler.float16.2"} <= set(rules)
+
+
+def test_a_trial_after_the_warm_start_reads_the_model_that_it_made():
+    assert inputs.warm_started("before") == []
+    assert layout.WARM_STARTED.parse(*inputs.warm_started("after")) == {"name": "model.safetensors"}
+
+
 def test_an_audit_joins_files_that_its_rules_make():
     made = (layout.AUDIT_DRAW, layout.AUDIT_TRAINER, layout.AUDIT_SAMPLER)
     scored = inputs.audit_scored(experiment(), "float16/seed-3", 40)
@@ -195,30 +219,91 @@ def test_a_path_is_looked_for_where_one_works_and_then_beside_the_workflow(tmp_p
         folder.mkdir()
     (base / "model").touch()
     monkeypatch.chdir(here)
-    assert source_paths.found("model", base) == base / "model"
+    assert found("model", base) == base / "model"
     (here / "model").touch()
-    assert source_paths.found("model", base) == Path("model")
-    assert source_paths.found("nowhere", base) == Path("nowhere")
+    assert found("model", base) == Path("model")
+    assert found("nowhere", base) == Path("nowhere")
 
 
-def test_a_source_that_moves_is_the_same(tmp_path):
-    digests = []
-    for name in ("one", "two"):
-        file = tmp_path / name / "tasks.json"
+def outside(chosen, tmp_path):
+    return OutsideFiles(chosen, ROOT, Hashes(tmp_path / "store.json"))
+
+
+def with_source(kind, path, **changes):
+    sources = {"mine": {"kind": kind, "path": str(path)}}
+    sets = {"mine": {"source": "mine", "held_out": True}}
+    return experiment(
+        **{"sources": sources, "evaluation_sets": sets, "data": {"train_on": ["mine"]}, "evaluate_on": ["mine"]}
+        | {"report": {"primary_set": "mine"}, "audit": {"every": 40, "set": "mine"}}
+        | changes
+    )
+
+
+def test_files_that_move_are_the_same_and_other_files_are_not(tmp_path):
+    def words(name, text):
+        file, prompt = tmp_path / name / "tasks.json", tmp_path / name / "mine.jinja"
         file.parent.mkdir()
-        file.write_text("{}")
-        source = ArcJsonSource(kind="arc_json", path=str(file))
-        digests.append(source_paths.digested(source, [file], Hashes(tmp_path / "store.json")))
-    assert digests[0] == digests[1] and digests[0].path != source.path
+        file.write_text(text)
+        prompt.write_text("{{ task }}")
+        chosen = with_source("arc_json", file, model={"prompt": str(prompt)})
+        files = outside(chosen, tmp_path)
+        assert json.loads(files.paths_json(["mine"])) == {"mine": str(file)}
+        return [
+            as_words(slices.candidates(chosen, files)),
+            as_words(slices.evaluation_set(chosen, files, "mine")),
+            as_words(slices.submission(chosen, files, "mine")),
+        ]
+
+    one, two, other = words("one", "{}"), words("two", "{}"), words("other", "{ }")
+    assert one == two and not any(str(tmp_path) in line for lines in one for line in lines)
+    assert all(mine != edited for mine, edited in zip(one, other, strict=True))
+
+
+def test_a_prompt_is_known_by_its_content(tmp_path):
+    slices_of = {}
+    for text in ("one", "two"):
+        (tmp_path / "mine.jinja").write_text(text)
+        chosen = experiment(model={"prompt": str(tmp_path / "mine.jinja")})
+        files = outside(chosen, tmp_path)
+        slices_of[text] = [
+            slices.candidates(chosen, files),
+            slices.evaluation_set(chosen, files, "generated-held-out"),
+            slices.warm_start(chosen, files),
+            slices.warm_start_trial(chosen, files),
+        ]
+    assert all(one.prompt != two.prompt for one, two in zip(*slices_of.values(), strict=True))
+
+
+def test_a_warm_start_on_tasks_of_a_file_is_known_by_their_content(tmp_path):
+    (tmp_path / "tasks.json").write_text("{}")
+    barc = {"path": str(tmp_path / "tasks.json")}
+    chosen = experiment(warm_start={"barc": barc})
+    path = slices.warm_start(chosen, outside(chosen, tmp_path)).warm_start.barc.path
+    (tmp_path / "tasks.json").write_text("{ }")
+    assert path != slices.warm_start(chosen, outside(chosen, tmp_path)).warm_start.barc.path != barc["path"]
+
+
+def test_files_are_digested_by_name(tmp_path):
+    files = outside(experiment(), tmp_path)
+    lines = dict(line.split("=") for line in files.digest_lines(files.weights + files.tokenizer))
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= lines.keys() and files.on_hub is None
+    assert lines["config.json"] == hashlib.sha256((files.model / "config.json").read_bytes()).hexdigest()
 
 
 def test_tasks_without_answers_are_not_trained_or_evaluated_on(tmp_path):
     (tmp_path / "x_challenges.json").touch()
-    source = ArcJsonSource(kind="arc_json", path=str(tmp_path))
+    chosen = with_source("arc_json", tmp_path)
     with pytest.raises(ValueError, match="sources.mine: .*x_challenges.json has no x_solutions.json beside it.* audit"):
-        source_paths.check_answered("mine", source)
+        outside(chosen, tmp_path)
     (tmp_path / "x_solutions.json").touch()
-    source_paths.check_answered("mine", source)
+    outside(chosen, tmp_path)
+
+
+def test_files_of_a_source_need_not_be_there_unless_it_is_used(tmp_path):
+    chosen = with_source("barc", tmp_path / "nowhere.json")
+    with pytest.raises(ValueError, match="nowhere.json: no such file"):
+        outside(chosen, tmp_path)
+    outside(experiment(sources={**chosen.model_dump()["sources"], **DEFAULT_SOURCES}), tmp_path)
 
 
 # A plan makes all its imports while packages other than Snakemake's and pydantic's are refused.

@@ -8,6 +8,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from arc_precision.chat import chat_facts
 from arc_precision.language.tokenizer import render_prompt, save_tokenizer
+from arc_precision.prompt_templates import ShownTask, load_template, trial_task
 from arc_precision.prompts import (
     CountedChat,
     DslPrompts,
@@ -17,7 +18,6 @@ from arc_precision.prompts import (
     render,
 )
 from arc_precision.tasks.grids import Pair, Task
-from arc_precision.templates import ShownTask, load_template, trial_task
 
 BARC = load_template("barc").render(ShownTask(trial_task(), 0))
 SYSTEM, PREFILL = BARC.system, BARC.assistant

@@ -82,7 +82,7 @@ def test_cards_show_what_an_arm_made_of_a_task(win):
     card = next(card for card in win.tasks.cards if "disagree" in card.chosen_as)
     rates = {rate.arm: rate.solved for rate in card.rates}
     assert rates["float16"] > rates["bfloat16"]
-    best = next(attempt for attempt in card.attempts if attempt.arm == "float16")
+    best = next(completion for completion in card.completions if completion.arm == "float16")
     assert best.outputs == [pair.output for pair in card.pairs]
     assert best.test_correct == best.test_total
 

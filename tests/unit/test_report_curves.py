@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from arc_precision.config.collapse import CollapseConfig
-from arc_precision.mismatch.metrics import METRICS, mismatch_metrics
+from arc_precision.mismatch.metric_dictionary import METRICS
+from arc_precision.mismatch.metrics import mismatch_metrics
 from arc_precision.report.collapses import collapse_runs, signs
 from arc_precision.report.curves import curves
 from arc_precision.report.results import Run

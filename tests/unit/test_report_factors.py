@@ -9,9 +9,9 @@ from arc_precision.config.report import ReportConfig
 from arc_precision.report import factors
 from arc_precision.report.build import build_report
 from arc_precision.report.factors import contrasts
-from arc_precision.report.outcomes import interval
 from arc_precision.report.schema import LevelChange
 from arc_precision.report.tables import tables
+from arc_precision.report.task_scores import interval
 
 PRECISION = {name: {"trainer_dtype": name, "sampler_dtype": name} for name in ("float16", "bfloat16")}
 RATES = {"slow": {"training": {"learning_rate": 1e-4}}, "fast": {"training": {"learning_rate": 1e-2}}}

@@ -139,7 +139,7 @@ def test_nothing_is_loaded_from_anywhere(page, report):
 def test_a_completion_cannot_leave_its_place(report):
     attack = "</script><script>alert(1)</script><b>bold</b>&amp;"
     changed = json.loads(json.dumps(report))
-    changed["tasks"]["cards"][0]["attempts"][0]["program"] = attack
+    changed["tasks"]["cards"][0]["completions"][0]["program"] = attack
     changed["collapse"]["completions"][0]["text"] = attack
     changed["collapse"]["training"][0]["completions"][0]["text"] = attack
     changed["title"] = attack

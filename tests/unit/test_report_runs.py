@@ -11,10 +11,10 @@ from arc_precision.config.report import ReportConfig
 from arc_precision.contracts.steps import FACTS
 from arc_precision.report.collapses import collapse_section, log_rank_test, survival
 from arc_precision.report.origins import provenance
-from arc_precision.report.outcomes import common_dtype
 from arc_precision.report.results import Checkpoint, Evaluated, Results, Run
 from arc_precision.report.runs import RunRecord, read_runs
 from arc_precision.report.schema import CollapseRun
+from arc_precision.report.task_scores import common_dtype
 from arc_precision.statistics import kaplan_meier
 
 RUN = Run("float16", 0)
@@ -75,11 +75,11 @@ def test_what_counts_is_the_declaration_of_the_first_segment(tmp_path):
 )
 def test_arms_are_compared_in_the_most_precise_dtype_that_all_have(dtypes, chosen):
     have = {"a": dtypes, "b": (*dtypes, "float64")}
-    outcomes = {Evaluated(Checkpoint(arm, 0, 5), "set", d): None for arm, found in have.items() for d in found}
-    assert common_dtype(outcomes, ["a", "b"]) == chosen
-    assert common_dtype(outcomes, ["a", "b", "not evaluated yet"]) == chosen
+    scored = {Evaluated(Checkpoint(arm, 0, 5), "set", d): None for arm, found in have.items() for d in found}
+    assert common_dtype(scored, ["a", "b"]) == chosen
+    assert common_dtype(scored, ["a", "b", "not evaluated yet"]) == chosen
     alone = Evaluated(Checkpoint("c", 0, 5), "set", "float8")
-    assert common_dtype(outcomes | {alone: None}, ["a", "b", "c"]) is None
+    assert common_dtype(scored | {alone: None}, ["a", "b", "c"]) is None
 
 
 def ended(arm: str, seed: int, steps: int, onset: int | None = None, state: str = "finished") -> CollapseRun:

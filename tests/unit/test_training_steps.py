@@ -26,16 +26,11 @@ from arc_precision.contracts.steps import COMPLETION, COMPLETIONS, STEP
 from arc_precision.contracts.steps import FACTS as KEPT_FACTS
 from arc_precision.language.tokenizer import VOCABULARY_SIZE, save_tokenizer
 from arc_precision.sampling.engines import Completion
+from arc_precision.training.checkpoint_files import ALWAYS_SAVED, SegmentFiles, pass_on
 from arc_precision.training.in_effect import check_in_effect
 from arc_precision.training.scoring import Scored
-from arc_precision.training.segment import (
-    ALWAYS_SAVED,
-    SegmentFiles,
-    StepLog,
-    lora_config,
-    pass_on,
-    run_segment,
-)
+from arc_precision.training.segment import lora_config, run_segment
+from arc_precision.training.step_log import StepLog
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
 GENERATIONS = 4
@@ -418,13 +413,13 @@ PRECISION = {
     "float16": ("float16", "float32", "float16", "float16", "float16", True),
     "bfloat16": ("bfloat16", "float32", "bfloat16", "bfloat16", "bfloat16", False),
 }
-FACTS = ("trainer_dtype", "adapter_dtype", "autocast_dtype", "sampler_dtype", "engine_head_dtype", "loss_scaler")
+FACTS = ("trainer_dtype", "adapter_dtype", "autocast_dtype", "sampler_dtype", "sampler_head_dtype", "loss_scaler")
 EVERY_LAYER = {"adapter_layers": dict.fromkeys(TrainingConfig().lora.target_modules, 2)}
 PLAIN = {
     "deterministic": False,
-    "engine_matrix_dtype": "bfloat16",
-    "engine_kv_cache_dtype": "auto",
-    "engine_batch_invariant": False,
+    "sampler_matrix_dtype": "bfloat16",
+    "sampler_kv_cache_dtype": "auto",
+    "sampler_batch_invariant": False,
 }
 
 
@@ -456,11 +451,15 @@ def test_the_weights_of_a_base_in_4_bits_have_no_dtype_to_check():
 @pytest.mark.parametrize(
     ("section", "facts", "sentence"),
     [
-        ({"head_dtype": "float32"}, {"engine_head_dtype": "bfloat16"}, "engine_head_dtype: float32 was asked for"),
-        ({"kv_cache_dtype": "fp8"}, {"engine_kv_cache_dtype": "auto"}, "engine_kv_cache_dtype: fp8 was asked for"),
-        ({"batch_invariant": True}, {"engine_batch_invariant": False}, "engine_batch_invariant: True was asked for"),
-        ({"quantization": "fp8"}, {"engine_matrix_dtype": "bfloat16"}, "quantization: fp8 .* matrices are in bfloat16"),
-        ({}, {"engine_matrix_dtype": "bfloat16, float8_e4m3fn"}, "quantization: none .* in bfloat16, float8_e4m3fn"),
+        ({"head_dtype": "float32"}, {"sampler_head_dtype": "bfloat16"}, "sampler_head_dtype: float32 was asked for"),
+        ({"kv_cache_dtype": "fp8"}, {"sampler_kv_cache_dtype": "auto"}, "sampler_kv_cache_dtype: fp8 was asked for"),
+        ({"batch_invariant": True}, {"sampler_batch_invariant": False}, "sampler_batch_invariant: True was asked for"),
+        (
+            {"quantization": "fp8"},
+            {"sampler_matrix_dtype": "bfloat16"},
+            "quantization: fp8 .* matrices are in bfloat16",
+        ),
+        ({}, {"sampler_matrix_dtype": "bfloat16, float8_e4m3fn"}, "quantization: none .* in bfloat16, float8_e4m3fn"),
         ({}, {"deterministic": True}, "deterministic: False was asked for"),
     ],
 )
@@ -469,10 +468,10 @@ def test_another_sampler_in_effect_than_was_asked_for_is_refused(section, facts,
     asked = asked.model_copy(update={"sampling": asked.sampling.model_copy(update=section)})
     in_effect = dict(zip(FACTS, PRECISION["bfloat16"], strict=True)) | EVERY_LAYER | PLAIN
     granted = {
-        "engine_head_dtype": "float32" if "head_dtype" in section else "bfloat16",
-        "engine_kv_cache_dtype": asked.sampling.kv_cache_dtype,
-        "engine_batch_invariant": asked.sampling.batch_invariant,
-        "engine_matrix_dtype": "bfloat16" + ", float8_e4m3fn" * ("quantization" in section),
+        "sampler_head_dtype": "float32" if "head_dtype" in section else "bfloat16",
+        "sampler_kv_cache_dtype": asked.sampling.kv_cache_dtype,
+        "sampler_batch_invariant": asked.sampling.batch_invariant,
+        "sampler_matrix_dtype": "bfloat16" + ", float8_e4m3fn" * ("quantization" in section),
     }
     check_in_effect(asked, in_effect | granted)
     with pytest.raises(ValueError, match=sentence):

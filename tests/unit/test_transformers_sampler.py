@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.language.tokenizer import render_prompt
-from arc_precision.sampling.engines import TransformersSampler
+from arc_precision.sampling.transformers_sampler import TransformersSampler
 from arc_precision.tasks.grids import Pair, Task
 
 END = 258

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from arc_precision.contracts.whole import DamagedFile
 from arc_precision.model.folder import ADAPTER, checkpoint_folders
-from arc_precision.training.segment import ALWAYS_SAVED, check_checkpoint
+from arc_precision.training.checkpoint_files import ALWAYS_SAVED, check_checkpoint
 
 ROOT = Path(__file__).parents[2]
 

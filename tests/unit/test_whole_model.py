@@ -10,7 +10,7 @@ from arc_precision.config.base import lay_over
 from arc_precision.config.experiment import ConfigError, ExperimentConfig, load_experiment
 from arc_precision.model.folder import count_parameters, weight_files
 from arc_precision.plan import inputs
-from arc_precision.plan.together import BASE_JOB, SeedsJob
+from arc_precision.plan.seed_groups import BASE_JOB, SeedsJob
 from arc_precision.report.build import build_report
 from arc_precision.sampling.engines import EngineMemory
 from arc_precision.training.in_effect import check_in_effect
@@ -111,10 +111,10 @@ IN_EFFECT = {
     "sampler_dtype": "bfloat16",
     "loss_scaler": False,
     "deterministic": False,
-    "engine_head_dtype": "bfloat16",
-    "engine_matrix_dtype": "bfloat16",
-    "engine_kv_cache_dtype": "auto",
-    "engine_batch_invariant": False,
+    "sampler_head_dtype": "bfloat16",
+    "sampler_matrix_dtype": "bfloat16",
+    "sampler_kv_cache_dtype": "auto",
+    "sampler_batch_invariant": False,
 }
 
 

@@ -4,7 +4,7 @@ from dataclasses import astuple
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from arc_precision.templates import Chat
+from arc_precision.prompt_templates import Chat
 
 if TYPE_CHECKING:  # seconds of imports that a process without a tokenizer does not need
     from transformers import PreTrainedTokenizerBase

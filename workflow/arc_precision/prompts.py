@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from arc_precision.chat import chat_prompt
+from arc_precision.prompt_templates import Chat, ShownTask, load_template, task_of_grids, trial_task
 from arc_precision.tasks.grids import MAX_SIDE, N_COLORS, Grid, Task
 from arc_precision.tasks.writing import COLOR_NAMES as COLOR_NAMES
 from arc_precision.tasks.writing import WRITINGS, words
-from arc_precision.templates import Chat, ShownTask, load_template, task_of_grids, trial_task
 
 if TYPE_CHECKING:  # imports of several seconds, which a process without a tokenizer avoids
     from transformers import PreTrainedTokenizerBase

@@ -627,21 +627,21 @@ function showCards(choice) {
   }));
 }
 
-function attemptBox(card, attempt) {
-  const place = attempt.seed === null ? attempt.arm : `${attempt.arm}, seed ${attempt.seed}`;
-  const head = element("h3", {}, `${place}, completion ${attempt.sample}`,
-    element("span", {}, "reward ", data(attempt.reward)),
-    element("span", {}, "train ", data(attempt.train_correct, String), " of ", data(attempt.train_total, String)),
-    element("span", {}, "test ", data(attempt.test_correct, String), " of ", data(attempt.test_total, String)));
-  const verdict = attempt.verdict === "ok" ? "ran" : attempt.verdict.replaceAll("_", " ") + (attempt.exception ? `: ${attempt.exception}` : "");
-  const outputs = element("div", { className: "outputs" }, ...(attempt.outputs ?? []).map((grid, i) => {
+function completionBox(card, completion) {
+  const place = completion.seed === null ? completion.arm : `${completion.arm}, seed ${completion.seed}`;
+  const head = element("h3", {}, `${place}, completion ${completion.sample}`,
+    element("span", {}, "reward ", data(completion.reward)),
+    element("span", {}, "train ", data(completion.train_correct, String), " of ", data(completion.train_total, String)),
+    element("span", {}, "test ", data(completion.test_correct, String), " of ", data(completion.test_total, String)));
+  const verdict = completion.verdict === "ok" ? "ran" : completion.verdict.replaceAll("_", " ") + (completion.exception ? `: ${completion.exception}` : "");
+  const outputs = element("div", { className: "outputs" }, ...(completion.outputs ?? []).map((grid, i) => {
     const right = grid === card.pairs[i].output;
     return captioned(gridPicture(grid, `output for ${card.pairs[i].kind} pair ${i + 1}, ${right ? "right" : "wrong"}`, 110), `${card.pairs[i].kind} ${right ? "✓ right" : "✗ wrong"}`);
   }));
-  const box = element("article", { className: "attempt" }, head, element("p", { className: "soft" }, verdict), outputs,
-    attempt.program === null ? element("p", { className: "none" }, "No program was found in the completion.") : element("pre", { tabIndex: 0 }, attempt.program));
-  box.dataset.arm = attempt.arm;
-  box.style.borderLeftColor = armColour(attempt.arm);
+  const box = element("article", { className: "completion" }, head, element("p", { className: "soft" }, verdict), outputs,
+    completion.program === null ? element("p", { className: "none" }, "No program was found in the completion.") : element("pre", { tabIndex: 0 }, completion.program));
+  box.dataset.arm = completion.arm;
+  box.style.borderLeftColor = armColour(completion.arm);
   return box;
 }
 
@@ -654,7 +654,7 @@ function openCard(place) {
     captioned(gridPicture(pair.input, `${pair.kind} pair ${i + 1}, input`, 150), `${pair.kind} input`),
     captioned(gridPicture(pair.output, `${pair.kind} pair ${i + 1}, output`, 150), `${pair.kind} output`))));
   byId("drawer-body").replaceChildren(rates, element("p", { className: "soft" }, card.chosen_as.map((choice) => report.tasks.choices[choice]).join(" ")), pairs,
-    ...card.attempts.filter((attempt) => shown(attempt.arm)).map((attempt) => attemptBox(card, attempt)));
+    ...card.completions.filter((completion) => shown(completion.arm)).map((completion) => completionBox(card, completion)));
   byId("drawer-before").disabled = place === 0;
   byId("drawer-after").disabled = place === cardList.cards.length - 1;
   if (!byId("drawer").open) byId("drawer").showModal();

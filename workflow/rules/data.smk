@@ -16,11 +16,11 @@ rule train_candidates:
         disk_mb=experiment.resources.data.disk_mb,
         runtime=experiment.resources.data.runtime,
         gpu=0,
-        model=str(MODEL),
-        prompt=str(PROMPT),
-        paths=source_paths.paths_json(SOURCES, experiment.data.train_on),
+        model=str(outside.model),
+        prompt=str(outside.prompt),
+        paths=outside.paths_json(experiment.data.train_on),
     params:
-        slice=candidates_slice(),
+        slice=as_words(slices.candidates(experiment, outside)),
         code=code("train_candidates"),
         pins=pins("train_candidates"),
     message:
@@ -54,7 +54,7 @@ if experiment.perfectible.enabled:
             gpu=starting.gpus(experiment, experiment.resources.sample),
             launcher=starting.sample_launcher(experiment),
             engine_memory=starting.engine_memory(experiment.resources.sample),
-            model=str(MODEL),
+            model=str(outside.model),
         params:
             slice=as_words(experiment.perfectible_slice()),
             code=code("train_set"),
@@ -89,11 +89,15 @@ rule evaluation_set:
         disk_mb=experiment.resources.data.disk_mb,
         runtime=experiment.resources.data.runtime,
         gpu=0,
-        model=str(MODEL),
-        prompt=str(PROMPT),
-        paths=evaluation_set_paths,
+        model=str(outside.model),
+        prompt=str(outside.prompt),
+        paths=lambda wildcards: outside.paths_json(
+            [experiment.evaluation_sets[wildcards.set].source]
+        ),
     params:
-        slice=evaluation_set_slice,
+        slice=lambda wildcards: as_words(
+            slices.evaluation_set(experiment, outside, wildcards.set)
+        ),
         code=code("evaluation_set"),
         pins=pins("evaluation_set"),
     message:

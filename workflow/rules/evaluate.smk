@@ -1,5 +1,5 @@
 # Completions need the model, verdicts do not: changing a reward or a limit never draws again.
-for job in [together.BASE_JOB, *SEEDS_JOBS]:
+for job in [seed_groups.BASE_JOB, *SEEDS_JOBS]:
 
     rule:
         name:
@@ -27,9 +27,11 @@ for job in [together.BASE_JOB, *SEEDS_JOBS]:
             gpu=starting.gpus(experiment, experiment.resources.sample),
             launcher=starting.sample_launcher(experiment),
             engine_memory=starting.engine_memory(experiment.resources.sample),
-            model=str(MODEL),
+            model=str(outside.model),
         params:
-            slice=sample_slice(job),
+            slice=lambda wildcards, job=job: sample_words(
+                job.arm if job.seeds else None, wildcards.set, wildcards.dtype
+            ),
             code=code("sample"),
             pins=pins("sample"),
         message:
@@ -87,9 +89,13 @@ rule submission:
         disk_mb=experiment.resources.score.disk_mb,
         runtime=experiment.resources.score.runtime,
         gpu=0,
-        paths=evaluation_set_paths,
+        paths=lambda wildcards: outside.paths_json(
+            [experiment.evaluation_sets[wildcards.set].source]
+        ),
     params:
-        slice=submission_slice,
+        slice=lambda wildcards: as_words(
+            slices.submission(experiment, outside, wildcards.set)
+        ),
         code=code("submission"),
         pins=pins("submission"),
     message:

@@ -26,7 +26,7 @@ for job in SEEDS_JOBS:
             gpu=starting.gpus(experiment, experiment.resources.sample),
             launcher=starting.sample_launcher(experiment),
             engine_memory=starting.engine_memory(experiment.resources.sample),
-            model=str(MODEL),
+            model=str(outside.model),
         params:
             slice=as_words(experiment.audit_draw_slice(job.arm)),
             code=code("audit_draw"),
@@ -64,9 +64,13 @@ for job in SEEDS_JOBS:
             runtime=experiment.resources.sample.runtime,
             gpu=starting.gpus(experiment, experiment.resources.sample),
             launcher=starting.sample_launcher(experiment),
-            model=str(MODEL),
+            model=str(outside.model),
         params:
-            slice=audit_trainer_slice(job),
+            slice=lambda wildcards, job=job: as_words(
+                experiment.audit_trainer_slice(
+                    job.arm, wildcards.dtype, wildcards.head
+                )
+            ),
             code=code("audit_trainer"),
             pins=pins("audit_trainer"),
         message:
@@ -103,9 +107,13 @@ for job in SEEDS_JOBS:
             gpu=starting.gpus(experiment, experiment.resources.sample),
             launcher=starting.sample_launcher(experiment),
             engine_memory=starting.engine_memory(experiment.resources.sample),
-            model=str(MODEL),
+            model=str(outside.model),
         params:
-            slice=audit_sampler_slice(job),
+            slice=lambda wildcards, job=job: as_words(
+                experiment.audit_sampler_slice(
+                    job.arm, wildcards.dtype, wildcards.head, wildcards.adapter
+                )
+            ),
             code=code("audit_sampler"),
             pins=pins("audit_sampler"),
         message:
@@ -119,7 +127,9 @@ for job in SEEDS_JOBS:
 
 rule audit_join:
     input:
-        scored=audit_scored,
+        scored=lambda wildcards: in_results(
+            inputs.audit_scored(experiment, wildcards.run, wildcards.step)
+        ),
     output:
         f"<results>/{layout.AUDIT_CHAIN}",
     log:
@@ -135,7 +145,9 @@ rule audit_join:
         runtime=experiment.resources.report.runtime,
         gpu=0,
     params:
-        slice=audit_join_slice,
+        slice=lambda wildcards: as_words(
+            experiment.audit_join_slice(checkpoints.arm_of(wildcards.run))
+        ),
         code=code("audit_join"),
         pins=pins("audit_join"),
     message:

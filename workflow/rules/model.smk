@@ -8,14 +8,14 @@ rule model_manifest:
     conda:
         ENVIRONMENT
     resources:
-        path=str(MODEL),
-        prompt=str(PROMPT),
-        on_hub=MODEL_ON_HUB or "",
+        path=str(outside.model),
+        prompt=str(outside.prompt),
+        on_hub=outside.on_hub or "",
     params:
-        on_hub=f"model on the Hub={MODEL_ON_HUB}",
-        prompt=f"prompt={prompt_digest()}",
-        model=digest_lines(MODEL_FILES),
-        tokenizer=digest_lines(TOKENIZER_FILES),
+        on_hub=f"model on the Hub={outside.on_hub}",
+        prompt=f"prompt={outside.prompt_digest()}",
+        model=outside.digest_lines(outside.weights),
+        tokenizer=outside.digest_lines(outside.tokenizer),
         code=code("model_manifest"),
         pins=pins("model_manifest"),
     message:
@@ -86,7 +86,7 @@ rule warm_start:
         runtime=experiment.resources.report.runtime,
         gpu=0,
     params:
-        name=MODEL.name,
+        name=outside.model.name,
         code=code("warm_start"),
         pins=pins("warm_start"),
     message:
@@ -103,7 +103,7 @@ rule warm_start_fit:
         config=f"<results>/{layout.WARM_STARTED.path(name='config.json')}",
         tokenizer=[
             f"<results>/{layout.WARM_STARTED.path(name=file.name)}"
-            for file in TOKENIZER_FILES
+            for file in outside.tokenizer
         ],
         metrics=f"<results>/{layout.WARM_STARTED.path(name='metrics.json')}",
         sums=f"<results>/{layout.WARM_STARTED.path(name='SHA256SUMS')}",
@@ -116,11 +116,11 @@ rule warm_start_fit:
         ENVIRONMENT
     threads: experiment.resources.warm_start.threads
     resources:
-        path=str(MODEL),
-        prompt=str(PROMPT),
+        path=str(outside.model),
+        prompt=str(outside.prompt),
         source=(
-            f"--source-path {shlex.quote(WARM_START_SOURCE.path)}"
-            if WARM_START_FILES
+            f"--source-path {shlex.quote(outside.located(experiment.warm_start.barc).path)}"
+            if experiment.warm_start.barc
             else ""
         ),
         mem_mb=experiment.resources.warm_start.mem_mb,
@@ -131,8 +131,8 @@ rule warm_start_fit:
             starting.gpus(experiment, experiment.resources.warm_start)
         ),
     params:
-        slice=warm_start_slice(),
-        model=digest_lines(MODEL_FILES + TOKENIZER_FILES),
+        slice=as_words(slices.warm_start(experiment, outside)),
+        model=outside.digest_lines(outside.weights + outside.tokenizer),
         code=code("warm_start_fit"),
         pins=pins("warm_start_fit"),
     message:
@@ -146,15 +146,13 @@ rule warm_start_fit:
 
 rule warm_start_trial:
     input:
-        model=warm_started,
+        model=lambda wildcards: in_results(inputs.warm_started(wildcards.when)),
     output:
         f"<results>/{layout.WARM_START_TRIAL}",
     log:
         f"<results>/{layout.log('warm_start_trial', layout.WARM_START_TRIAL)}",
     benchmark:
         f"<results>/{layout.benchmark('warm_start_trial', layout.WARM_START_TRIAL)}"
-    wildcard_constraints:
-        when=layout.WILDCARDS["when"],
     conda:
         ENVIRONMENT
     threads: experiment.resources.sample.threads
@@ -165,11 +163,13 @@ rule warm_start_trial:
         gpu=starting.gpus(experiment, experiment.resources.sample),
         launcher=starting.sample_launcher(experiment),
         engine_memory=starting.engine_memory(experiment.resources.sample),
-        model=tried_model,
-        prompt=str(PROMPT),
+        model=lambda wildcards, input: (
+            os.path.dirname(input[0]) if input else str(outside.model)
+        ),
+        prompt=str(outside.prompt),
     params:
-        slice=warm_start_trial_slice(),
-        model=digest_lines(MODEL_FILES + TOKENIZER_FILES),
+        slice=as_words(slices.warm_start_trial(experiment, outside)),
+        model=outside.digest_lines(outside.weights + outside.tokenizer),
         code=code("warm_start_trial"),
         pins=pins("warm_start_trial"),
     message:

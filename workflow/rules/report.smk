@@ -59,7 +59,7 @@ rule report_page:
         runtime=experiment.resources.report.runtime,
         gpu=0,
     params:
-        template=digest_lines(
+        template=outside.digest_lines(
             file
             for file in (ROOT / "workflow/report").rglob("*")
             if file.is_file() and file.suffix != ".rst"

@@ -8,7 +8,9 @@ for job in SEEDS_JOBS:
         input:
             model=f"<results>/{layout.MODEL}",
             rows=f"<results>/{layout.ROWS.path(set=inputs.training_set(experiment))}",
-            previous=previous_segment(job),
+            previous=lambda wildcards, job=job: in_results(
+                inputs.previous_segment(experiment, job, int(wildcards.stop))
+            ),
         output:
             **trained_outputs(job),
             state=of_seeds(job, layout.STATE),
@@ -31,13 +33,13 @@ for job in SEEDS_JOBS:
             runtime=experiment.resources.train.runtime,
             gpu=starting.train_gpus(experiment, job.arm),
             engine_memory=starting.engine_memory(experiment.resources.train),
-            model=str(MODEL),
+            model=str(outside.model),
             launcher=starting.train_launcher(experiment, job.arm),
             watch=experiment.watch,
             declared=json.dumps(declared(experiment.report_slice()), sort_keys=True),
             seeds=" ".join(map(str, job.seeds)),
         params:
-            slice=arm_slice(job.arm),
+            slice=as_words(experiment.train_slice(job.arm)),
             code=code("train"),
             pins=pins("train"),
         message:

@@ -15,7 +15,7 @@ from arc_precision.cli import run
 from arc_precision.model.folder import weight_files
 from arc_precision.model.loading import check_loading
 from arc_precision.model.weight_facts import weight_facts
-from arc_precision.templates import Chat, ShownTask, load_template, trial_task
+from arc_precision.prompt_templates import Chat, ShownTask, load_template, trial_task
 
 SCHEMA_VERSION = 1
 

@@ -9,7 +9,7 @@ from arc_precision.config.base import from_words
 from arc_precision.config.data import SubmissionSlice, located
 from arc_precision.contracts.parquet import read_table
 from arc_precision.contracts.scores import SCORES
-from arc_precision.evaluation.submission import submission
+from arc_precision.evaluation.kaggle_submission import submission
 from arc_precision.tasks.sources import load_source
 
 COLUMNS = ["task_id", "train_correct", "train_total", "program"]

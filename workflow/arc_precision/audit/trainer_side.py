@@ -13,8 +13,8 @@ from arc_precision.audit.audited import Audited, batches
 from arc_precision.config.audit import AuditTrainerSlice
 from arc_precision.model.folder import is_whole
 from arc_precision.training.base_model import load_base
-from arc_precision.training.determinism import use_deterministic_algorithms
 from arc_precision.training.shared_prompt import shared_prompt_logps, use_shared_prompt
+from arc_precision.training.torch_determinism import use_deterministic_algorithms
 
 
 class Policy:

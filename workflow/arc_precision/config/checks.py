@@ -26,6 +26,16 @@ def check(experiment: "ExperimentConfig") -> None:
 
 
 def _faults(experiment: "ExperimentConfig") -> Iterator[str]:
+    for arm in experiment.run_arms:
+        yield from _engines(experiment, arm)
+        yield from _four_bits(experiment, arm)
+        yield from _compiled(experiment, arm)
+    yield from _common_dtype(experiment)
+    for arm in experiment.run_arms:
+        yield from _steps(experiment, arm)
+    if experiment.audit.every <= experiment.max_steps:
+        for arm in experiment.run_arms:
+            yield from _auditable(experiment, arm)
     yield from _reserved(experiment)
     for arm in experiment.arms:  # arms that are not run too: reading an arm's sections raises its faults
         experiment.training_of(arm), experiment.sampling_of(arm)
@@ -41,6 +51,93 @@ def _faults(experiment: "ExperimentConfig") -> Iterator[str]:
     for arm in experiment.run_arms:
         yield from _number_formats(experiment, arm)
         yield from _determinism(experiment, arm)
+
+
+def _engines(experiment: "ExperimentConfig", arm: str) -> Iterator[str]:
+    sampling, training = experiment.sampling_of(arm), experiment.training_of(arm)
+    adapter, whole = training.merged is False, training.lora is None
+    if sampling.temperature == 0:
+        yield (
+            f"sampling.temperature: 0.0 of arm {arm} draws one completion again and again, and GRPO compares several; "
+            "write 1.0 (for greedy evaluation alone: evaluation.temperature)"
+        )
+    if training.sync == "merge" and sampling.engine != "vllm":
+        yield f"arms.{arm}: training.sync merge needs sampling.engine vllm; write sync: adapter"
+    if sampling.weight_noise and not adapter:
+        yield (
+            f"sampling.weight_noise: {sampling.weight_noise} of arm {arm} is noise on an adapter, and "
+            f"training.{'lora: null' if whole else 'sync merge'} hands none over; write "
+            f"{'weight_noise: 0' if whole else 'sync: adapter'}"
+        )
+    if sampling.logit_noise and sampling.engine != "vllm":
+        yield (
+            f"sampling.logit_noise: {sampling.logit_noise} of arm {arm} needs sampling.engine vllm; write "
+            "logit_noise: 0"
+        )
+    if experiment.device == "cuda" and experiment.arms[arm].sampler_dtype == "float32" and adapter:
+        yield (
+            f"arms.{arm}.sampler_dtype: float32 on a GPU is not possible, vLLM's adapter kernels are in half "
+            "precision; write float16 or bfloat16, or training.sync: merge"
+        )
+
+
+def _four_bits(experiment: "ExperimentConfig", arm: str) -> Iterator[str]:
+    training = experiment.training_of(arm)
+    if experiment.model.load_in_4bit:
+        if experiment.device != "cuda":
+            yield "model.load_in_4bit: true needs device: cuda; write load_in_4bit: false"
+        if training.lora is None:
+            yield (
+                f"model.load_in_4bit: true has weights that cannot be trained, and training.lora: null of arm {arm} "
+                "trains them; write load_in_4bit: false"
+            )
+        if training.merged is not False:
+            yield f"arms.{arm}: training.sync merge cannot merge into a base in 4 bits; write sync: adapter"
+
+
+def _compiled(experiment: "ExperimentConfig", arm: str) -> Iterator[str]:
+    training = experiment.training_of(arm)
+    if training.compile_layers and not training.shared_prompt:
+        yield f"arms.{arm}: training.compile_layers needs shared_prompt: true; write compile_layers: false"
+
+
+def _common_dtype(experiment: "ExperimentConfig") -> Iterator[str]:
+    if experiment.device == "cuda" and experiment.evaluation.common_dtype == "float32":
+        yield (
+            "evaluation.common_dtype: float32 on a GPU is not possible, vLLM's adapter kernels are in half precision; "
+            "write float16"
+        )
+
+
+def _steps(experiment: "ExperimentConfig", arm: str) -> Iterator[str]:
+    unit = experiment.training_of(arm).segment_steps
+    of_arm = f" of arm {arm}" if "segment_steps" in experiment.arms[arm].training else ""
+    steps = {
+        "max_steps": experiment.max_steps,
+        "evaluation.every": experiment.evaluation.every,
+        "audit.every": experiment.audit.every,
+    }
+    for key, value in steps.items():
+        if value % unit:
+            below = value // unit * unit
+            valid = f"{below} or {below + unit}" if below else f"{unit}"
+            yield f"{key}: {value} is not a multiple of segment_steps {unit}{of_arm}; write {valid}"
+
+
+def _auditable(experiment: "ExperimentConfig", arm: str) -> Iterator[str]:
+    none = f"audit.every: {2 * experiment.max_steps} for no audit"
+    temperature = experiment.sampling_of(arm).temperature
+    if temperature != 1:
+        yield (
+            f"sampling.temperature: {temperature} of arm {arm} cannot be audited, as the sampler's prompt log-probs "
+            f"know no temperature; write 1.0, or {none}"
+        )
+    lora = experiment.training_of(arm).lora
+    if lora and "lm_head" in lora.target_modules:
+        yield (
+            f"training.lora.target_modules: lm_head of arm {arm} cannot be audited, as the sampler's prompt log-probs "
+            f"leave an adapter there out; remove it, or write {none}"
+        )
 
 
 def _reserved(experiment: "ExperimentConfig") -> Iterator[str]:

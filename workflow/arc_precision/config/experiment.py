@@ -142,91 +142,6 @@ class ExperimentConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _engines(self):
-        for arm in self.run_arms:
-            if self.sampling_of(arm).temperature == 0:
-                raise ValueError(
-                    f"sampling.temperature: 0.0 of arm {arm} draws one completion again and again, and GRPO compares "
-                    "several; write 1.0 (for greedy evaluation alone: evaluation.temperature)"
-                )
-            if self.training_of(arm).sync == "merge" and self.sampling_of(arm).engine != "vllm":
-                raise ValueError(f"arms.{arm}: training.sync merge needs sampling.engine vllm; write sync: adapter")
-            adapter = self.training_of(arm).merged is False
-            whole = self.training_of(arm).lora is None
-            if self.sampling_of(arm).weight_noise and not adapter:
-                raise ValueError(
-                    f"sampling.weight_noise: {self.sampling_of(arm).weight_noise} of arm {arm} is noise on an adapter, "
-                    f"and training.{'lora: null' if whole else 'sync merge'} hands none over; write "
-                    f"{'weight_noise: 0' if whole else 'sync: adapter'}"
-                )
-            if self.sampling_of(arm).logit_noise and self.sampling_of(arm).engine != "vllm":
-                raise ValueError(
-                    f"sampling.logit_noise: {self.sampling_of(arm).logit_noise} of arm {arm} needs sampling.engine "
-                    "vllm; write logit_noise: 0"
-                )
-            if self.device == "cuda" and self.arms[arm].sampler_dtype == "float32" and adapter:
-                raise ValueError(
-                    f"arms.{arm}.sampler_dtype: float32 on a GPU is not possible, vLLM's adapter kernels are in half "
-                    "precision; write float16 or bfloat16, or training.sync: merge"
-                )
-            if self.model.load_in_4bit and self.device != "cuda":
-                raise ValueError("model.load_in_4bit: true needs device: cuda; write load_in_4bit: false")
-            if self.model.load_in_4bit and whole:
-                raise ValueError(
-                    f"model.load_in_4bit: true has weights that cannot be trained, and training.lora: null of arm "
-                    f"{arm} trains them; write load_in_4bit: false"
-                )
-            if self.model.load_in_4bit and not adapter:
-                raise ValueError(
-                    f"arms.{arm}: training.sync merge cannot merge into a base in 4 bits; write sync: adapter"
-                )
-            if self.training_of(arm).compile_layers and not self.training_of(arm).shared_prompt:
-                raise ValueError(
-                    f"arms.{arm}: training.compile_layers needs shared_prompt: true; write compile_layers: false"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _common_dtype(self):
-        if self.device == "cuda" and self.evaluation.common_dtype == "float32":
-            raise ValueError(
-                "evaluation.common_dtype: float32 on a GPU is not possible, vLLM's adapter kernels are in half "
-                "precision; write float16"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _steps(self):
-        for arm in self.run_arms:
-            segment = self.training_of(arm).segment_steps
-            _multiple("max_steps", self.max_steps, segment, f"segment_steps {segment}" + _of(arm, self.arms))
-            _multiple(
-                "evaluation.every", self.evaluation.every, segment, f"segment_steps {segment}" + _of(arm, self.arms)
-            )
-            _multiple("audit.every", self.audit.every, segment, f"segment_steps {segment}" + _of(arm, self.arms))
-        return self
-
-    @model_validator(mode="after")
-    def _auditable(self):
-        if self.audit.every > self.max_steps:
-            return self
-        none = f"audit.every: {2 * self.max_steps} for no audit"
-        for arm in self.run_arms:
-            temperature = self.sampling_of(arm).temperature
-            if temperature != 1:
-                raise ValueError(
-                    f"sampling.temperature: {temperature} of arm {arm} cannot be audited, as the sampler's prompt "
-                    f"log-probs know no temperature; write 1.0, or {none}"
-                )
-            lora = self.training_of(arm).lora
-            if lora and "lm_head" in lora.target_modules:
-                raise ValueError(
-                    f"training.lora.target_modules: lm_head of arm {arm} cannot be audited, as the sampler's prompt "
-                    f"log-probs leave an adapter there out; remove it, or write {none}"
-                )
-        return self
-
-    @model_validator(mode="after")
     def _sections_together(self):
         check(self)
         return self
@@ -455,18 +370,7 @@ def _override(config: ExperimentConfig, arm: str, section: str, model: type[Sect
         raise ValueError("\n".join(sentences(error, model, where))) from None
 
 
-def _of(arm: str, arms: dict[Name, ArmConfig]) -> str:
-    return f" of arm {arm}" if "segment_steps" in arms[arm].training else ""
-
-
 def _known(key: str, names: Iterable[str], defined: Iterable[str], where: str) -> None:
     for name in names:
         if name not in defined:
             raise ValueError(f"{key}: '{name}' is not defined under {where}; write one of {', '.join(sorted(defined))}")
-
-
-def _multiple(key: str, value: int, unit: int, what: str) -> None:
-    if value % unit:
-        below = value // unit * unit
-        valid = f"{below} or {below + unit}" if below else f"{unit}"
-        raise ValueError(f"{key}: {value} is not a multiple of {what}; write {valid}")

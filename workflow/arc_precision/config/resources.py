@@ -20,8 +20,8 @@ class GpuJob(Job):
     gpu: int = Field(1, ge=0, description="GPUs; only asked for with device: cuda.")
 
 
-class Engine(Section):
-    """Memory of a GPU for vLLM."""
+class EngineJob(Section):
+    """A kind of job that runs vLLM."""
 
     gpu_memory_percent: int = Field(30, gt=0, le=100, description="Share of a GPU's memory that vLLM takes.")
     kv_cache_mb: int | None = Field(
@@ -32,7 +32,7 @@ class Engine(Section):
     )
 
 
-class TrainJob(Engine, Job):
+class TrainJob(EngineJob, Job):
     """Training. With device: cuda it asks for one GPU per process (`training.processes`)."""
 
     seeds_together: int = Field(
@@ -44,7 +44,7 @@ class TrainJob(Engine, Job):
     )
 
 
-class SampleJob(Engine, GpuJob):
+class SampleJob(EngineJob, GpuJob):
     """Sampling and scoring completions with a model."""
 
 

@@ -7,8 +7,8 @@ the same completions, one file per engine, in the columns of `AUDIT`. `chain.jso
     trainer_dtype, sampler_dtype, trainer_head, sampler_head, float8, merged     the arm, as audited; merged is null
                             without an adapter
     sampling                the sampler's processing of the logits: {repetition_penalty, top_k, top_p}
-    metrics                 {every key of mismatch.metrics.METRICS: number or null}, trainer as it trains against the
-                            sampler as it sampled
+    metrics                 {every key of mismatch.metric_dictionary.METRICS: number or null}, trainer as it trains
+                            against the sampler as it sampled
     causes                  list, one row per observed cause in the stated order, then `total`, which is d itself:
                             cause, mean, mean_abs, share, share_reversed, share_lowest, share_highest, order_count,
                             token_count, nonfinite_count            (mismatch.chain.cause_table)

@@ -3,7 +3,7 @@
 from arc_precision.config.experiment import ExperimentConfig
 from arc_precision.contracts import layout
 from arc_precision.plan.checkpoints import arm_of, audited, evaluated, runs, segment_start, segments
-from arc_precision.plan.together import SeedsJob
+from arc_precision.plan.seed_groups import SeedsJob
 
 
 def training_set(experiment: ExperimentConfig) -> str:
@@ -30,6 +30,11 @@ def trained_kinds(experiment: ExperimentConfig, arm: str) -> dict[str, layout.Pa
     if experiment.training_of(arm).lora is None:
         return {"weights": layout.WEIGHTS, "config": layout.WEIGHTS_CONFIG}
     return {"adapter": layout.ADAPTER, "adapter_config": layout.ADAPTER_CONFIG}
+
+
+def warm_started(when: str) -> list[str]:
+    """The model that a trial `before` or `after` the warm start tries, where it is one that a rule makes."""
+    return [layout.WARM_STARTED.path(name="model.safetensors")] if when == "after" else []
 
 
 def audit_scored(experiment: ExperimentConfig, run: str, step: int | str) -> list[str]:

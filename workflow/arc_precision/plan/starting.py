@@ -1,7 +1,7 @@
 """The start of jobs: their GPUs, their launcher, and the memory for vLLM."""
 
 from arc_precision.config.experiment import ExperimentConfig
-from arc_precision.config.resources import Engine, GpuJob
+from arc_precision.config.resources import EngineJob, GpuJob
 
 
 def gpus(experiment: ExperimentConfig, job: GpuJob) -> int:
@@ -14,7 +14,7 @@ def train_gpus(experiment: ExperimentConfig, arm: str) -> int:
     return experiment.training_of(arm).processes if experiment.device == "cuda" else 0
 
 
-def engine_memory(job: Engine) -> str:
+def engine_memory(job: EngineJob) -> str:
     """Memory of a GPU that vLLM takes, for the command line of a script."""
     flags = f"--gpu-memory-percent {job.gpu_memory_percent}"
     return flags + (f" --kv-cache-mb {job.kv_cache_mb}" if job.kv_cache_mb else "")

@@ -1,13 +1,10 @@
 """The comparison report, in two steps: files under results/ become one typed `report.json`, and that becomes a page.
 
-results.py    finds and reads the files
-runs.py       runs, and the differences between their configurations
-outcomes.py   evaluation: tables, paired differences, heat map
-curves.py     training curves
-verdict.py    the sentences on top, from plain numbers
-notes.py      warnings and missing parts
-build.py      assembles report.json, whose shape is in schema.py
-page.py       report.json to HTML
-
-Every other module computes one section of the page.
+results.py, runs.py, task_scores.py     find and read the files
+curves.py, ladder.py, factors.py, causes.py, collapses.py, kept_completions.py, cards.py     a section of the page each
+verdict.py, notes.py, changes.py     the sentences on top, and warnings
+intervals.py     every interval and difference
+origins.py     what ran, on what, for how long
+schema.py     the shape of report.json; build.py puts it together
+tables.py, written_numbers.py, page.py     report.json to CSV, words and HTML
 """

@@ -16,20 +16,10 @@ from arc_precision.report.changes import changes_after_the_fact
 from arc_precision.report.collapses import collapse_runs, collapse_section, excerpts
 from arc_precision.report.curves import curves
 from arc_precision.report.factors import factors_section
-from arc_precision.report.kept import kept_completions
+from arc_precision.report.kept_completions import kept_completions
 from arc_precision.report.ladder import ladder_section
 from arc_precision.report.notes import missing, warnings
 from arc_precision.report.origins import provenance
-from arc_precision.report.outcomes import (
-    Scored,
-    common_dtype,
-    compared_step,
-    evaluation,
-    matrix,
-    read_outcomes,
-    score_interval,
-    seeds_of,
-)
 from arc_precision.report.results import Selection, find_results
 from arc_precision.report.runs import DTYPE_KEYS, PRECISION_KEYS, RunRecord, differences, read_runs
 from arc_precision.report.schema import (
@@ -43,8 +33,18 @@ from arc_precision.report.schema import (
     RunRow,
     Settings,
 )
-from arc_precision.report.text import PLAIN_METRICS
+from arc_precision.report.task_scores import (
+    TaskScores,
+    common_dtype,
+    compared_step,
+    evaluation,
+    matrix,
+    read_task_scores,
+    score_interval,
+    seeds_of,
+)
 from arc_precision.report.verdict import outcome_of, verdict
+from arc_precision.report.written_numbers import PLAIN_METRICS
 
 SPREAD_STEPS = 50
 """First steps, whose mean spread of D is reported as a run's mismatch: later it also depends on its own effects."""
@@ -57,25 +57,25 @@ def build_report(slice: ReportSlice, root: Path, files: list[Path] | None = None
         ValueError: a file follows another version of its contract, or the primary metric does not exist.
     """
     selection = Selection(slice.run_arms, slice.seeds, slice.evaluate_on, slice.max_steps)
-    arms, configs = list(slice.run_arms), {arm: slice.arms[arm] for arm in slice.run_arms}
+    arms, slices = list(slice.run_arms), {arm: slice.arms[arm] for arm in slice.run_arms}
     rules = CollapseConfig.model_validate(slice.collapse)
     results = find_results(root, files, selection)
     records = read_runs(results, selection.runs(), slice.max_steps)
-    outcomes = read_outcomes(results)
-    dtype = common_dtype(outcomes, arms)
-    _check_metric(slice.report.primary_metric, outcomes)
+    scored = read_task_scores(results)
+    dtype = common_dtype(scored, arms)
+    _check_metric(slice.report.primary_metric, scored)
 
     settings = _settings(slice, dtype)
     collapsed = collapse_runs(records, rules)
-    comparisons = _comparisons(slice, outcomes, dtype)
-    step = max((c.step for c in comparisons), default=_last_step(outcomes))
-    arm_rows = [_arm_row(slice, arm, records, collapsed, outcomes, dtype, step) for arm in arms]
-    run_rows = _run_rows(slice, records, collapsed, outcomes, dtype, step)
+    comparisons = _comparisons(slice, scored, dtype)
+    step = max((c.step for c in comparisons), default=_last_step(scored))
+    arm_rows = [_arm_row(slice, arm, records, collapsed, scored, dtype, step) for arm in arms]
+    run_rows = _run_rows(slice, records, collapsed, scored, dtype, step)
     differing = [
         Difference(key=key, values=values, precision=key in PRECISION_KEYS)
-        for key, values in differences(configs).items()
+        for key, values in differences(slices).items()
     ]
-    tables = evaluation(outcomes, slice.report, dtype, arms)
+    tables = evaluation(scored, slice.report, dtype, arms)
     texts = excerpts(results, collapsed, slice.report.primary_set, dtype)
     training = kept_completions(results, collapsed)
     collapse = collapse_section(collapsed, arms, slice.report, rules, texts, training)
@@ -85,27 +85,27 @@ def build_report(slice: ReportSlice, root: Path, files: list[Path] | None = None
         title=slice.report.title,
         settings=settings,
         verdict=verdict(settings, arm_rows, run_rows, comparisons, differing, tables.rows, collapse, changes),
-        warnings=warnings(settings, configs, records, tables.rows, collapse, changes),
+        warnings=warnings(settings, slices, records, tables.rows, collapse, changes),
         missing=missing(settings, records, results),
         arms=arm_rows,
         runs=run_rows,
         comparisons=comparisons,
         differences=differing,
         ladder=ladder_section(
-            configs, records, arm_rows, run_rows, comparisons, slice.report.mismatch_steps, slice.report.confidence
+            slices, records, arm_rows, run_rows, comparisons, slice.report.mismatch_steps, slice.report.confidence
         ),
-        factors=factors_section(slice, outcomes, dtype, collapsed),
+        factors=factors_section(slice, scored, dtype, collapsed),
         curves=curves({run: r.steps for run, r in records.items()}, arms, slice.report.smoothing_steps),
         mismatch=audited_steps(results, arms),
         evaluation=tables,
-        tasks=tasks_section(results, outcomes, arms, step, dtype),
+        tasks=tasks_section(results, scored, arms, step, dtype),
         collapse=collapse,
-        provenance=provenance(results, records, configs, slice.experiment),
+        provenance=provenance(results, records, slices, slice.experiment),
     )
 
 
-def _check_metric(metric: str, outcomes: dict[Evaluated, Scored]) -> None:
-    known = list(dict.fromkeys(name for outcome in outcomes.values() for name in outcome.metrics))
+def _check_metric(metric: str, scored: dict[Evaluated, TaskScores]) -> None:
+    known = list(dict.fromkeys(name for scores in scored.values() for name in scores.metrics))
     if known and metric not in known:
         raise ValueError(f"report.primary_metric: '{metric}' is not measured; write one of {', '.join(known)}")
 
@@ -126,31 +126,29 @@ def _settings(slice: ReportSlice, dtype: str | None) -> Settings:
     )
 
 
-def _last_step(outcomes: dict[Evaluated, Scored]) -> int | None:
-    return max((e.checkpoint.step for e in outcomes), default=None)
+def _last_step(scored: dict[Evaluated, TaskScores]) -> int | None:
+    return max((e.checkpoint.step for e in scored), default=None)
 
 
-def _comparisons(slice: ReportSlice, outcomes: dict[Evaluated, Scored], dtype: str | None) -> list[Comparison]:
+def _comparisons(slice: ReportSlice, scored: dict[Evaluated, TaskScores], dtype: str | None) -> list[Comparison]:
     others = [arm for arm in slice.run_arms if arm != slice.report.baseline_arm]
-    found = [_comparison(slice, outcomes, dtype, arm, len(others)) for arm in others] if dtype else []
+    found = [_comparison(slice, scored, dtype, arm, len(others)) for arm in others] if dtype else []
     return [comparison for comparison in found if comparison is not None]
 
 
 def _comparison(
-    slice: ReportSlice, outcomes: dict[Evaluated, Scored], dtype: str, arm: str, n_comparisons: int
+    slice: ReportSlice, scored: dict[Evaluated, TaskScores], dtype: str, arm: str, n_comparisons: int
 ) -> Comparison | None:
     report, baseline = slice.report, slice.report.baseline_arm
     name, metric = report.primary_set, report.primary_metric
-    step = compared_step(outcomes, [arm, baseline], name, dtype)
+    step = compared_step(scored, [arm, baseline], name, dtype)
     if step is None:
         return None
-    seeds = sorted(
-        set(seeds_of(outcomes, arm, step, name, dtype)) & set(seeds_of(outcomes, baseline, step, name, dtype))
-    )
+    seeds = sorted(set(seeds_of(scored, arm, step, name, dtype)) & set(seeds_of(scored, baseline, step, name, dtype)))
     if not seeds:
         return None
-    values = matrix(outcomes, arm, seeds, step, name, dtype, metric)
-    baseline_values = matrix(outcomes, baseline, seeds, step, name, dtype, metric)
+    values = matrix(scored, arm, seeds, step, name, dtype, metric)
+    baseline_values = matrix(scored, baseline, seeds, step, name, dtype, metric)
     difference = (values - baseline_values).to_numpy(dtype=float).T
     # Bonferroni: together, the intervals of all comparisons hold at the configured level.
     together = 1 - (1 - report.confidence) / n_comparisons
@@ -181,7 +179,7 @@ def _arm_row(
     arm: str,
     records: dict[Run, RunRecord],
     collapsed: list[CollapseRun],
-    outcomes: dict[Evaluated, Scored],
+    scored: dict[Evaluated, TaskScores],
     dtype: str | None,
     step: int | None,
 ) -> ArmRow:
@@ -204,7 +202,7 @@ def _arm_row(
         steps_max=max(record.n_steps for record in ours),
         states={state: states.count(state) for state in dict.fromkeys(states)},
         onsets=[run.onset_step for run in collapsed if run.arm == arm and run.onset_step is not None],
-        score=_arm_score(slice, outcomes, arm, dtype, step),
+        score=_arm_score(slice, scored, arm, dtype, step),
         logp_diff_abs_mean=Interval(value=mismatch.mean(), low=mismatch.min(), high=mismatch.max()),
         hours=sum(hours) if hours else None,
         gpu_hours=sum(gpu_hours) if gpu_hours else None,
@@ -220,12 +218,12 @@ def _joined(values) -> str | None:
     return ", ".join(sorted({str(value) for value in values})) or None
 
 
-def _arm_score(slice, outcomes, arm: str, dtype: str | None, step: int | None) -> Interval | None:
+def _arm_score(slice, scored, arm: str, dtype: str | None, step: int | None) -> Interval | None:
     report = slice.report
-    seeds = seeds_of(outcomes, arm, step, report.primary_set, dtype)
+    seeds = seeds_of(scored, arm, step, report.primary_set, dtype)
     if not seeds:
         return None
-    values = matrix(outcomes, arm, seeds, step, report.primary_set, dtype, report.primary_metric)
+    values = matrix(scored, arm, seeds, step, report.primary_set, dtype, report.primary_metric)
     return score_interval(values, report, report.primary_metric)
 
 
@@ -233,7 +231,7 @@ def _run_rows(
     slice: ReportSlice,
     records: dict[Run, RunRecord],
     collapsed: list[CollapseRun],
-    outcomes: dict[Evaluated, Scored],
+    scored: dict[Evaluated, TaskScores],
     dtype: str | None,
     step: int | None,
 ) -> list[RunRow]:
@@ -241,7 +239,7 @@ def _run_rows(
     equal = min(applied.values(), default=0)
     rows = []
     for record, state in zip(records.values(), _states(list(records.values()), collapsed), strict=True):
-        run, config = record.run, slice.arms[record.run.arm]
+        run, arm_slice = record.run, slice.arms[record.run.arm]
         key = Evaluated(Checkpoint(run.arm, run.seed, step), slice.report.primary_set, dtype)
         observed = record.facts["observed"] if record.facts else {}
         rows.append(
@@ -252,7 +250,7 @@ def _run_rows(
                 stopped_at=record.stopped_at,
                 steps=record.n_steps,
                 applied_steps=applied.get(run),
-                asked={key: config[key] for key in DTYPE_KEYS},
+                asked={key: arm_slice[key] for key in DTYPE_KEYS},
                 observed={name: str(value) for name, value in observed.items() if value is not None},
                 reward_final=record.mean("reward_mean", last=slice.report.smoothing_steps),
                 reward_at_equal_updates=record.mean(
@@ -260,7 +258,7 @@ def _run_rows(
                 ),
                 logp_diff_abs_mean=record.mean("mismatch/logp_diff_abs_mean"),
                 seq_log_ratio_std=record.mean("mismatch/seq_log_ratio_std", first=SPREAD_STEPS),
-                score=outcomes[key].tasks[slice.report.primary_metric].mean() if key in outcomes else None,
+                score=scored[key].tasks[slice.report.primary_metric].mean() if key in scored else None,
                 hours=record.hours,
                 gpu_hours=record.gpu_hours,
             )

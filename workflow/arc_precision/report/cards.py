@@ -6,9 +6,9 @@ from arc_precision.contracts.layout import BASE, Checkpoint, Evaluated
 from arc_precision.contracts.parquet import read_rows, read_table
 from arc_precision.contracts.scores import SCORES
 from arc_precision.contracts.tasks import TASKS
-from arc_precision.report.outcomes import Scored
 from arc_precision.report.results import Results
-from arc_precision.report.schema import TaskAttempt, TaskCard, TaskPair, TaskRate, Tasks
+from arc_precision.report.schema import TaskCard, TaskCompletion, TaskPair, TaskRate, Tasks
+from arc_precision.report.task_scores import TaskScores
 
 CHOICES = {
     "disagree": "The arms differ most in how often they solve it.",
@@ -18,17 +18,16 @@ CHOICES = {
     "worst": "Never solved, and farthest from it.",
 }
 PER_CHOICE = 4
-_ATTEMPT_COLUMNS = [*SCORES.names]
 
 
 def tasks_section(
-    results: Results, outcomes: dict[Evaluated, Scored], arms: list[str], step: int | None, dtype: str | None
+    results: Results, scored: dict[Evaluated, TaskScores], arms: list[str], step: int | None, dtype: str | None
 ) -> Tasks:
     """Tasks of every set at one step: the chosen ones, with the best and a middling completion of each arm."""
     cards = []
     if step is not None and dtype is not None:
-        for name in sorted({e.set for e in outcomes}):
-            cards += _cards_of_set(results, outcomes, arms, step, name, dtype)
+        for name in sorted({e.set for e in scored}):
+            cards += _cards_of_set(results, scored, arms, step, name, dtype)
     return Tasks(choices=CHOICES, step=step, dtype=dtype, cards=cards)
 
 
@@ -51,10 +50,10 @@ def choose(rates: pd.DataFrame, base: pd.Series | None, pixels: pd.Series) -> di
     return chosen | {"best": first(mean, mean > 0), "worst": first(pixels, mean == 0, ascending=True)}
 
 
-def _cards_of_set(results, outcomes, arms: list[str], step: int, name: str, dtype: str) -> list[TaskCard]:
+def _cards_of_set(results, scored, arms: list[str], step: int, name: str, dtype: str) -> list[TaskCard]:
     here = {
-        e.checkpoint: outcome
-        for e, outcome in outcomes.items()
+        e.checkpoint: scores
+        for e, scores in scored.items()
         if (e.set, e.dtype) == (name, dtype) and e.checkpoint.step == step and e.checkpoint.arm != BASE
     }
     found = [arm for arm in arms if any(checkpoint.arm == arm for checkpoint in here)]
@@ -69,7 +68,7 @@ def _cards_of_set(results, outcomes, arms: list[str], step: int, name: str, dtyp
             }
         )
 
-    base = outcomes.get(Evaluated(Checkpoint(BASE, None, 0), name, dtype))
+    base = scored.get(Evaluated(Checkpoint(BASE, None, 0), name, dtype))
     rates = mean_over_seeds("pass@1")
     base_rates = base.tasks["pass@1"] if base else None
     chosen = choose(rates, base_rates, mean_over_seeds("test_pixels").mean(axis=1))
@@ -97,20 +96,20 @@ def _cards_of_set(results, outcomes, arms: list[str], step: int, name: str, dtyp
                 for kind in ("train", "test")
                 for pair in tasks[task_id][kind]
             ],
-            attempts=[a for arm in [BASE, *found] for a in _attempts(scores, arm, task_id)],
+            completions=[each for arm in [BASE, *found] for each in _completions(scores, arm, task_id)],
         )
         for task_id in ids
     ]
 
 
 def _scores(results: Results, evaluated: Evaluated, task_ids: list[str]) -> list[dict]:
-    table = read_table(results.scores[evaluated], SCORES, _ATTEMPT_COLUMNS)
+    table = read_table(results.scores[evaluated], SCORES, SCORES.names)
     wanted = set(task_ids)
     at = [place for place, task_id in enumerate(table["task_id"].to_pylist()) if task_id in wanted]
     return table.take(at).to_pylist()
 
 
-def _attempts(scores: dict[Checkpoint, list[dict]], arm: str, task_id: str) -> list[TaskAttempt]:
+def _completions(scores: dict[Checkpoint, list[dict]], arm: str, task_id: str) -> list[TaskCompletion]:
     """The best completion of an arm for a task, and the one with the median reward if its program differs."""
     rows = [
         (checkpoint, row)
@@ -126,14 +125,14 @@ def _attempts(scores: dict[Checkpoint, list[dict]], arm: str, task_id: str) -> l
     middle = rows[len(rows) // 2]
     if middle[1]["program"] != rows[0][1]["program"]:
         shown.append(middle)
-    return [_attempt(checkpoint, row) for checkpoint, row in shown]
+    return [_completion(checkpoint, row) for checkpoint, row in shown]
 
 
-def _attempt(checkpoint: Checkpoint, row: dict) -> TaskAttempt:
+def _completion(checkpoint: Checkpoint, row: dict) -> TaskCompletion:
     exception = row["exception_type"]
     if exception is not None and row["exception_line"] is not None:
         exception += f" in line {row['exception_line']}"
-    return TaskAttempt(
+    return TaskCompletion(
         arm=checkpoint.arm,
         seed=checkpoint.seed,
         step=checkpoint.step,

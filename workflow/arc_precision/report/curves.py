@@ -8,7 +8,8 @@ from scipy.special import logsumexp
 
 from arc_precision.contracts.layout import Run
 from arc_precision.contracts.steps import STEP, TIMING
-from arc_precision.mismatch.metrics import ESS_SEQUENCES, METRICS, effective_share
+from arc_precision.mismatch.metric_dictionary import ESS_SEQUENCES, METRICS
+from arc_precision.mismatch.metrics import effective_share
 from arc_precision.report.schema import ArmCurve, Curves, Panel, RunAxis, RunValues
 
 MAX_POINTS = 400  # of a run in a panel: about as many as a screen can show

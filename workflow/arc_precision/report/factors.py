@@ -16,10 +16,10 @@ from arc_precision.config.report import ReportConfig, ReportSlice
 from arc_precision.contracts.layout import Evaluated
 from arc_precision.report.collapses import times
 from arc_precision.report.intervals import DIFFERENCE_OF_SHARES, UNBOUNDED, complete
-from arc_precision.report.outcomes import Scored, compared_step, interval, matrix, seeds_of
 from arc_precision.report.runs import differences
 from arc_precision.report.schema import CollapseRun, Effect, Endpoint, Factors, Interval, LevelChange, LevelSurvival
-from arc_precision.report.text import PLAIN_METRICS, enumeration
+from arc_precision.report.task_scores import TaskScores, compared_step, interval, matrix, seeds_of
+from arc_precision.report.written_numbers import PLAIN_METRICS, enumeration
 from arc_precision.statistics import stratified_log_rank
 
 Levels = dict[str, dict[str, str]]  # by arm: the level of each factor
@@ -27,21 +27,21 @@ Weights = dict[str, float]  # by arm: its weight in a contrast
 
 
 def factors_section(
-    slice: ReportSlice, outcomes: dict[Evaluated, Scored], dtype: str | None, runs: list[CollapseRun]
+    slice: ReportSlice, scored: dict[Evaluated, TaskScores], dtype: str | None, runs: list[CollapseRun]
 ) -> list[Factors]:
     """One part per grid with two factors or more."""
     grids = {
         name: {arm: levels[arm] for arm in slice.run_arms if arm in levels} for name, levels in slice.grids.items()
     }
     crossed = {name: levels for name, levels in grids.items() if len(next(iter(levels.values()))) > 1}
-    return [_factors(slice, name, levels, outcomes, dtype, runs) for name, levels in crossed.items()]
+    return [_factors(slice, name, levels, scored, dtype, runs) for name, levels in crossed.items()]
 
 
 def _factors(
     slice: ReportSlice,
     name: str,
     levels: Levels,
-    outcomes: dict[Evaluated, Scored],
+    scored: dict[Evaluated, TaskScores],
     dtype: str | None,
     runs: list[CollapseRun],
 ) -> Factors:
@@ -51,9 +51,9 @@ def _factors(
         for factor in levels[arms[0]]
     }
     whole = prod(map(len, of_factor.values())) == len(arms)
-    step = compared_step(outcomes, arms, report.primary_set, dtype) if dtype else None
-    seeds = _common_seeds(outcomes, arms, step, report.primary_set, dtype) if step is not None else []
-    effects = _effects(slice, levels, of_factor, outcomes, seeds, step, dtype) if whole and seeds else []
+    step = compared_step(scored, arms, report.primary_set, dtype) if dtype else None
+    seeds = _common_seeds(scored, arms, step, report.primary_set, dtype) if step is not None else []
+    effects = _effects(slice, levels, of_factor, scored, seeds, step, dtype) if whole and seeds else []
     return Factors(
         grid=name,
         levels=of_factor,
@@ -70,8 +70,8 @@ def _if_in(arm: str, arms: list[str]) -> list[str]:
     return [arm] if arm in arms else []
 
 
-def _common_seeds(outcomes: dict[Evaluated, Scored], arms: list[str], step: int, name: str, dtype: str) -> list[int]:
-    return sorted(set.intersection(*(set(seeds_of(outcomes, arm, step, name, dtype)) for arm in arms)))
+def _common_seeds(scored: dict[Evaluated, TaskScores], arms: list[str], step: int, name: str, dtype: str) -> list[int]:
+    return sorted(set.intersection(*(set(seeds_of(scored, arm, step, name, dtype)) for arm in arms)))
 
 
 def contrasts(levels: Levels, of_factor: dict[str, list[str]]) -> Iterator[tuple[list[LevelChange], Weights]]:
@@ -106,13 +106,13 @@ def _effects(
     slice: ReportSlice,
     levels: Levels,
     of_factor: dict[str, list[str]],
-    outcomes: dict[Evaluated, Scored],
+    scored: dict[Evaluated, TaskScores],
     seeds: list[int],
     step: int,
     dtype: str,
 ) -> list[Effect]:
     report, metric = slice.report, slice.report.primary_metric
-    values = {arm: matrix(outcomes, arm, seeds, step, report.primary_set, dtype, metric) for arm in levels}
+    values = {arm: matrix(scored, arm, seeds, step, report.primary_set, dtype, metric) for arm in levels}
     wanted = list(contrasts(levels, of_factor))
     together = report.model_copy(update={"confidence": 1 - (1 - report.confidence) / len(wanted)})
     return [
@@ -166,7 +166,7 @@ def _level_survival(
 
 
 def _limits(
-    configs: dict[str, dict[str, Any]], levels: Levels, of_factor: dict[str, list[str]], whole: bool, n_seeds: int
+    slices: dict[str, dict[str, Any]], levels: Levels, of_factor: dict[str, list[str]], whole: bool, n_seeds: int
 ) -> list[str]:
     """Sentences about the limits of the design."""
     if not whole:
@@ -177,7 +177,7 @@ def _limits(
         found.append("No seed is evaluated in all arms at one step yet.")
     if n_seeds == 1:
         found.append("One seed per arm: intervals cover tasks alone, and what another seed would do is not known.")
-    for factor, keys in _keys_of(configs, levels).items():
+    for factor, keys in _keys_of(slices, levels).items():
         if len(keys) > 1:
             found.append(f"{factor} changes {enumeration(keys)} together: what each does alone is not known.")
     found.append(
@@ -189,12 +189,12 @@ def _limits(
     return found
 
 
-def _keys_of(configs: dict[str, dict[str, Any]], levels: Levels) -> dict[str, list[str]]:
+def _keys_of(slices: dict[str, dict[str, Any]], levels: Levels) -> dict[str, list[str]]:
     """Keys of the configuration that each factor changes."""
     found: dict[str, list[str]] = {}
     for one, other in combinations(levels, 2):
         changed = [factor for factor in levels[one] if levels[one][factor] != levels[other][factor]]
         if len(changed) == 1:
-            keys = differences({one: configs[one], other: configs[other]})
+            keys = differences({one: slices[one], other: slices[other]})
             found[changed[0]] = list(dict.fromkeys([*found.get(changed[0], []), *keys]))
     return found

@@ -27,7 +27,7 @@ from arc_precision.report.schema import (
     LadderRun,
     RunRow,
 )
-from arc_precision.report.text import enumeration, number
+from arc_precision.report.written_numbers import enumeration, number
 
 SIGNIFICAND_BITS = {"float32": 24, "float16": 11, "bfloat16": 8}  # the hidden bit included
 FEWEST_RUNGS = 3  # the longest ladder must have as many: the verdict already compares two arms
@@ -53,7 +53,7 @@ ORDERS = (
 
 
 def ladder_section(
-    configs: dict[str, dict[str, Any]],
+    slices: dict[str, dict[str, Any]],
     records: dict[Run, RunRecord],
     arms: list[ArmRow],
     runs: list[RunRow],
@@ -62,10 +62,10 @@ def ladder_section(
     confidence: float,
 ) -> Ladder | None:
     """The section of the page; None where no ladder has enough rungs. The mismatch is that of the first `steps`."""
-    orders = ladder_orders(configs)
+    orders = ladder_orders(slices)
     if not any(len(set(order.rungs)) >= FEWEST_RUNGS for order in orders):
         return None
-    names = [arm for arm in configs if any(arm in order.arms for order in orders)]
+    names = [arm for arm in slices if any(arm in order.arms for order in orders)]
     scores = {(run.arm, run.seed): run.score for run in runs}
     measured = [
         LadderRun(arm=run.arm, seed=run.seed, score=scores[run], **measures(record.steps, steps))
@@ -91,15 +91,15 @@ def ladder_section(
     return Ladder(steps=steps, orders=orders, arms=rows, runs=measured, sentences=_sentences(rows, comparisons))
 
 
-def ladder_orders(configs: dict[str, dict[str, Any]]) -> list[LadderOrder]:
+def ladder_orders(slices: dict[str, dict[str, Any]]) -> list[LadderOrder]:
     """Every set of two or more arms that differ only in the key that orders them, in that order."""
-    settings_of = {arm: flat(config) for arm, config in configs.items()}
+    words_of = {arm: flat(slice) for arm, slice in slices.items()}
     found = []
     for order in ORDERS:
         ladders: dict[str, dict[str, float]] = {}
-        for arm, config in settings_of.items():
-            rest = {key: value for key, value in config.items() if key not in order.keys}
-            if (rung := order.rung(config)) is not None:
+        for arm, words in words_of.items():
+            rest = {key: value for key, value in words.items() if key not in order.keys}
+            if (rung := order.rung(words)) is not None:
                 ladders.setdefault(json.dumps(rest, sort_keys=True), {})[arm] = rung
         for rungs in ladders.values():
             if len(set(rungs.values())) > 1:

@@ -14,7 +14,7 @@ from arc_precision.report.schema import Collapse, EvaluationRow, Note, Settings
 
 def warnings(
     settings: Settings,
-    configs: dict[str, dict[str, Any]],
+    slices: dict[str, dict[str, Any]],
     records: dict[Run, RunRecord],
     evaluation: list[EvaluationRow],
     collapse: Collapse,
@@ -23,7 +23,7 @@ def warnings(
     """Reasons to doubt the verdict. `changes`: of the settings that were declared before the runs."""
     notes = [
         *[_serious(_changed(change)) for change in changes],
-        *_about_design(settings, configs, collapse),
+        *_about_design(settings, slices, collapse),
         *_about_facts(list(records.values())),
         *_about_steps(list(records.values())),
         *_about_evaluation(settings, evaluation),
@@ -39,7 +39,7 @@ def _note(text: str) -> Note:
     return Note(level="note", text=text)
 
 
-def _about_design(settings: Settings, configs: dict[str, dict[str, Any]], collapse: Collapse) -> list[Note]:
+def _about_design(settings: Settings, slices: dict[str, dict[str, Any]], collapse: Collapse) -> list[Note]:
     notes = []
     if len(settings.seeds) == 1:
         notes.append(_serious("One seed: the results of other seeds are not known."))
@@ -54,8 +54,8 @@ def _about_design(settings: Settings, configs: dict[str, dict[str, Any]], collap
         notes.append(_serious(f"The baseline arm {settings.baseline_arm} is not among the arms that are run."))
     if settings.primary_set not in settings.sets:
         notes.append(_serious(f"The primary set {settings.primary_set} is not evaluated."))
-    for arm, config in configs.items():
-        sampling, training = config["sampling"], config["training"]
+    for arm, slice in slices.items():
+        sampling, training = slice["sampling"], slice["training"]
         if sampling["top_p"] < 1:
             notes.append(
                 _serious(
@@ -71,7 +71,7 @@ def _about_design(settings: Settings, configs: dict[str, dict[str, Any]], collap
             )
         sides = ("trainer", training), ("sampler", sampling)
         heads = [
-            config[f"{name}_dtype"] if side["head_dtype"] == "model" else side["head_dtype"] for name, side in sides
+            slice[f"{name}_dtype"] if side["head_dtype"] == "model" else side["head_dtype"] for name, side in sides
         ]
         if training["head_dtype"] != sampling["head_dtype"] and heads[0] != heads[1]:
             notes.append(
@@ -93,7 +93,7 @@ def _about_design(settings: Settings, configs: dict[str, dict[str, Any]], collap
             )
         if training["sync"] == "merge":
             notes.append(_note(f"{arm}: the adapter is merged at every sync, which rounds the update in the sampler."))
-        if config["load_in_4bit"]:
+        if slice["load_in_4bit"]:
             notes.append(_note(f"{arm}: the trainer's base weights are in 4 bits, the sampler's are not."))
     return notes
 

@@ -15,16 +15,14 @@ GPU_RULES = ("train", "sample", "audit_draw", "audit_trainer", "audit_sampler", 
 PHASES = ("generate_s", "sync_s", "reward_s", "logps_s", "loss_s", "backward_s", "other_s")
 
 
-def provenance(
-    results: Results, records: dict[Run, RunRecord], configs: dict[str, dict], experiment: str
-) -> Provenance:
+def provenance(results: Results, records: dict[Run, RunRecord], slices: dict[str, dict], experiment: str) -> Provenance:
     """The section of the page."""
     return Provenance(
         origins=[_origin(record) for record in records.values() if record.facts],
-        configs=configs,
+        configs=slices,
         manifests={name: read_object(path, 1, ()) for name, path in sorted(results.manifests.items())},
-        rule_times=[_rule_time(rule, paths, configs) for rule, paths in sorted(results.benchmarks.items())],
-        phase_times=[time for arm in configs for time in _phase_times(arm, records)],
+        rule_times=[_rule_time(rule, paths, slices) for rule, paths in sorted(results.benchmarks.items())],
+        phase_times=[time for arm in slices for time in _phase_times(arm, records)],
         commands=_commands(experiment),
     )
 
@@ -42,11 +40,11 @@ def _origin(record: RunRecord) -> RunOrigin:
     )
 
 
-def _rule_time(rule: str, paths: list, configs: dict[str, dict]) -> RuleTime:
+def _rule_time(rule: str, paths: list, slices: dict[str, dict]) -> RuleTime:
     seconds = {path: mean for path in paths if (mean := _mean_s(path)) is not None}
-    on_gpu = rule in GPU_RULES and any(config["device"] == "cuda" for config in configs.values())
+    on_gpu = rule in GPU_RULES and any(slice["device"] == "cuda" for slice in slices.values())
     # Benchmarks of `train` lie in folders named after the arm; the arm determines the number of GPUs of a job.
-    gpus = {path: next((configs[p]["training"]["processes"] for p in path.parts if p in configs), 1) for path in paths}
+    gpus = {path: next((slices[p]["training"]["processes"] for p in path.parts if p in slices), 1) for path in paths}
     return RuleTime(
         rule=rule,
         jobs=len(paths),

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from arc_precision.report.text import difference_text, number, percent, value_text
+from arc_precision.report.written_numbers import difference_text, number, percent, value_text
 
 NOTHING = Markup('<span class="none">–</span>')
 

@@ -94,12 +94,12 @@ def _read_run(results: Results, run: Run, max_steps: int) -> RunRecord:
     return RunRecord(run, steps, last, max_steps, first["declared"])
 
 
-def differences(arms: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def differences(slices: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Keys, dotted and sorted, whose values are not the same in every arm, with the value of each."""
-    by_arm = {arm: flat(config) for arm, config in arms.items()}
+    by_arm = {arm: flat(slice) for arm, slice in slices.items()}
     found = {}
-    for key in sorted({key for config in by_arm.values() for key in config}):
-        values = {arm: config.get(key) for arm, config in by_arm.items()}
+    for key in sorted({key for words in by_arm.values() for key in words}):
+        values = {arm: words.get(key) for arm, words in by_arm.items()}
         if len({json.dumps(value, sort_keys=True) for value in values.values()}) > 1:
             found[key] = values
     return found

@@ -417,7 +417,7 @@ class TaskPair(Part):
     output: Grid
 
 
-class TaskAttempt(Part):
+class TaskCompletion(Part):
     """One completion for a task."""
 
     arm: str
@@ -451,7 +451,7 @@ class TaskCard(Part):
     chosen_as: list[str] = Field(description="best, worst, disagree, gained, lost.")
     rates: list[TaskRate]
     pairs: list[TaskPair]
-    attempts: list[TaskAttempt]
+    completions: list[TaskCompletion]
 
 
 class Tasks(Part):

@@ -22,7 +22,15 @@ from arc_precision.report.schema import (
     RunRow,
     Settings,
 )
-from arc_precision.report.text import difference_text, enumeration, number, percent, range_text, size_text, value_text
+from arc_precision.report.written_numbers import (
+    difference_text,
+    enumeration,
+    number,
+    percent,
+    range_text,
+    size_text,
+    value_text,
+)
 
 SAME_SIZE = (0.8, 1.25)  # a ratio of mean |d| within these bounds is not reported
 

@@ -42,33 +42,35 @@ class SourceCode:
         self._library = library
         self._store = _Store(store)
         self._modules: dict[Path, _Module] = {}
+        self._files: dict[Path, list[Path]] = {}  # by script
 
     def files(self, script: Path) -> list[Path]:
         """The script and every module of the library that it imports, directly or not, sorted.
 
         A module that runs other files in processes of their own names them (or their folder) in `RUNS_ELSEWHERE`.
         """
-        seen: set[Path] = set()
-        queue = [script]
-        while queue:
-            path = queue.pop()
-            if path not in seen:
-                seen.add(path)
-                queue += self._module(path).files
-        self._store.save()
-        return sorted(seen)
+        if script not in self._files:
+            seen: set[Path] = set()
+            queue = [script]
+            while queue:
+                path = queue.pop()
+                if path not in seen:
+                    seen.add(path)
+                    queue += self._module(path).files
+            self._store.save()
+            self._files[script] = sorted(seen)
+        return self._files[script]
 
-    def lines(self, files: list[Path], root: Path) -> tuple[str, ...]:
-        """`path=digest` of each of a stage's `files`; an edit changes exactly one line."""
-        return tuple(f"{path.relative_to(root)}={self._module(path).digest[:12]}" for path in files)
+    def lines(self, script: Path, root: Path) -> tuple[str, ...]:
+        """`path=digest` of each of a script's `files`; an edit changes exactly one line."""
+        return tuple(f"{path.relative_to(root)}={self._module(path).digest[:12]}" for path in self.files(script))
 
-    def packages(self, files: list[Path]) -> set[str]:
+    def packages(self, script: Path) -> set[str]:
         """Top-level names of the third-party packages that a script and its library modules import."""
-        return set().union(*(self._module(path).packages for path in files))
+        return set().union(*(self._module(path).packages for path in self.files(script)))
 
-    def pin_lines(self, files: list[Path], requirements: Path) -> tuple[str, ...]:
-        """`package==version` of each package that a stage's `files` import, and a digest of all packages that these
-        need.
+    def pin_lines(self, script: Path, requirements: Path) -> tuple[str, ...]:
+        """`package==version` of each of a script's `packages`, and a digest of all that these need.
 
         `# via` comments in the requirements file say which package needs which.
 
@@ -76,7 +78,7 @@ class SourceCode:
             ValueError: an imported package has no pin.
         """
         versions, needs = _read_pins(requirements.read_text())
-        imported = {_distribution(name, versions) for name in self.packages(files)}
+        imported = {_distribution(name, versions) for name in self.packages(script)}
         if missing := imported - versions.keys():
             raise ValueError(f"{requirements}: no pin for {', '.join(sorted(missing))}; see `make lock`")
         needed, queue = set(imported), sorted(imported)

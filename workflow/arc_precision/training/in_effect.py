@@ -12,7 +12,7 @@ from arc_precision.training.trainer import PrecisionTrainer
 
 
 def observe(trainer: PrecisionTrainer, sampler: Sampler, scorer: Scorer) -> dict[str, Any]:
-    """Dtypes of the model's weights, adapter, autocast and engine, layers with an adapter, number of trained
+    """Dtypes of the model's weights, adapter, autocast and sampler, layers with an adapter, number of trained
     parameters, loss scaler, the sandbox's level, and the GPU.
     """
     parameters = dict(trainer.model.named_parameters())
@@ -28,7 +28,7 @@ def observe(trainer: PrecisionTrainer, sampler: Sampler, scorer: Scorer) -> dict
         "autocast_dtype": dtype_names({autocast}) if autocast else None,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "sampler_dtype": dtype_names({sampler.dtype}),
-        **{f"engine_{fact}": value for fact, value in sampler.observed.items()},
+        **{f"sampler_{fact}": value for fact, value in sampler.observed.items()},
         "trained_parameters": sum(p.numel() for p in parameters.values() if p.requires_grad),
         "loss_scaler": trainer.accelerator.scaler is not None,
         "isolation_level": scorer.isolation_level,
@@ -61,9 +61,9 @@ def check_in_effect(slice: TrainSlice, observed: dict[str, Any]) -> None:
         "autocast_dtype": None if slice.trainer_dtype == "float32" else slice.trainer_dtype,
         "deterministic": slice.training.deterministic,
         "sampler_dtype": slice.sampler_dtype,
-        "engine_head_dtype": "float32" if slice.sampling.head_dtype == "float32" else slice.sampler_dtype,
-        "engine_kv_cache_dtype": slice.sampling.kv_cache_dtype,
-        "engine_batch_invariant": slice.sampling.batch_invariant,
+        "sampler_head_dtype": "float32" if slice.sampling.head_dtype == "float32" else slice.sampler_dtype,
+        "sampler_kv_cache_dtype": slice.sampling.kv_cache_dtype,
+        "sampler_batch_invariant": slice.sampling.batch_invariant,
         "loss_scaler": slice.trainer_dtype == "float16",
     }
     if slice.load_in_4bit:
@@ -71,6 +71,6 @@ def check_in_effect(slice: TrainSlice, observed: dict[str, Any]) -> None:
     for fact, value in expected.items():
         if observed[fact] != value:
             raise ValueError(f"{fact}: {value} was asked for, but {observed[fact]} is in effect")
-    matrices, quantization = observed["engine_matrix_dtype"], slice.sampling.quantization
+    matrices, quantization = observed["sampler_matrix_dtype"], slice.sampling.quantization
     if ("float8" in matrices) != (quantization == "fp8"):
         raise ValueError(f"sampling.quantization: {quantization} was asked for, but vLLM's matrices are in {matrices}")

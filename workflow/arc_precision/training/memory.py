@@ -10,14 +10,14 @@ REFERENCE_BYTES = 4
 SAMPLER_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
-def check_fits(slice: TrainSlice, n_parameters: int, gpu_bytes: int, engine: EngineMemory) -> None:
+def check_fits(slice: TrainSlice, n_parameters: int, gpu_bytes: int, memory: EngineMemory) -> None:
     """Raise ValueError if full fine-tuning of this number of parameters cannot fit a GPU of this number of bytes."""
     training = slice.training
     each = ADAMW_BYTES[training.optim] + (REFERENCE_BYTES if training.beta else 0)
-    if engine.kv_cache_bytes is None:
-        sampler = engine.gpu_share * gpu_bytes
+    if memory.kv_cache_bytes is None:
+        sampler = memory.gpu_share * gpu_bytes
     else:
-        sampler = engine.kv_cache_bytes + SAMPLER_BYTES[slice.sampler_dtype] * n_parameters
+        sampler = memory.kv_cache_bytes + SAMPLER_BYTES[slice.sampler_dtype] * n_parameters
     if each * n_parameters + sampler > gpu_bytes:
         raise ValueError(
             f"training.lora: null needs {each * n_parameters / GIB:.1f} GiB for {n_parameters / 1e9:.2f} billion "

@@ -6,85 +6,42 @@ several nodes (one job runs on one machine, on one or more of its GPUs).
 
 import json
 import math
-import shutil
-import tarfile
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object, set_seed
+from accelerate.utils import broadcast_object_list, set_seed
 from datasets import Dataset
 from peft import LoraConfig
-from tqdm import tqdm
-from transformers import AutoTokenizer, PreTrainedModel, PrinterCallback, TrainerCallback
+from transformers import AutoTokenizer, PreTrainedModel, PrinterCallback
 
-from arc_precision.collapse.detection import detect, failed_step
 from arc_precision.config.training import TrainSlice
-from arc_precision.contracts.numbers import or_null
 from arc_precision.contracts.parquet import count_rows, read_rows
-from arc_precision.contracts.steps import SCHEMA_VERSION, STEP, read_facts
+from arc_precision.contracts.steps import SCHEMA_VERSION, read_facts
 from arc_precision.contracts.tasks import TASKS, task_of_row
-from arc_precision.contracts.whole import DamagedFile, read_steps
-from arc_precision.model.folder import check_trained, count_parameters, trained_files, weight_files
+from arc_precision.model.folder import count_parameters, weight_files
 from arc_precision.sampling.engines import EngineMemory, make_sampler
 from arc_precision.tasks.grids import Task
 from arc_precision.training.base_model import load_base
-from arc_precision.training.determinism import use_deterministic_algorithms
+from arc_precision.training.checkpoint_files import (
+    SegmentFiles,
+    check_checkpoint,
+    pack_checkpoint,
+    pass_on,
+    steps_before,
+    unpack_checkpoint,
+)
 from arc_precision.training.in_effect import check_in_effect, observe
-from arc_precision.training.lr_drop import count_drops
 from arc_precision.training.memory import check_fits
+from arc_precision.training.runs_together import Together, sharing_weights
 from arc_precision.training.scoring import Scored, Scorer
-from arc_precision.training.together import Together, sharing_weights
-from arc_precision.training.trainer import PrecisionTrainer, grpo_config, lora_b_facts, step_mismatch
-
-ALWAYS_SAVED = ("optimizer.pt", "scheduler.pt", "trainer_state.json", "steps.jsonl")
-STATE_FILES = (*ALWAYS_SAVED, "scaler.pt", "rng_state.pth")
-DECIDING = ("step", "loss", "reward_mean", "truncated_share", "frac_reward_zero_std")  # whether a run goes on
-# Measurements that each process of a data-parallel run makes of its own share. The trainer gathers the others.
-OWN_SHARE = ("loss", "completion_tokens", "prompt_tokens", "truncated", "unique_token_share")
-
-
-@dataclass(frozen=True)
-class SegmentFiles:
-    """Where a segment reads and writes.
-
-    Checkpoint folders hold the adapter, or with full fine-tuning the model, and `trainer_state.tar`; the last also has
-    the rows of all steps so far, as collapse is judged on the whole run.
-    """
-
-    train: Path
-    model: Path
-    previous: Path | None  # checkpoint folder of the segment before
-    previous_facts: Path | None
-    checkpoint: Path
-    steps: Path
-    timing: Path
-    completions: Path
-    facts: Path
-
-    @classmethod
-    def of_run(cls, folder: Path, start: int, stop: int, train: Path, model: Path) -> "SegmentFiles":
-        """The files of the segment from step `start` (0: the first) to `stop`, in the folder of its run.
-
-        They are those of `contracts.layout`, which is not imported: a new path of the report would retrain.
-        """
-        return cls(
-            train=train,
-            model=model,
-            previous=folder / f"checkpoint-{start}" if start else None,
-            previous_facts=folder / f"facts-{start}.json" if start else None,
-            checkpoint=folder / f"checkpoint-{stop}",
-            steps=folder / f"steps-{stop}.jsonl",
-            timing=folder / f"timing-{stop}.jsonl",
-            completions=folder / f"completions-{stop}.jsonl",
-            facts=folder / f"facts-{stop}.json",
-        )
+from arc_precision.training.step_log import StepLog
+from arc_precision.training.torch_determinism import use_deterministic_algorithms
+from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
 
 def run_segment(
@@ -212,7 +169,7 @@ class SegmentOfRun:
         check_in_effect(slice, self._observed)
         self._before = unpack_checkpoint(files.previous, self._scratch, start) if files.previous else None
         self._log = StepLog(
-            slice, self._trainer, self._scorer, files, start, stop, _read_steps(self._before, files, start)
+            slice, self._trainer, self._scorer, files, start, stop, steps_before(self._before, files, start)
         )
         self._trainer.remove_callback(PrinterCallback)
         self._trainer.add_callback(self._log)
@@ -244,17 +201,6 @@ class SegmentOfRun:
             **self._kept,
         }
         self._files.facts.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
-
-
-def pass_on(files: SegmentFiles, before: dict[str, Any]) -> None:
-    """A run that has stopped keeps its last checkpoint through the remaining segments, without any work."""
-    files.checkpoint.mkdir(parents=True, exist_ok=True)
-    for name in (*trained_files(files.previous), "trainer_state.tar"):
-        shutil.copyfile(files.previous / name, files.checkpoint / name)
-    files.steps.write_text("")
-    files.timing.write_text("")
-    files.completions.write_text("")
-    files.facts.write_text(json.dumps(before, indent=1, sort_keys=True) + "\n")
 
 
 def lora_config(slice: TrainSlice) -> LoraConfig:
@@ -295,188 +241,3 @@ def _prompts(slice: TrainSlice, steps: int) -> int:
     training = slice.training
     generations = math.ceil(steps * training.gradient_accumulation_steps / training.generation_cycle)
     return generations * training.prompts_per_generation
-
-
-class StepLog(TrainerCallback):
-    """Writes a row per optimizer step, shows progress, and ends the segment at its last step or when the run stops."""
-
-    def __init__(
-        self,
-        slice: TrainSlice,
-        trainer: PrecisionTrainer,
-        scorer: Scorer,
-        files: SegmentFiles,
-        start: int,
-        stop: int,
-        before: list[dict[str, Any]],
-    ) -> None:
-        self._slice = slice
-        self._trainer = trainer
-        self._scorer = scorer
-        self._stop = stop
-        self.rows = before
-        self._applied = self.rows[-1]["applied_steps"] if self.rows else 0
-        self._main = trainer.accelerator.is_main_process
-        self._steps = open(files.steps, "w") if self._main else None
-        self._timing = open(files.timing, "w") if self._main else None
-        self._completions = open(files.completions, "w") if self._main else None
-        self._bar = tqdm(initial=start, total=stop, desc="train", unit="step", disable=not self._main)
-        self._scale = 0.0
-        self.status = "running"
-
-    def on_step_begin(self, args, state, control, optimizer=None, lr_scheduler=None, **kwargs):
-        self._began_s = self._trainer.clock_s()
-        scaler = self._trainer.accelerator.scaler
-        self._scale = scaler.get_scale() if scaler is not None else None
-        rule = self._slice.training.lr_drop
-        factor = rule.factor ** count_drops(self.rows, rule) if rule else 1.0
-        # The scheduler uses its own numbers and ignores the optimizer's.
-        for group, scheduled in zip(optimizer.param_groups, lr_scheduler.get_last_lr(), strict=True):
-            group["lr"] = factor * scheduled
-        self._learning_rate = optimizer.param_groups[0]["lr"]
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if "loss" not in logs:  # the summary that the trainer logs at its end
-            return
-        trainer = self._trainer
-        measured, seconds = trainer.take()
-        verdicts, n_solved, n_reused, rewards = self._scorer.take()
-        measured |= {key: gather_object(measured[key]) for key in OWN_SHARE}
-        verdicts, n_solved = sum(gather_object([verdicts]), Counter()), sum(gather_object([n_solved]))
-        n_reused, rewards = sum(gather_object([n_reused])), gather_object(rewards)
-        skipped = trainer.accelerator.optimizer_step_was_skipped
-        self._applied += not skipped
-        grad_norm = logs["grad_norm"]
-        loss = float(np.mean(measured["loss"]))
-        n = len(rewards)
-        row = {
-            "schema_version": SCHEMA_VERSION,
-            "step": state.global_step,
-            "applied_steps": self._applied,
-            "loss": loss,
-            "learning_rate": self._learning_rate,
-            "reward_mean": logs.get("reward"),
-            "reward_std": logs.get("reward_std"),
-            "frac_reward_zero_std": _mean(measured["equal_rewards"]),
-            "solved_share": n_solved / n if n else None,
-            "valid_share": verdicts["ok"] / n if n else None,
-            "completion_tokens_mean": _mean(measured["completion_tokens"]),
-            "completion_tokens_max": max(measured["completion_tokens"], default=None),
-            "truncated_share": _mean(measured["truncated"]),
-            "unique_token_share": _mean(measured["unique_token_share"]),
-            "grad_norm": grad_norm,
-            "kl_base": logs.get("kl"),
-            "entropy": logs.get("entropy"),
-            "clip_ratio": logs.get("clip_ratio/region_mean"),
-            "loss_scale": self._scale,
-            "skipped": bool(skipped),
-            "nonfinite": not math.isfinite(loss) or not math.isfinite(grad_norm),
-            "verdicts": dict(sorted(verdicts.items())),
-            "reused_share": n_reused / n if n else None,
-            **lora_b_facts(trainer.model),
-            **{f"mismatch/{name}": value for name, value in step_mismatch(measured["mismatch"]).items()},
-        }
-        row = {key: or_null(value) for key, value in row.items()}
-        self.rows.append(row)
-        if self._main:
-            print(json.dumps(row), file=self._steps, flush=True)
-            print(json.dumps(self._times(state.global_step, seconds, measured)), file=self._timing, flush=True)
-            kept = [{key: or_null(value) for key, value in each.items()} for each in measured["kept"]]
-            kept = {"schema_version": SCHEMA_VERSION, "step": state.global_step, "completions": kept}
-            print(json.dumps(kept), file=self._completions, flush=True)
-        self._bar.set_postfix(reward=f"{row['reward_mean']:.2f}" if row["reward_mean"] is not None else "-")
-        self._bar.update(1)
-        self._decide()
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step == self._stop:
-            control.should_training_stop = control.should_save = True
-        state.log_history.clear()  # TRL's history would grow in every checkpoint; the rows above contain it
-        return control
-
-    def _decide(self) -> None:
-        step, loss, *series = (np.array([row[key] for row in self.rows], dtype=float) for key in DECIDING)
-        if failed_step(step, loss, self._slice) is not None:
-            self.status = "failed"
-        elif self._slice.collapse:
-            if detect(step, *series, self._slice.collapse) is not None:
-                self.status = "collapsed"
-        if self.status != "running":
-            self._trainer.control.should_training_stop = self._trainer.control.should_save = True
-
-    def _times(self, step: int, seconds: dict[str, float], measured: dict[str, list]) -> dict[str, Any]:
-        phases = ("generate_s", "sync_s", "reward_s", "logps_s", "loss_s", "backward_s")
-        step_s = self._trainer.clock_s() - self._began_s
-        cuda = torch.cuda.is_available() and self._slice.device == "cuda"
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "step": step,
-            "step_s": round(step_s, 4),
-            **{phase: round(seconds[phase], 4) for phase in phases},
-            "other_s": round(step_s - sum(seconds.values()), 4),
-            "prompt_tokens": sum(measured["prompt_tokens"]),
-            "completion_tokens": sum(measured["completion_tokens"]),
-            "peak_gpu_memory_mb": torch.cuda.max_memory_allocated() // 2**20 if cuda else None,
-        }
-
-
-def pack_checkpoint(folder: Path, checkpoint: Path) -> None:
-    """The trainer's checkpoint as named files: the trained weights, and one archive with the rest of the state."""
-    checkpoint.mkdir(parents=True, exist_ok=True)
-    for name in trained_files(folder):
-        shutil.copyfile(folder / name, checkpoint / name)
-    with tarfile.open(checkpoint / "trainer_state.tar", "w") as archive:
-        for path in sorted(folder.iterdir()):
-            if path.name in STATE_FILES or path.name.startswith("rng_state_"):
-                archive.add(path, path.name, filter=_without_owner)
-
-
-def check_checkpoint(folder: Path) -> None:
-    """Check that a checkpoint is whole, before a slow step reads it.
-
-    Raises:
-        DamagedFile: a file of it is not.
-    """
-    check_trained(folder)
-    state = folder / "trainer_state.tar"
-    try:
-        with tarfile.open(state) as archive:
-            names = archive.getnames()
-    except tarfile.TarError as error:
-        raise DamagedFile(state, error) from None
-    if missing := [name for name in ALWAYS_SAVED if name not in names]:
-        raise DamagedFile(state, f"{missing[0]} is missing")
-
-
-def unpack_checkpoint(checkpoint: Path, scratch: Path, step: int) -> Path:
-    """The checkpoint in the trainer's own layout."""
-    folder = scratch / f"checkpoint-{step}"
-    with PartialState().main_process_first():
-        if not folder.exists():
-            folder.mkdir()
-            for name in trained_files(checkpoint):
-                shutil.copyfile(checkpoint / name, folder / name)
-            with tarfile.open(checkpoint / "trainer_state.tar") as archive:
-                for member in archive:  # `extractall` knows no safe filter before Python 3.11.4
-                    with archive.extractfile(member) as source, open(folder / member.name, "wb") as target:
-                        shutil.copyfileobj(source, target)
-    return folder
-
-
-def _without_owner(info: tarfile.TarInfo) -> tarfile.TarInfo:
-    info.mtime = info.uid = info.gid = 0
-    info.uname = info.gname = ""
-    return info
-
-
-def _read_steps(unpacked: Path | None, files: SegmentFiles, start: int) -> list[dict[str, Any]]:
-    if not unpacked:
-        return []
-    try:
-        return read_steps(unpacked / "steps.jsonl", SCHEMA_VERSION, STEP, range(1, start + 1))
-    except (DamagedFile, FileNotFoundError) as error:
-        raise DamagedFile(files.previous / "trainer_state.tar", error) from None
-
-
-def _mean(values: list) -> float | None:
-    return float(np.mean(values)) if values else None

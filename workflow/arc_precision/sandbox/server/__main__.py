@@ -56,7 +56,7 @@ def load_libraries(paths: dict[str, str]) -> bool:
 
     Returns whether some module had to be compiled, and now exists in compiled form.
     """
-    import determinism
+    import program_determinism
 
     loader, compiled = importlib.machinery.SourceFileLoader, []
     set_data = loader.set_data
@@ -67,7 +67,7 @@ def load_libraries(paths: dict[str, str]) -> bool:
 
     loader.set_data = noted
     sys.modules.update(dict.fromkeys(UNNEEDED))
-    sys.modules["secrets"] = determinism.replace_entropy()
+    sys.modules["secrets"] = program_determinism.replace_entropy()
     for name in PROGRAM_MODULES:
         importlib.import_module(name)
     for name in (*UNNEEDED, "secrets"):
@@ -117,9 +117,9 @@ def launch(config: dict, caller: int, namespaces: bool, passed: dict[str, int | 
 def init(config: dict, namespaces: bool, empty_root: int, null: int, proc: int | None) -> None:
     """Give up all rights that this process and its descendants will not need, fork the workers, and wait for their
     end."""
-    import determinism
     import forks
     import program
+    import program_determinism
     import worker
 
     own_memory_bytes = int(os.read(statm := os.open("/proc/self/statm", os.O_RDONLY), 100).split()[0])
@@ -144,9 +144,9 @@ def init(config: dict, namespaces: bool, empty_root: int, null: int, proc: int |
     if filtered:
         level = ("namespaces", "full")[landlock] if namespaces else ("seccomp", "landlock")[landlock]
 
-    determinism.replace_clocks(limits["wall_s"], program.overslept)
+    program_determinism.replace_clocks(limits["wall_s"], program.overslept)
     if filtered:
-        determinism.replace_identities()
+        program_determinism.replace_identities()
     program.rehearse()
     isolation.forbid_core_dumps()
     os.write(1, json.dumps({"level": level}).encode() + b"\n")

@@ -10,7 +10,7 @@ import torch
 from accelerate.state import GradientState
 
 from arc_precision.sampling.engines import Completion
-from arc_precision.training.together import Together, Turns, sharing_weights
+from arc_precision.training.runs_together import Together, Turns, sharing_weights
 
 
 class SharedSampler:

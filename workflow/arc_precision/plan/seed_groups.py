@@ -49,6 +49,12 @@ def with_rules(given: Mapping[str, Any], rules: Iterable[str]) -> dict[str, Any]
 BASE_JOB = SeedsJob(layout.BASE, (), (0,))
 
 
+def seeds_rules(jobs: Iterable[SeedsJob]) -> list[str]:
+    """Names of the rules of jobs over several seeds, those of the base model too."""
+    kinds = ("train", "sample", "audit_draw", "audit_trainer", "audit_sampler")
+    return [job.rule(kind) for kind in kinds for job in [BASE_JOB, *jobs]]
+
+
 def at_most(experiment: ExperimentConfig, arm: str) -> int:
     """Seeds of an arm that may train in one job: several need vLLM, and an adapter for each."""
     several = experiment.training_of(arm).merged is False and experiment.sampling_of(arm).engine == "vllm"

@@ -13,9 +13,9 @@ from transformers import AutoTokenizer
 from arc_precision.chat import chat_facts
 from arc_precision.language.tokenizer import save_tokenizer
 from arc_precision.prompt_files import PROMPTS, prompt_file
+from arc_precision.prompt_templates import Chat, ShownTask, load_template, trial_task
 from arc_precision.prompts import CountedChat, TokenizedPrompts, barc_question, grid_text, prompt_writer, render
 from arc_precision.tasks.grids import Pair, Task
-from arc_precision.templates import Chat, ShownTask, load_template, trial_task
 
 ROOT = Path(__file__).parents[2]
 EXPECTED = Path(__file__).parent / "expected_prompts"
