@@ -4,17 +4,14 @@ In float32 nothing but the weights can make a difference between trainer and sam
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forks import WORKFLOW, run_script
 from safetensors.torch import load_file
 from test_segments import differences, probe, rows
 
-WORKFLOW = Path(__file__).parents[2] / "workflow"
 WHOLE = {"lora": None, "learning_rate": 1e-4}
 DROP = {"lr_drop": {"signal": "mismatch", "rise": 1.0001, "factor": 0.5, "window_steps": 1}}
 
@@ -22,10 +19,7 @@ DROP = {"lr_drop": {"signal": "mismatch", "rise": 1.0001, "factor": 0.5, "window
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_the_sampler_computes_with_the_weights_of_the_trainer_rounded_once(dtype, tmp_path):
     output = tmp_path / "weights.safetensors"
-    environment = os.environ | {"PYTHONPATH": str(WORKFLOW), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(Path(__file__).with_name("whole_probe.py")), dtype, str(output)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_script(Path(__file__).with_name("whole_probe.py"), dtype, output)
     weights = load_file(output)
     sampler = {name.removeprefix("sampler."): w for name, w in weights.items() if name.startswith("sampler.")}
     trainer = {name.removeprefix("trainer."): w for name, w in weights.items() if name.startswith("trainer.")}
