@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from test_segments import differences, probe, rows
 
 WHOLE = {"lora": None, "learning_rate": 1e-4}
+KL = {"beta": 0.1}
 DROP = {"lr_drop": {"signal": "mismatch", "rise": 1.0001, "factor": 0.5, "window_steps": 1}}
 
 
@@ -37,7 +38,7 @@ def test_the_sampler_computes_with_the_weights_of_the_trainer_rounded_once(dtype
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    return probe(tmp_path_factory.mktemp("whole"), 0, 0, 4, 4, json.dumps(WHOLE | DROP))
+    return probe(tmp_path_factory.mktemp("whole"), 0, 0, 4, 4, json.dumps(WHOLE | DROP | KL))
 
 
 def test_sampler_and_trainer_agree_after_updates_of_all_weights(whole):
@@ -63,23 +64,15 @@ def test_weights_that_are_not_handed_over_show(tmp_path):
     assert max(measured[1:]) > 1e-3
 
 
-def test_two_segments_give_what_one_gives_and_the_learning_rate_falls_in_both(whole, tmp_path):
-    training = json.dumps(WHOLE | DROP)
+def test_two_segments_give_what_one_gives_with_a_kl_and_a_learning_rate_that_falls(whole, tmp_path):
+    training = json.dumps(WHOLE | DROP | KL)
     probe(tmp_path, 0, 0, 2, 2, training)
     cut = probe(tmp_path, 0, 2, 4, 2, training)
     model = "checkpoint-4/model.safetensors"
     assert (cut / model).read_bytes() == (whole / model).read_bytes()
-    assert rows(cut) == rows(whole)
+    assert rows(cut) == rows(whole)  # the KL too: in the second segment it is held against the base as well
+    assert rows(cut)[0]["kl_base"] == pytest.approx(0, abs=1e-6) and min(row["kl_base"] for row in rows(cut)[1:]) > 1e-5
     spreads = [row["mismatch/seq_log_ratio_std"] for row in rows(whole)]
     n_records = [sum(spreads[i] > 1.0001 * max(spreads[:i]) for i in range(1, n)) for n in range(1, 5)]
     assert [row["learning_rate"] for row in rows(whole)] == [1e-4 * 0.5**n for n in [0, *n_records[:-1]]]
     assert n_records[1] > 0
-
-
-def test_the_kl_is_held_against_the_base_in_the_second_segment_too(tmp_path):
-    training = json.dumps(WHOLE | {"beta": 0.1})
-    kept = rows(probe(tmp_path / "whole", 0, 0, 2, 2, training))
-    probe(tmp_path / "cut", 0, 0, 1, 1, training)
-    cut = rows(probe(tmp_path / "cut", 0, 1, 2, 1, training))
-    assert kept == cut
-    assert kept[0]["kl_base"] == pytest.approx(0, abs=1e-6) and kept[1]["kl_base"] > 1e-5
