@@ -32,7 +32,7 @@ def main() -> None:
     sampler.load_adapter(adapter)
     drawn = [[asdict(completion) for completion in batch] for batch in (before, sampler.generate(PROMPTS, SEEDS))]
     inner = type(sampler.llm.llm_engine.engine_core).__name__
-    (wrappers,) = sampler.llm.apply_model(wrapper_names)
+    wrappers = None if apart else sampler.llm.apply_model(wrapper_names)[0]
     found = {"drawn": drawn, "observed": sampler.observed, "core": inner, "wrappers": wrappers}
     output.write_text(json.dumps(found))
 
