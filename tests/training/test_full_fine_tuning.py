@@ -42,7 +42,7 @@ def whole(tmp_path_factory) -> Path:
 
 
 def test_sampler_and_trainer_agree_after_updates_of_all_weights(whole):
-    assert sum(row["grad_norm"] > 0 for row in rows(whole)) == 3  # one prompt's completions are all alike
+    assert sum(row["grad_norm"] > 1e-3 for row in rows(whole)) == 3  # one prompt's completions are all alike
     assert max(differences(whole)) < 1e-5
     facts = json.loads((whole / "facts-4.json").read_text())["observed"]
     weights = load_file(whole / "checkpoint-4/model.safetensors")
@@ -71,7 +71,7 @@ def test_two_segments_give_what_one_gives_with_a_kl_and_a_learning_rate_that_fal
     model = "checkpoint-4/model.safetensors"
     assert (cut / model).read_bytes() == (whole / model).read_bytes()
     assert rows(cut) == rows(whole)  # the KL too: in the second segment it is held against the base as well
-    assert rows(cut)[0]["kl_base"] == pytest.approx(0, abs=1e-6) and min(row["kl_base"] for row in rows(cut)[1:]) > 1e-5
+    assert rows(cut)[0]["kl_base"] == pytest.approx(0, abs=1e-6) and min(row["kl_base"] for row in rows(cut)[1:]) > 1e-6
     spreads = [row["mismatch/seq_log_ratio_std"] for row in rows(whole)]
     n_records = [sum(spreads[i] > 1.0001 * max(spreads[:i]) for i in range(1, n)) for n in range(1, 5)]
     assert [row["learning_rate"] for row in rows(whole)] == [1e-4 * 0.5**n for n in [0, *n_records[:-1]]]
