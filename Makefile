@@ -69,7 +69,7 @@ test-browser: dev-env  ## the report in a real browser, offline (installs Debian
 	npm ci --silent --prefix tests/browser
 	pytest tests/browser
 
-test-slow: dev-env $(VENV)/installed-htcondor  ## kills, faults, 100,000 programs
+test-slow: dev-env $(VENV)/installed-htcondor  ## kills, faults, 100,000 programs, a read-only clone
 	pytest tests/slow
 	pytest tests/condor -m slow
 
