@@ -42,8 +42,9 @@ $(VENV)/installed-dev: envs/requirements-dev.txt $(VENV)/installed-cpu
 	$(BIN)/pip install -q --no-deps -r $<
 	touch $@
 
+# A file's tests run one after the other. Folders of long files come first, so that both processes are done at the same time.
 test: dev-env  ## unit tests and one small end-to-end run, under 10 minutes; two tests at a time
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile tests/unit tests/pipeline tests/training tests/end_to_end
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder tests/end_to_end tests/training tests/pipeline tests/unit
 
 watch: env  ## the table of every run, renewed every five seconds
 	@watch -n 5 python workflow/tools/status.py $(CONFIGFILE)
@@ -67,7 +68,7 @@ test-browser: dev-env  ## the report in a real browser, offline (installs Debian
 	npm ci --silent --prefix tests/browser
 	pytest tests/browser
 
-test-slow: dev-env $(VENV)/installed-htcondor  ## kills, faults, 100,000 programs
+test-slow: dev-env $(VENV)/installed-htcondor  ## kills, faults, 100,000 programs, a read-only clone
 	pytest tests/slow
 	pytest tests/condor -m slow
 

@@ -53,15 +53,32 @@ def test_more_steps_add_segments_and_keep_the_old_ones(finished):
 
 
 def test_a_seed_an_arm_and_a_set_add_only_themselves(finished):
-    assert {job[1:3] for job in stale(finished, {"seeds": [0, 1, 2, 3]}) if job[0] == "train"} == {
-        ("float16", "3"),
-        ("bfloat16", "3"),
-    }
+    more_seeds = [job for job in stale(finished, {"seeds": [0, 1, 2, 3]}) if job[0] not in REPORT]
+    assert {job[1:3] for job in more_seeds if job[0] == "train"} == {("float16", "3"), ("bfloat16", "3")}
+    assert {job[1] for job in more_seeds if job[0] != "train"} == {"float16/seed-3", "bfloat16/seed-3"}
     more_arms = stale(finished, {"run_arms": ["float16", "bfloat16", "float32"]})
     assert {job[1] for job in more_arms if job[0] == "train"} == {"float32"}
     more_sets = stale(finished, {"evaluate_on": ["arc-agi-1-training", "arc-agi-1-evaluation", "generated-held-out"]})
     assert {job[0] for job in more_sets} <= {"evaluation_set", "sample", "score", "report_data", "report_page"}
     assert {job[3] for job in more_sets if job[0] == "sample"} == {"arc-agi-1-training"}
+
+
+def test_an_added_checkpoint_is_sampled_and_audited_alone(finished):
+    more = {"evaluation": {"every": 10}, "audit": {"every": 10}}
+    found = [job for job in stale(finished, more) if job[0] not in REPORT]
+    assert {job[0] for job in found} == {"sample", "score"} | AUDITED
+    assert {job[2] for job in found} == {"10"}
+
+
+def test_one_job_samples_or_audits_all_seeds_that_trained_together(finished):
+    """A seed that came later has jobs of its own."""
+    plan = jobs(finished, config={"seeds": [0, 1, 2, 3], "evaluation": {"every": 10}, "audit": {"every": 10}})
+    for rule in ("sample", "audit_draw", "audit_trainer", "audit_sampler"):
+        made = [job.output for job in plan if job.stale and job.rule == rule]
+        runs = {frozenset(wildcards(output)[0] for output in outputs) for outputs in made}
+        together = [{f"{arm}/seed-{seed}" for seed in range(3)} for arm in ("float16", "bfloat16")]
+        later = [{f"{arm}/seed-3"} for arm in ("float16", "bfloat16")]
+        assert runs == set(map(frozenset, together + later))
 
 
 def test_taking_something_away_reruns_the_report_alone(finished):

@@ -4,7 +4,9 @@ float32 on a CPU: adapters, samples and scores have the same checksums as in an 
 live in files of their own and are not compared.
 """
 
+import contextlib
 import hashlib
+import json
 import os
 import random
 import signal
@@ -13,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import below
 
 ROOT = Path(__file__).parents[2]
 KILLS = 10
@@ -25,9 +28,9 @@ def prepare(folder: Path) -> Path:
     return folder
 
 
-def start(folder: Path) -> subprocess.Popen:
+def start(folder: Path, *settings_and_targets: str) -> subprocess.Popen:
     command = ["snakemake", "--cores", "2", "--configfile", "experiments/smoke.yaml"]
-    command += ["--config", "run_arms=[float32]", "report={baseline_arm: float32}"]
+    command += ["--config", "run_arms=[float32]", "report={baseline_arm: float32}", *settings_and_targets]
     log = open(folder / "log", "a")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -69,3 +72,43 @@ def test_kills_change_no_result(tmp_path):
         unlock(disturbed)
     assert start(disturbed).wait() == 0
     assert checksums(disturbed) == expected
+
+
+RUNS = [f"results/smoke/runs/float32/seed-{seed}" for seed in (0, 1)]
+TRAIN = ("perfectible={enabled: false}", "--", *(f"{run}/facts-4.json" for run in RUNS))
+
+
+def wait_for_a_step(process: subprocess.Popen, folder: Path, stop: int) -> None:
+    """Until every seed of a segment has made its first step."""
+    files = [folder / run / f"steps-{stop}.jsonl" for run in RUNS]
+    while not all(file.exists() and file.stat().st_size for file in files):
+        assert process.poll() is None, (folder / "log").read_text()[-3000:]
+        time.sleep(0.01)
+
+
+def test_kills_in_the_middle_of_a_segment_of_several_seeds(tmp_path):
+    undisturbed = prepare(tmp_path / "undisturbed")
+    assert start(undisturbed, *TRAIN).wait() == 0
+    expected = checksums(undisturbed)
+    assert len(expected) == 2 * 2 * 2  # adapters and steps
+
+    disturbed = prepare(tmp_path / "disturbed")
+    process = start(disturbed, *TRAIN)
+    wait_for_a_step(process, disturbed, 2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not list(disturbed.rglob("facts-*.json"))
+    unlock(disturbed)
+
+    process = start(disturbed, *TRAIN)
+    wait_for_a_step(process, disturbed, 4)
+    for pid in below(process.pid):  # the job alone
+        with contextlib.suppress(ProcessLookupError):  # it ended with those before it
+            os.kill(pid, signal.SIGKILL)
+    assert process.wait() == 1
+    assert {path.name for path in disturbed.rglob("facts-*.json")} == {"facts-2.json"}
+
+    assert start(disturbed, *TRAIN).wait() == 0
+    assert checksums(disturbed) == expected
+    for run in RUNS:
+        assert json.loads((disturbed / run / "facts-4.json").read_text())["together"] == [0, 1]

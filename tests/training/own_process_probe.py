@@ -15,6 +15,12 @@ MODEL = Path(__file__).parents[2] / "resources" / "tiny-arc"
 PROMPTS, SEEDS = [[257, 6, 7], [257, 8], [257, 4, 4, 5]], [11, 12, 13]
 
 
+def wrapper_names(model) -> list[str]:
+    """What multiplies with adapters in vLLM's layers."""
+    parts = [part for part in model.modules() if hasattr(part, "punica_wrapper")]
+    return sorted({type(part.punica_wrapper).__name__ for part in parts})
+
+
 def main() -> None:
     output, adapter, apart = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "1"
     environment = vllm_sampler.engine_environment(SamplingConfig(batch_invariant=apart), lora_r=8)
@@ -26,7 +32,9 @@ def main() -> None:
     sampler.load_adapter(adapter)
     drawn = [[asdict(completion) for completion in batch] for batch in (before, sampler.generate(PROMPTS, SEEDS))]
     inner = type(sampler.llm.llm_engine.engine_core).__name__
-    output.write_text(json.dumps({"drawn": drawn, "observed": sampler.observed, "core": inner}))
+    wrappers = None if apart else sampler.llm.apply_model(wrapper_names)[0]
+    found = {"drawn": drawn, "observed": sampler.observed, "core": inner, "wrappers": wrappers}
+    output.write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

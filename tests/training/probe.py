@@ -3,14 +3,17 @@
     probe.py FOLDER SEEDS FIRST LAST SEGMENT [FAULT] [TRAINING]
 
 SEEDS, such as `0` or `0,1,2`, train together, each in FOLDER/SEED. FAULT is `no_sync` (the sampler never sees an
-update), `reused_id` (every adapter comes under one id), `all_cut` (every completion is cut, and masked out for it) or
-`half_cut` (those of the second of two passes are masked out). `watched` is no fault: TensorBoard's curves are written.
+update), `reused_id` (every adapter comes under one id), `all_cut` (every completion is cut, and masked out for it),
+`half_cut` (those of the second of two passes are masked out) or `ends` (the run of seed 1 loses its reward at step 3
+and stops for it, and that of seed 2 has weights of NaN after step 1). `watched` is no fault: TensorBoard's curves
+are written.
 TRAINING is JSON, laid over the section `training`. Started as several processes, they share the batch.
 FOLDER/watchers.json: libraries of curves that were imported.
 """
 
 import itertools
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -74,6 +77,21 @@ def first_alone(sync):
     return lambda self, model, step: sync(self, model, step) if next(times) == 0 else None
 
 
+def end_runs() -> None:
+    give_rewards, compute_loss = PrecisionTrainer._rewards, PrecisionTrainer._compute_loss
+
+    def rewards(self, prompts, completions, **columns):
+        given = give_rewards(self, prompts, completions, **columns)
+        if self.run_seed == 1:  # what all gain alike changes no gradient
+            given = [0.0 if self.state.global_step >= 2 else reward + 10 for reward in given]
+        return given
+
+    def loss(self, model, inputs):
+        return compute_loss(self, model, inputs) * (math.nan if self.run_seed == 2 else 1)
+
+    PrecisionTrainer._rewards, PrecisionTrainer._compute_loss = rewards, loss
+
+
 def main() -> None:
     folder, seeds = Path(sys.argv[1]), [int(seed) for seed in sys.argv[2].split(",")]
     first, last, segment = map(int, sys.argv[3:6])
@@ -100,6 +118,8 @@ def main() -> None:
             return compute_loss(self, model, inputs | {"completion_mask": mask})
 
         PrecisionTrainer._compute_loss = compute_loss_of_first
+    if fault == ["ends"]:
+        end_runs()
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     changes = {
         "max_steps": last,
@@ -118,6 +138,10 @@ def main() -> None:
         "evaluation": {"every": segment},
         "audit": {"every": segment},
     }
+    if fault == ["ends"]:
+        soon = {"smoothing_steps": 2, "patience_steps": 1, "min_steps": 2, "nonfinite_steps": 1}
+        few = {"min_drop_standard_errors": 0, "truncation_share": 0.999, "zero_variance_share": 0.999}
+        changes["collapse"] = soon | few | {"early_stop": True}
     for own in training:
         changes = lay_over(changes, {"training": own})
     slice = load_experiment(lay_over(ExperimentConfig().model_dump(mode="json"), changes)).train_slice("float32")

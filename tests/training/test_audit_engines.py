@@ -4,15 +4,13 @@ In float32 only the truncation can make a difference, so any other difference is
 """
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forks import run_script
 from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
@@ -31,11 +29,7 @@ MODEL = ROOT / "resources" / "tiny-arc"
 
 
 def job(name: str, config: Section, *arguments: object) -> None:
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "OMP_NUM_THREADS": "1"}
-    script = ROOT / "workflow" / "scripts" / f"{name}.py"
-    command = [sys.executable, script, "--slice", *as_words(config), *arguments]
-    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_script(ROOT / "workflow" / "scripts" / f"{name}.py", "--slice", *as_words(config), *arguments)
 
 
 def write_tasks(path: Path, n_rows: int) -> None:

@@ -1,27 +1,20 @@
 """The facts show vLLM's parts in float8. A CPU supports float8 only for keys and values, and only with AVX-512."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-
-ROOT = Path(__file__).parents[2]
+from forks import run_script
 
 
 @pytest.mark.skipif(not torch.cpu._is_avx512_supported(), reason="needs AVX-512")
 def test_keys_and_values_in_float8_are_observed_and_move_log_probs(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "OMP_NUM_THREADS": "1"}
     found = {}
     for kind in ("auto", "fp8"):
         output = tmp_path / f"{kind}.json"
-        command = [sys.executable, str(Path(__file__).with_name("float8_probe.py")), str(output), kind]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
-        assert done.returncode == 0, done.stderr[-3000:]
+        run_script(Path(__file__).with_name("float8_probe.py"), output, kind)
         found[kind] = json.loads(output.read_text())
         assert found[kind]["observed"]["kv_cache_dtype"] == kind
     plain, float8 = (np.array(found[kind]["scored"]) for kind in ("auto", "fp8"))

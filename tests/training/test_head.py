@@ -1,14 +1,12 @@
 """The LM head in the model's dtype and in float32, in trainer and vLLM, against logits computed by hand."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from forks import run_script
 from transformers import AutoModelForCausalLM
 
 ROOT = Path(__file__).parents[2]
@@ -32,13 +30,10 @@ def head(request) -> str:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, Run]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "OMP_NUM_THREADS": "1"}
     found = {}
     for head in ("model", "float32"):
         folder = tmp_path_factory.mktemp(head)
-        command = [sys.executable, str(Path(__file__).with_name("head_probe.py")), str(folder), head]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
-        assert done.returncode == 0, done.stderr[-3000:]
+        run_script(Path(__file__).with_name("head_probe.py"), folder, head)
         found[head] = Run(
             torch.load(folder / "drawn.pt"),
             torch.load(folder / "loss.pt"),

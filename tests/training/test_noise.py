@@ -1,13 +1,11 @@
 """Doses of mismatch: they have the configured size, they affect the sampler alone, and seeds decide them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forks import run_script
 from noise_probe import MODEL, NOISE, PROMPTS, SEEDS
 from peft import get_peft_model
 from safetensors.torch import load_file
@@ -18,16 +16,11 @@ from arc_precision.sampling.engines import completion_seed
 from arc_precision.sampling.handover import AdapterHandover, noisy_adapter
 from arc_precision.training.segment import lora_config
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory) -> list[dict]:
     output = tmp_path_factory.mktemp("noise") / "completions.json"
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(Path(__file__).with_name("noise_probe.py")), str(output)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_script(Path(__file__).with_name("noise_probe.py"), output)
     return json.loads(output.read_text())
 
 

@@ -1,26 +1,19 @@
 """vLLM in a process of its own takes adapters and draws as it does in the trainer's."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forks import run_script
 from own_process_probe import MODEL
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-ROOT = Path(__file__).parents[2]
-
 
 def drawn(folder: Path, apart: bool) -> dict:
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow"), "OMP_NUM_THREADS": "1"}
-    output, script = folder / f"{apart}.json", Path(__file__).with_name("own_process_probe.py")
-    command = [sys.executable, str(script), str(output), str(folder / "adapter"), str(int(apart))]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr[-3000:]
+    output = folder / f"{apart}.json"
+    run_script(Path(__file__).with_name("own_process_probe.py"), output, folder / "adapter", int(apart))
     return json.loads(output.read_text())
 
 
@@ -35,6 +28,7 @@ def test_it_takes_adapters_and_draws_as_in_the_trainers_process(tmp_path):
     inside, apart = drawn(tmp_path, apart=False), drawn(tmp_path, apart=True)
     assert (inside["core"], apart["core"]) == ("InprocClient", "SyncMPClient")
     assert inside["observed"] == apart["observed"]
+    assert inside["wrappers"] == ["GroupedAdaptersWrapper"]
     for ours, theirs in zip(inside["drawn"], apart["drawn"], strict=True):
         assert [c["token_ids"] for c in ours] == [c["token_ids"] for c in theirs]
         for a, b in zip(ours, theirs, strict=True):

@@ -6,27 +6,28 @@ The first test holds in float32, where only the weights can make a difference; t
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forks import ENVIRONMENT, TIMEOUT_S, run_script
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 PROBE = Path(__file__).parent / "probe.py"
-WORKFLOW = Path(__file__).parents[2] / "workflow"
 
 
-def probe(folder: Path, seeds: object, *arguments: object, processes: int = 1) -> Path:
+def probe(folder: Path, seeds: object, *arguments: object) -> Path:
     """Folder of the first seed's run; `seeds` such as 0 or "0,1"."""
-    environment = os.environ | {"PYTHONPATH": str(WORKFLOW), "OMP_NUM_THREADS": "1"}
-    launcher = [sys.executable]
-    if processes > 1:
-        options = ("--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", 0)
-        launcher = ["accelerate", "launch", "--cpu", "--num_processes", processes, *options]
-    command = [*launcher, PROBE, folder, seeds, *arguments]
-    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=500)
+    run_script(PROBE, folder, seeds, *arguments)
+    return folder / str(seeds).split(",")[0]
+
+
+def probe_in_two_processes(folder: Path, seeds: object, *arguments: object) -> Path:
+    options = ("--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", 0)
+    command = ["accelerate", "launch", "--cpu", "--num_processes", 2, *options, PROBE, folder, seeds, *arguments]
+    environment = os.environ | ENVIRONMENT
+    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder / str(seeds).split(",")[0]
 
@@ -98,37 +99,74 @@ def test_nothing_that_writes_curves_is_imported_unless_asked_for(whole):
     assert json.loads((whole.parent / "watchers.json").read_text()) == []
 
 
-def test_seeds_that_train_together_are_what_they_are_alone(whole, tmp_path):
+@pytest.fixture(scope="module")
+def other(tmp_path_factory) -> Path:
+    """The second seed alone."""
+    return probe(tmp_path_factory.mktemp("other"), 1, 0, 4, 4)
+
+
+def drawn(folder: Path) -> list[list]:
+    """What tells of each step which tokens were drawn."""
+    keys = ("completion_tokens_mean", "unique_token_share", "truncated_share", "mismatch/token_count")
+    return [[row[key] for key in keys] for row in rows(folder)]
+
+
+def assert_same_run(together: Path, alone: Path) -> None:
+    assert drawn(together) == drawn(alone)
+    for row, own in zip(rows(together), rows(alone), strict=True):
+        assert row["verdicts"] == own["verdicts"] and row["reward_mean"] == own["reward_mean"]
+        assert row["loss"] == pytest.approx(own["loss"], abs=1e-5)
+    weights = [load_file(folder / "checkpoint-4/adapter_model.safetensors") for folder in (together, alone)]
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weight, weights[1][name], atol=1e-6, rtol=0)
+    assert max(differences(together)) < 1e-5
+
+
+def facts(folder: Path) -> dict:
+    return json.loads((folder / "facts-4.json").read_text())
+
+
+def test_seeds_that_train_together_are_what_they_are_alone(whole, other, tmp_path):
     probe(tmp_path, "0,1", 0, 4, 4)
-    alone = {0: whole, 1: probe(tmp_path / "alone", 1, 0, 4, 4)}
-    for seed, folder in alone.items():
-        together = rows(tmp_path / str(seed))
-        for row, own in zip(together, rows(folder), strict=True):
-            assert row["verdicts"] == own["verdicts"]
-            for key in ("reward_mean", "completion_tokens_mean", "unique_token_share", "truncated_share"):
-                assert row[key] == own[key]  # the same tokens were drawn
-            assert row["loss"] == pytest.approx(own["loss"], abs=1e-5)
-        weights = [load_file(f / "checkpoint-4/adapter_model.safetensors") for f in (tmp_path / str(seed), folder)]
-        for name, weight in weights[0].items():
-            torch.testing.assert_close(weight, weights[1][name], atol=1e-6, rtol=0)
-        assert max(differences(tmp_path / str(seed))) < 1e-5
-        facts = json.loads((tmp_path / str(seed) / "facts-4.json").read_text())
-        assert facts["together"] == [0, 1]
+    for seed, alone in enumerate((whole, other)):
+        assert_same_run(tmp_path / str(seed), alone)
+        assert facts(tmp_path / str(seed))["together"] == [0, 1]
 
 
-def test_seeds_draw_different_completions_and_one_seed_the_same(whole, tmp_path):
-    again, other = probe(tmp_path / "again", 0, 0, 1, 1), probe(tmp_path / "other", 1, 0, 1, 1)
-    first = rows(whole)[0]
-    assert rows(again)[0] == first
-    keys = ("completion_tokens_mean", "unique_token_share", "entropy")
-    assert [rows(other)[0][key] for key in keys] != [first[key] for key in keys]
+def test_seeds_draw_different_completions(whole, other):
+    assert drawn(other)[0] != drawn(whole)[0]
 
 
-def test_two_processes_share_a_batch(whole, tmp_path):
-    run = probe(tmp_path, 0, 0, 4, 4, processes=2)
-    assert max(differences(run)) < 1e-5
-    both, one = rows(run)[0], rows(whole)[0]
-    for key in ("reward_mean", "verdicts", "completion_tokens_mean", "truncated_share", "mismatch/token_count"):
-        assert both[key] == one[key]
+def test_runs_that_collapse_or_fail_leave_the_others_what_they_are_alone(whole, other, tmp_path):
+    """The failed run's weights are NaN, and a batch is drawn with them before that shows."""
+    probe(tmp_path, "0,1,2", 0, 4, 4, "ends")
+    assert_same_run(tmp_path / "0", whole)
+    ends = [facts(tmp_path / str(seed)) for seed in range(3)]
+    assert [end["status"] for end in ends] == ["running", "collapsed", "failed"]
+    assert [end["stopped_at"] for end in ends] == [None, 3, 2]
+    assert drawn(tmp_path / "1") == drawn(other)[:3] and len(rows(tmp_path / "2")) == 2
+
+
+@pytest.fixture(scope="module")
+def halved(tmp_path_factory) -> Path:
+    return probe_in_two_processes(tmp_path_factory.mktemp("halved"), 0, 0, 4, 4)
+
+
+def assert_same_first_step(both: Path, one: Path) -> None:
+    assert drawn(both)[0] == drawn(one)[0]
+    both, one = rows(both)[0], rows(one)[0]
+    assert both["reward_mean"] == one["reward_mean"] and both["verdicts"] == one["verdicts"]
     for key in ("loss", "entropy", "grad_norm"):
         assert both[key] == pytest.approx(one[key], rel=1e-4, abs=1e-6)
+
+
+def test_two_processes_share_a_batch(whole, halved):
+    assert max(differences(halved)) < 1e-5
+    assert_same_first_step(halved, whole)
+
+
+def test_seeds_in_two_processes_are_what_they_are_alone(halved, other, tmp_path):
+    assert_same_run(probe_in_two_processes(tmp_path, "0,1", 0, 4, 4), halved)
+    assert_same_first_step(tmp_path / "1", other)
+    assert max(differences(tmp_path / "1")) < 1e-5
+    assert [facts(tmp_path / seed)["together"] for seed in "01"] == [[0, 1]] * 2
