@@ -260,15 +260,13 @@ def audit_scored(wildcards):
 
 def audit_trainer_slice(job):
     return lambda wildcards: as_words(
-        experiment.audit_trainer_slice(job.arm, wildcards.dtype, wildcards.head)
+        experiment.audit_trainer_slice(job.arm, wildcards.format)
     )
 
 
 def audit_sampler_slice(job):
     return lambda wildcards: as_words(
-        experiment.audit_sampler_slice(
-            job.arm, wildcards.dtype, wildcards.head, wildcards.adapter
-        )
+        experiment.audit_sampler_slice(job.arm, wildcards.format, wildcards.adapter)
     )
 
 

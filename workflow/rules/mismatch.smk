@@ -70,7 +70,7 @@ for job in SEEDS_JOBS:
             code=code("audit_trainer"),
             pins=pins("audit_trainer"),
         message:
-            f"Auditing {job} at step {{wildcards.step}}: trainer in {{wildcards.dtype}}, head {{wildcards.head}}"
+            f"Auditing {job} at step {{wildcards.step}}: trainer in {{wildcards.format}}"
         shell:
             '{resources.launcher} "$WORKFLOW/scripts/audit_trainer.py"'
             " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"
@@ -109,7 +109,7 @@ for job in SEEDS_JOBS:
             code=code("audit_sampler"),
             pins=pins("audit_sampler"),
         message:
-            f"Auditing {job} at step {{wildcards.step}}: sampler in {{wildcards.dtype}}, head {{wildcards.head}}, {{wildcards.adapter}}"
+            f"Auditing {job} at step {{wildcards.step}}: sampler in {{wildcards.format}}, {{wildcards.adapter}}"
         shell:
             '{resources.launcher} "$WORKFLOW/scripts/audit_sampler.py"'
             " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"

@@ -1,11 +1,12 @@
 """The audit: why trainer and sampler disagree at a checkpoint."""
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
 from arc_precision.config.base import Dtype, Head, Section, Seed
 from arc_precision.config.sampling import SamplingConfig
+from arc_precision.mismatch.number_format import EXACT, with_float32_head
 
 Adapter = Literal["applied", "merged"]
 
@@ -50,21 +51,6 @@ class Processing(Section):
         """Such as `top_p 0.95`; `none` when nothing is done."""
         done = [f"{key} {value:g}" for key, value in self if value != type(self).model_fields[key].default]
         return ", ".join(done) or "none"
-
-
-class NumberFormat(NamedTuple):
-    """What one side computes in."""
-
-    dtype: Dtype
-    head: Head  # that of a float32 side is float32
-
-    @classmethod
-    def of(cls, dtype: Dtype, head: Head) -> "NumberFormat":
-        """From a side's two settings."""
-        return cls(dtype, "float32" if dtype == "float32" else head)
-
-
-EXACT = NumberFormat("float32", "float32")
 
 
 class AuditDrawSlice(Section):
@@ -123,20 +109,21 @@ class AuditJoinSlice(Section):
 
 
 def audit_engines(
-    trainer: NumberFormat, sampler: NumberFormat, merged: bool | None, head_apart: bool = False, float8: bool = False
+    trainer: str, sampler: str, merged: bool | None, head_apart: bool = False, float8: bool = False
 ) -> list[str]:
     """The engine settings that are scored for an arm beside the one that draws, as names of files.
 
     They are those of the stated chain, those that comparing the engines first or last instead would need where both
-    sides round, and the sampler with the adapter as the run did not have it. `merged`: whether the run samples from
-    merged weights; None without an adapter, where all settings are called `applied`. For `head_apart` every format is
-    scored with a float32 head as well. No engine but the one that draws is in float8; that one cannot be merged into.
+    sides round, and the sampler with the adapter as the run did not have it. `trainer`, `sampler`: the names of number
+    formats. `merged`: whether the run samples from merged weights; None without an adapter, where all settings are
+    called `applied`. For `head_apart` every format is scored with a float32 head as well. No engine but the one that
+    draws is in float8; that one cannot be merged into.
     """
-    crossed = {trainer, sampler} if "float32" not in (trainer.dtype, sampler.dtype) else set()
+    crossed = {trainer, sampler} if EXACT not in (trainer, sampler) else set()
 
-    def scored(own: NumberFormat) -> set[NumberFormat]:
+    def scored(own: str) -> set[str]:
         formats = {own, EXACT} | crossed
-        return formats | {NumberFormat(form.dtype, "float32") for form in formats} if head_apart else formats
+        return formats | {with_float32_head(form) for form in formats} if head_apart else formats
 
     samplers = {(form, "applied") for form in scored(sampler)}
     if merged is not None and not float8:
@@ -144,6 +131,6 @@ def audit_engines(
     if not float8:
         samplers.remove((sampler, "merged" if merged else "applied"))
     return [
-        *(f"trainer.{dtype}.{head}" for dtype, head in sorted(scored(trainer))),
-        *(f"sampler.{dtype}.{head}.{adapter}" for (dtype, head), adapter in sorted(samplers)),
+        *(f"trainer.{form}" for form in sorted(scored(trainer))),
+        *(f"sampler.{form}.{adapter}" for form, adapter in sorted(samplers)),
     ]
