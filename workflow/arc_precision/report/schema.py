@@ -114,7 +114,7 @@ class RunRow(Part):
     )
     logp_diff_abs_mean: Number = Field(description="Mean |d| over all steps, in nats.")
     seq_log_ratio_std: Number = Field(
-        description="Spread of the sequence log-ratio D, mean over the first 50 steps, in nats."
+        description="Spread of the sequence log-ratio D over all sequences of the first mismatch_steps steps, in nats."
     )
     score: Number = Field(description="Primary outcome at the step compared.")
     hours: Number = Field(description="Sum of step times, in hours.")
