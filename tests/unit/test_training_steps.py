@@ -22,7 +22,7 @@ from arc_precision.config.experiment import ExperimentConfig, load_experiment
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.training import TrainingConfig
 from arc_precision.contracts import layout
-from arc_precision.contracts.steps import COMPLETION, COMPLETIONS, STEP
+from arc_precision.contracts.steps import COMPLETION, COMPLETIONS, SCHEMA_VERSION, STEP
 from arc_precision.contracts.steps import FACTS as KEPT_FACTS
 from arc_precision.language.tokenizer import VOCABULARY_SIZE, save_tokenizer
 from arc_precision.sampling.engines import Completion
@@ -409,7 +409,7 @@ def test_evaluation_samples_in_the_dtype_it_names_and_nothing_else():
         key: SamplingConfig.model_fields[key].default for key in formats
     }
     assert config.audit_draw_slice("float16").sampling.quantization == "fp8"
-    assert config.audit_sampler_slice("float16", "bfloat16", "model", "applied").sampling.in_float8 is False
+    assert config.audit_sampler_slice("float16", "bfloat16", "applied").sampling.in_float8 is False
 
 
 PRECISION = {
@@ -499,7 +499,12 @@ def test_a_run_that_has_stopped_keeps_its_checkpoint_and_state(status, how, name
     contents = dict(zip(names, whole, strict=True)) | {"trainer_state.tar": empty_state(tmp_path / "state.tar")}
     for name, content in contents.items():
         (previous / name).write_bytes(content)
-    before = dict.fromkeys(KEPT_FACTS) | {"schema_version": 1, "status": status, "stopped_at": 3, "observed": {}}
+    before = dict.fromkeys(KEPT_FACTS) | {
+        "schema_version": SCHEMA_VERSION,
+        "status": status,
+        "stopped_at": 3,
+        "observed": {},
+    }
     (tmp_path / "facts-4.json").write_text(json.dumps(before))
     files = SegmentFiles.of_run(tmp_path, 4, 8, train=tmp_path / "absent.parquet", model=tmp_path)
     if how is pass_on:
