@@ -122,9 +122,14 @@ class RunRow(Part):
 
 
 class Detectable(Part):
-    """The smallest true difference that this design finds in four of five repetitions, and what it is made of."""
+    """The smallest true difference that this design finds in four of five repetitions, and what it is made of.
 
-    difference: Number
+    It is estimated from the spread of the seeds and tasks that there are.
+    """
+
+    difference: Number = Field(
+        description="Both parts in quadrature; more where few tasks differ, or by little: others may differ more."
+    )
     by_seeds: Number = Field(description="Part due to the number of seeds: many seeds would remove it.")
     by_tasks: Number = Field(description="Part due to the number of tasks: no number of seeds removes it.")
 
