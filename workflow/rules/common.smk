@@ -108,7 +108,7 @@ wildcard_constraints:
     **{
         name: layout.WILDCARDS[name]
         for name in (
-            *("arm", "seed", "run", "step", "stop", "set", "dtype", "head", "adapter"),
+            *("arm", "seed", "run", "step", "stop", "set", "dtype", "format", "adapter"),
         )
     },
 
