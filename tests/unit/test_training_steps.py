@@ -26,11 +26,13 @@ from arc_precision.contracts.steps import COMPLETION, COMPLETIONS, SCHEMA_VERSIO
 from arc_precision.contracts.steps import FACTS as KEPT_FACTS
 from arc_precision.language.tokenizer import VOCABULARY_SIZE, save_tokenizer
 from arc_precision.sampling.engines import Completion
+from arc_precision.training import segment
 from arc_precision.training.in_effect import check_in_effect
 from arc_precision.training.scoring import Scored
 from arc_precision.training.segment import (
     ALWAYS_SAVED,
     SegmentFiles,
+    SegmentOfRun,
     StepLog,
     lora_config,
     pass_on,
@@ -514,6 +516,46 @@ def test_a_run_that_has_stopped_keeps_its_checkpoint_and_state(status, how, name
     assert {path.name: path.read_bytes() for path in files.checkpoint.iterdir()} == contents
     assert files.steps.read_text() == files.timing.read_text() == files.completions.read_text() == ""
     assert json.loads(files.facts.read_text()) == (before if how is pass_on else before | {"seeds_of_job": [0]})
+
+
+def test_a_run_does_not_begin_in_another_precision_than_was_asked_for(model_folder, tmp_path, monkeypatch):
+    prompts = {number: {"prompt": PROMPTS[number], "row_id": str(number)} for number in range(4)}
+    monkeypatch.setattr(segment, "count_rows", lambda *_: len(prompts))
+    monkeypatch.setattr(segment, "segment_rows", lambda *_: (prompts, {}))
+    files = SegmentFiles.of_run(tmp_path, 0, 8, train=tmp_path / "absent.parquet", model=model_folder)
+
+    def begin(dtype: torch.dtype) -> SegmentOfRun:
+        sampler, scorer = AnySampler(), AnyScorer(varied)
+        sampler.dtype = dtype
+        sampler.observed = {key.removeprefix("engine_"): value for key, value in PLAIN.items() if "engine_" in key}
+        sampler.observed["head_dtype"] = "float32"
+        scorer.beside = lambda *_: scorer
+        together = SimpleNamespace(sampler=lambda number: sampler)
+        base = LlamaForCausalLM.from_pretrained(model_folder)
+        return SegmentOfRun(slice_of(), 0, 0, 8, files, base, together, 0, scorer, {}, {})
+
+    begin(torch.float32)
+    with pytest.raises(ValueError, match="sampler_dtype: float32 was asked for, but bfloat16 is in effect"):
+        begin(torch.bfloat16)
+
+
+@pytest.mark.parametrize(("status", "stopped_at"), [("running", None), ("failed", 3), ("collapsed", 3)])
+def test_facts_tell_the_state_of_a_run_and_the_step_at_which_it_stopped(status, stopped_at, tmp_path, monkeypatch):
+    run = SegmentOfRun.__new__(SegmentOfRun)
+    run._slice, run._observed, run._kept = slice_of(), {"device": "cpu"}, {"commit": "abc"}
+    run._trainer = SimpleNamespace(state=SimpleNamespace(global_step=3))
+    run._log = SimpleNamespace(status=status, rows=[row_before(step) for step in (1, 2, 3)])
+    run._scratch = tmp_path
+    run._files = SegmentFiles.of_run(tmp_path, 0, 8, train=tmp_path / "absent.parquet", model=tmp_path)
+    (tmp_path / "checkpoint-3").mkdir()
+    packed = []
+    monkeypatch.setattr(segment, "pack_checkpoint", lambda *folders: packed.append(folders))
+    run._write()
+    assert packed == [(tmp_path / "checkpoint-3", tmp_path / "checkpoint-8")]
+    facts = json.loads((tmp_path / "facts-8.json").read_text())
+    assert (facts["status"], facts["stopped_at"], facts["commit"]) == (status, stopped_at, "abc")
+    rows = [json.loads(line) for line in (tmp_path / "checkpoint-3/steps.jsonl").read_text().splitlines()]
+    assert rows == run._log.rows
 
 
 def test_the_rules_of_a_run_are_those_of_its_report():
