@@ -114,9 +114,9 @@ def test_no_difference_says_how_large_one_could_still_be():
     assert found.headline == "No difference was found between float16 and bfloat16 in pass@1 on evaluation."
     assert "It is not ruled out that float16 is truly 5.0 points higher or 3.0 points lower." in text
     assert (
-        "If others spread as these did, the smallest difference that 3 seeds and 60 tasks show with 80 % power is "
-        "about 7.0 points. The seeds limit it: more of them would lower it, but not below 3.6 points with as many "
-        "tasks."
+        "If other seeds and tasks spread as these did, the smallest difference that 3 seeds and 60 tasks show with "
+        "80 % power is about 7.0 points. The seeds limit it: more of them would lower it, but not below 3.6 points "
+        "with as many tasks."
     ) in text
 
 

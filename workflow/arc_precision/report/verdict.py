@@ -145,12 +145,11 @@ def _compared(settings: Settings, comparison: Comparison) -> str:
 def _sensitivity(comparison: Comparison, metric: str) -> str:
     """The smallest difference that the design could have shown, and what limits it."""
     design, found = f"{comparison.n_seeds} seeds and {comparison.n_tasks} tasks", comparison.detectable
+    given = "If other seeds and tasks spread as these did,"
     if found is None:
-        return f"If others spread as these did, {design} cannot show a difference of any size with 80 % power."
-    sentence = (
-        f"If others spread as these did, the smallest difference that {design} show with 80 % power is about "
-        f"{size_text(found.difference, metric)}."
-    )
+        return f"{given} {design} cannot show a difference of any size with 80 % power."
+    smallest = size_text(found.difference, metric)
+    sentence = f"{given} the smallest difference that {design} show with 80 % power is about {smallest}."
     of_tasks = size_text(found.by_tasks, metric)
     if found.difference > FLOOR * hypot(found.by_seeds, found.by_tasks):
         return f"{sentence} Few tasks differ, or by little, and others may differ more: more tasks would lower it."
