@@ -108,7 +108,8 @@ wildcard_constraints:
     **{
         name: layout.WILDCARDS[name]
         for name in (
-            *("arm", "seed", "run", "step", "stop", "set", "dtype", "format", "adapter"),
+            *("arm", "seed", "run", "step", "stop"),
+            *("set", "dtype", "format", "adapter"),
         )
     },
 
