@@ -14,7 +14,6 @@ from forks import run_script
 from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
-from arc_precision.config.audit import NumberFormat
 from arc_precision.config.base import Section, as_words, lay_over
 from arc_precision.config.experiment import ExperimentConfig, load_experiment
 from arc_precision.contracts.audit_files import AUDIT
@@ -68,14 +67,12 @@ class Audit:
         job(script, slice, "--model", MODEL, "--rows", rows, *drawn, "--checkpoints", *adapter, "--outputs", output)
         return output
 
-    def trainer(self, dtype: str, head: str = "model") -> Path:
-        form = NumberFormat.of(dtype, head)
-        return self.score(f"trainer.{dtype}.{form.head}", self.config.audit_trainer_slice("float32", *form))
+    def trainer(self, form: str) -> Path:
+        return self.score(f"trainer.{form}", self.config.audit_trainer_slice("float32", form))
 
-    def sampler(self, dtype: str, adapter: str, head: str = "model") -> Path:
-        form = NumberFormat.of(dtype, head)
-        slice = self.config.audit_sampler_slice("float32", *form, adapter)
-        return self.score(f"sampler.{dtype}.{form.head}.{adapter}", slice)
+    def sampler(self, form: str, adapter: str) -> Path:
+        slice = self.config.audit_sampler_slice("float32", form, adapter)
+        return self.score(f"sampler.{form}.{adapter}", slice)
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +137,10 @@ def test_bfloat16_disagrees_five_to_ten_times_as_much_as_float16(audit):
 
 
 def test_without_the_rounding_of_both_heads_bfloat16_disagrees_less(audit):
-    def scored(head: str) -> tuple[np.ndarray, np.ndarray]:
-        return logprobs(audit.trainer("bfloat16", head)), logprobs(audit.sampler("bfloat16", "applied", head))
+    def scored(form: str) -> tuple[np.ndarray, np.ndarray]:
+        return logprobs(audit.trainer(form)), logprobs(audit.sampler(form, "applied"))
 
-    rounded, exact = scored("model"), scored("float32")
+    rounded, exact = scored("bfloat16"), scored("bfloat16-float32-head")
     for side in (0, 1):
         assert np.abs(rounded[side] - exact[side]).mean() > 1e-4
     assert np.abs(exact[0] - exact[1]).mean() < np.abs(rounded[0] - rounded[1]).mean()

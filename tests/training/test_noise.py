@@ -92,7 +92,7 @@ def test_evaluation_and_audit_sample_without_noise():
     slices = (
         experiment.sample_slice("float16", "arc-agi-1-evaluation", "float32"),
         experiment.audit_draw_slice("float16"),
-        experiment.audit_sampler_slice("float16", "float32", "float32", "applied"),
+        experiment.audit_sampler_slice("float16", "float32", "applied"),
     )
     for part in slices:
         assert part.sampling.weight_noise == part.sampling.logit_noise == 0

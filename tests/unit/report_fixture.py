@@ -19,7 +19,7 @@ from arc_precision.contracts.costs import write_cost
 from arc_precision.contracts.parquet import write_rows
 from arc_precision.contracts.samples import SAMPLES
 from arc_precision.contracts.scores import SCORES
-from arc_precision.contracts.steps import STEP
+from arc_precision.contracts.steps import SCHEMA_VERSION, STEP
 from arc_precision.contracts.tasks import TASKS
 from arc_precision.mismatch.chain import (
     available_orders,
@@ -211,11 +211,12 @@ def _write_run(root: Path, plan: Plan, slice: ReportSlice, arm: str, seed: int, 
             if step > plan.fail_at.get((arm, seed), 10**9) - 3:  # the loss scaler of float16 skips such updates
                 row |= {"loss": None, "nonfinite": True, "skipped": arm.startswith("float16")}
             steps.append(row)
-            kept.append({"schema_version": 1, "step": step, "completions": [_kept(step, place) for place in range(2)]})
+            completions = [_kept(step, place) for place in range(2)]
+            kept.append({"schema_version": SCHEMA_VERSION, "step": step, "completions": completions})
             seconds = float(rng.uniform(2, 3))
             timing.append(
                 {
-                    "schema_version": 1,
+                    "schema_version": SCHEMA_VERSION,
                     "step": step,
                     "step_s": seconds,
                     "generate_s": seconds / 2,
@@ -239,7 +240,7 @@ def _write_run(root: Path, plan: Plan, slice: ReportSlice, arm: str, seed: int, 
         _write_json(
             folder / f"facts-{name}.json",
             {
-                "schema_version": 1,
+                "schema_version": SCHEMA_VERSION,
                 "asked": {"trainer_dtype": _dtype(arm), "sampler_dtype": _dtype(arm)},
                 "observed": {
                     "trainer_dtype": _dtype(arm),
@@ -282,7 +283,7 @@ def _step(plan: Plan, arm: str, step: int, collapse: int | None, rng: np.random.
     mismatch = mismatch_metrics(trainer, sampler, np.ones(sampler.shape, dtype=bool))
     counts = rng.multinomial(16, [0.6 * alive, 0.2, 0.1, 0.1 + 0.6 * (1 - alive), 0.0])
     row = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "step": step,
         "applied_steps": step,
         "loss": float(rng.normal(0, 0.01)),

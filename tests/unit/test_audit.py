@@ -19,7 +19,7 @@ from arc_precision.audit import join
 from arc_precision.audit.audited import Audited, batches, read_completions, read_prompts, scored_rows
 from arc_precision.audit.sampler_side import audit_sampler, load_checkpoint, prefill_logprobs
 from arc_precision.audit.trainer_side import Policy
-from arc_precision.config.audit import AuditJoinSlice, AuditTrainerSlice, NumberFormat, Processing, audit_engines
+from arc_precision.config.audit import AuditJoinSlice, AuditTrainerSlice, Processing, audit_engines
 from arc_precision.config.base import as_words, from_words, lay_over
 from arc_precision.config.experiment import ConfigError, ExperimentConfig, load_experiment
 from arc_precision.config.sampling import SamplingConfig
@@ -28,6 +28,7 @@ from arc_precision.contracts.parquet import write_rows
 from arc_precision.language.tokenizer import VOCABULARY_SIZE, save_tokenizer
 from arc_precision.mismatch.chain import Setting, available_orders, observed_causes, settings_along
 from arc_precision.mismatch.metric_dictionary import METRICS
+from arc_precision.mismatch.number_format import number_format
 from arc_precision.mismatch.processing import processed_logprobs
 from arc_precision.sampling.engines import EngineMemory
 from arc_precision.sampling.handover import whole_weights
@@ -90,7 +91,7 @@ def completions() -> list[Audited]:
 
 def trainer_slice(dtype: str, shared_prompt: bool, head: str = "model") -> AuditTrainerSlice:
     changes = {"training": {"shared_prompt": shared_prompt}, "audit": {"batch_sizes": [4, 3]}}
-    return experiment(**changes).audit_trainer_slice("float32", *NumberFormat.of(dtype, head))
+    return experiment(**changes).audit_trainer_slice("float32", number_format(dtype, head))
 
 
 # --- the trainer's side ----------------------------------------------------------------------------------------------
@@ -258,22 +259,20 @@ def write_float32_audit(config, model, adapter, sampler, completions, drawn, fol
     """Every engine setting of a float32 arm, as the rules would write them; both samplers are the same."""
     prefill = prefill_logprobs(sampler, completions, 4)
     draw = [
-        scored_rows(
-            completions, setting_name("sampler", "float32", "float32", phase="decode"), "", [c.logprobs for c in drawn]
-        )
+        scored_rows(completions, setting_name("sampler", "float32", phase="decode"), "", [c.logprobs for c in drawn])
     ]
     for variant in ("", batch_variant(3)):
-        draw.append(scored_rows(completions, setting_name("sampler", "float32", "float32"), variant, prefill))
-    merged = [scored_rows(completions, setting_name("sampler", "float32", "float32", "merged"), "", prefill)]
+        draw.append(scored_rows(completions, setting_name("sampler", "float32"), variant, prefill))
+    merged = [scored_rows(completions, setting_name("sampler", "float32", "merged"), "", prefill)]
     policy, setting = (
         Policy(trainer_slice("float32", True), model, adapter),
-        setting_name("trainer", "float32", "float32"),
+        setting_name("trainer", "float32"),
     )
     trainer = [
         scored_rows(completions, setting, variant, policy.logprobs(completions, size))
         for size, variant in ((4, ""), (3, batch_variant(3)))
     ]
-    for processing in config.audit_trainer_slice("float32", "float32", "float32").processings:
+    for processing in config.audit_trainer_slice("float32", "float32").processings:
         logprobs = [
             processed_logprobs(logits, c.token_ids, c.prompt_ids, **processing.model_dump())
             for c, logits in zip(completions, policy.logits(completions), strict=True)
@@ -282,8 +281,8 @@ def write_float32_audit(config, model, adapter, sampler, completions, drawn, fol
     paths = []
     for name, groups in (
         ("draw", draw),
-        ("sampler.float32.float32.merged", merged),
-        ("trainer.float32.float32", trainer),
+        ("sampler.float32.merged", merged),
+        ("trainer.float32", trainer),
     ):
         paths.append(folder / f"{name}.parquet")
         write_rows(paths[-1], AUDIT, groups)
@@ -309,16 +308,16 @@ class Scored:
         start, causes = observed_causes("float16", "float16", merged, head_apart=head_apart, float8=float8)
         self.planted = rng.normal(0, 0.01, n)
         before = [cause.name for cause in causes].index(planted) + 1
-        exact = setting_name("trainer", "float32", "float32"), setting_name("sampler", "float16", "model")
+        exact = setting_name("trainer", "float32"), setting_name("sampler", "float16")
         self.rows: dict[str, list] = {}
         for i, setting in enumerate(settings_along(start, causes)):
             self.add("/".join(setting), "", true + (self.planted if i < before else 0) + rng.normal(0, 1e-7, n))
         self.add("/".join(start), batch_variant(3), true + self.planted + rng.normal(0, 1e-7, n))
-        other = [] if merged is None else [setting_name("sampler", "float16", "model", "merged")]
+        other = [] if merged is None else [setting_name("sampler", "float16", "merged")]
         for name in (*(s for s in exact if s not in self.rows), *other):
             self.add(name, "", true)
         adapter = "merged" if merged else "applied"
-        drawn = setting_name("sampler", "float16", "model", adapter, storage="float8" if float8 else "plain")
+        drawn = setting_name("sampler", "float16", adapter, storage="float8" if float8 else "plain")
         self.add(drawn, batch_variant(3), true)
         self.add(exact[0], "none", true)
         self.add(exact[0], "top_p 0.95", true + 0.03)
@@ -383,24 +382,34 @@ def test_where_both_sides_round_the_engine_comes_at_any_place(trainer, sampler, 
     for merged, head_apart, float8 in product((False, True, None), (False, True), (False, True)):
         if float8 and (merged or sampler == "float32"):
             continue
-        formats = NumberFormat.of(trainer, heads[0]), NumberFormat.of(sampler, heads[1])
+        formats = number_format(trainer, heads[0]), number_format(sampler, heads[1])
         names = audit_engines(*formats, merged, head_apart, float8)
         assert len(set(names)) == len(names)
-        drawn = "sampler", *formats[1], "merged" if merged else "applied"
+        drawn = "sampler", formats[1], "merged" if merged else "applied"
         assert (".".join(drawn) in names) is float8
         assert any("merged" in part for part in (*names, *drawn)) is not (merged is None or float8)
         settings = [setting_name(*name.split(".")) for name in names]
         settings += [setting_name(*drawn, phase, "float8" if float8 else "plain") for phase in ("prefill", "decode")]
         scored = {Setting(*name.split("/")): None for name in settings}
-        start, causes = observed_causes(trainer, sampler, merged, heads, head_apart, float8)
+        start, causes = observed_causes(*formats, merged, head_apart, float8)
         orders = {tuple(cause.name for cause in order) for order in available_orders(scored, start, causes)}
         stated = tuple(cause.name for cause in causes)
         first = next(i for i, name in enumerate(stated) if name in ("float8", "merge", "decode"))
         roundings, last = tuple(name for name in stated[:first] if name != "engine"), stated[first:]
         places = range(len(roundings) + 1) if "float32" not in (trainer, sampler) else [stated.index("engine")]
         assert orders == {(*roundings[:i], "engine", *roundings[i:], *last) for i in places}
-        n_heads = sum(form == (dtype, "model") for form, dtype in zip(formats, (trainer, sampler), strict=True))
+        n_heads = sum(form in ("float16", "bfloat16") for form in formats)
         assert sum("head" in name for name in stated) == (n_heads if head_apart else 0)
+
+
+def test_engine_settings_are_named_by_their_number_formats():
+    assert audit_engines("bfloat16", "float32", False) == [
+        "trainer.bfloat16", "trainer.float32", "sampler.float32.merged"
+    ]  # fmt: skip
+    assert audit_engines("float16-float32-head", "float16-float32-head", True, head_apart=True) == [
+        "trainer.float16-float32-head", "trainer.float32",
+        "sampler.float16-float32-head.applied", "sampler.float32.applied",
+    ]  # fmt: skip
 
 
 def test_a_chain_that_does_not_sum_is_refused(tmp_path, monkeypatch):
@@ -424,18 +433,14 @@ def test_files_of_other_completions_are_refused(tmp_path):
     write_rows(
         scored.paths[1],
         AUDIT,
-        [
-            scored_rows(
-                other, "trainer/float32/float32/plain/applied/prefill", "", [[0.0] * len(c.token_ids) for c in other]
-            )
-        ],
+        [scored_rows(other, "trainer/float32/applied/prefill/plain", "", [[0.0] * len(c.token_ids) for c in other])],
     )
     with pytest.raises(ValueError, match="has other tokens"):
         join.chain(scored.config, scored.paths)
     write_rows(
         scored.paths[1],
         AUDIT,
-        [[row.row("trainer/float32/float32/plain/applied/prefill", "", [0.0] * len(row.token_ids))]],
+        [[row.row("trainer/float32/applied/prefill/plain", "", [0.0] * len(row.token_ids))]],
     )
     with pytest.raises(ValueError, match="1 of 12 completions are scored"):
         join.chain(scored.config, scored.paths)
@@ -444,7 +449,7 @@ def test_files_of_other_completions_are_refused(tmp_path):
 def test_a_missing_setting_is_named(tmp_path):
     scored = Scored(tmp_path, "engine")
     files = dict(zip(scored.rows, scored.paths, strict=True))
-    del files["sampler/float32/float32/plain/applied/prefill"]
+    del files["sampler/float32/applied/prefill/plain"]
     with pytest.raises(ValueError, match="No log-probs were scored for Setting.*sampler.*float32"):
         join.chain(scored.config, files.values())
 
@@ -469,7 +474,7 @@ def test_a_processing_is_named_by_what_it_does():
 
 def test_an_arms_own_processing_is_tried_once():
     own = experiment(arms={"float16": {"sampling": {"top_p": 0.95}}})
-    names = [p.name for p in own.audit_trainer_slice("float16", "float32", "float32").processings]
+    names = [p.name for p in own.audit_trainer_slice("float16", "float32").processings]
     assert names == ["none", "top_p 0.95", "repetition_penalty 1.05"]
     assert own.audit_join_slice("float16").in_effect.name == "top_p 0.95"
     other = experiment(arms={"float16": {"sampling": {"top_k": 20}}}).audit_join_slice("float16")
@@ -480,19 +485,15 @@ def test_slices_hold_what_decides_and_nothing_else():
     before = experiment()
     after = experiment(audit={"counterfactual_top_p": 0.9, "every": 10})
     assert after.audit_draw_slice("float16") == before.audit_draw_slice("float16")
-    assert after.audit_trainer_slice("float16", "float16", "model") == before.audit_trainer_slice(
-        "float16", "float16", "model"
-    )
-    assert after.audit_trainer_slice("float16", "float32", "float32") != before.audit_trainer_slice(
-        "float16", "float32", "float32"
-    )
-    assert after.audit_sampler_slice("float16", "float32", "float32", "applied") == before.audit_sampler_slice(
-        "float16", "float32", "float32", "applied"
+    assert after.audit_trainer_slice("float16", "float16") == before.audit_trainer_slice("float16", "float16")
+    assert after.audit_trainer_slice("float16", "float32") != before.audit_trainer_slice("float16", "float32")
+    assert after.audit_sampler_slice("float16", "float32", "applied") == before.audit_sampler_slice(
+        "float16", "float32", "applied"
     )
     assert experiment(training={"learning_rate": 1e-3}).audit_join_slice("float16") == before.audit_join_slice(
         "float16"
     )
-    slice = before.audit_trainer_slice("float16", "float32", "float32")
+    slice = before.audit_trainer_slice("float16", "float32")
     assert from_words(AuditTrainerSlice, as_words(slice)) == slice
 
 
@@ -524,8 +525,8 @@ def test_completions_are_read_back_in_the_order_they_were_drawn(tmp_path, model,
     prompts = read_prompts(tasks, tokenizer, 2)
     assert len(prompts) == 2
     drawn = [Audited(row_id, s, prompts[row_id], [5, 6 + s]) for row_id in prompts for s in range(2)]
-    decode = scored_rows(drawn, setting_name("sampler", "float16", "model", phase="decode"), "", [[-1.0, -2.0]] * 4)
-    prefill = scored_rows(drawn, setting_name("sampler", "float16", "model"), "", [[-1.0, -2.0]] * 4)
+    decode = scored_rows(drawn, setting_name("sampler", "float16", phase="decode"), "", [[-1.0, -2.0]] * 4)
+    prefill = scored_rows(drawn, setting_name("sampler", "float16"), "", [[-1.0, -2.0]] * 4)
     write_rows(tmp_path / "draw.parquet", AUDIT, [decode, prefill])
     assert read_completions(tmp_path / "draw.parquet", tasks, tokenizer) == drawn
 

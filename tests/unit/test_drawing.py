@@ -16,6 +16,7 @@ from arc_precision.sampling.engines import Completion
 
 FLIP = "def transform(grid):\n    return grid[::-1]\n"
 SAME = "def transform(grid):\n    return grid\n"
+ANSWER = "def transform(grid):\n    return grid * 0 + [[2], [1]]\n"  # of the test grid of row 1
 FAULTY = "def transform(grid):\n    return grid + None\n"
 
 
@@ -88,21 +89,22 @@ def test_seeds_differ_by_row_sample_and_seed_and_not_by_chunk(model_folder, toke
 
 def test_scores_are_those_of_the_completions(tokenizer):
     rows = {row["row_id"]: row for row in map(task_row, range(2))}
-    texts = [f"```python\n{FLIP}```", f"```python\n{SAME}```", f"```python\n{FAULTY}```", "no program"]
+    texts = [*(f"```python\n{code}```" for code in (FLIP, SAME, ANSWER, FAULTY)), "no program"]
     samples = [
-        {"row_id": "row-1", "sample": number, "completion": text, "token_ids": [1, 2, 3], "truncated": number == 3}
+        {"row_id": "row-1", "sample": number, "completion": text, "token_ids": [1, 2, 3], "truncated": number == 4}
         for number, text in enumerate(texts)
     ]
     sandbox = SandboxConfig(min_level="none")
     scored = list(score_rows(rows, samples, "arc-v2-no-pixel-score", sandbox, workers=1))
     assert all(set(row) == set(SCORES.names) for row in scored)
-    right, same, faulty, nothing = scored
-    assert [row["sample"] for row in scored] == [0, 1, 2, 3] and {row["task_id"] for row in scored} == {"task-1"}
+    right, same, answer, faulty, nothing = scored
+    assert [row["sample"] for row in scored] == [0, 1, 2, 3, 4] and {row["task_id"] for row in scored} == {"task-1"}
     assert right["solved"] and (right["train_correct"], right["test_correct"], right["reward"]) == (1, 1, 10)
     assert right["outputs"] == [[[1], [1]], [[2], [1]]]
     # [1, 1] upside down is itself: the train grid is right and the test grid is not.
     assert not same["solved"] and (same["train_correct"], same["test_correct"]) == (1, 0)
-    assert same["reward"] == 1 + 9 / 2
+    assert not answer["solved"] and (answer["train_correct"], answer["test_correct"]) == (0, 1)
+    assert same["reward"] == answer["reward"] == 1 + 9 / 2
     assert (faulty["verdict"], faulty["exception_type"], faulty["outputs"]) == ("exception", "TypeError", None)
     assert nothing["verdict"] == "no_program" and nothing["program"] is None
     assert [row["reward"] for row in (faulty, nothing)] == [0, 0]

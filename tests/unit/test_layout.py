@@ -16,9 +16,9 @@ VALUES = {
     "arm": NAMES,
     "set": NAMES,
     "run": st.just(BASE) | st.builds(layout.run_name, NAMES, st.integers(0, 10**9)),
-    "engine": st.sampled_from(["draw", "trainer.float32.float32", "sampler.float16.model.merged"]),
+    "engine": st.sampled_from(["draw", "trainer.float32", "sampler.float16-float32-head.merged"]),
     "dtype": st.sampled_from(["float32", "float16", "bfloat16"]),
-    "head": st.sampled_from(["model", "float32"]),
+    "format": st.sampled_from(["float32", "bfloat16", "float16-float32-head"]),
     "adapter": st.sampled_from(["applied", "merged"]),
     "name": NAMES,
     "when": st.sampled_from(["before", "after"]),
@@ -38,7 +38,7 @@ def test_what_is_built_is_parsed_again(pattern, data):
 
 @pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
 def test_no_longer_and_no_shorter_path_is_taken_for_it(pattern):
-    example = {"run": "a/seed-0", "engine": "draw", "dtype": "float16", "head": "model", "adapter": "merged"}
+    example = {"run": "a/seed-0", "engine": "draw", "dtype": "float16", "format": "float16", "adapter": "merged"}
     example["when"] = "after"
     path = pattern.path(**{name: example.get(name, "1") for name in wildcards(pattern)})
     assert pattern.parse(path)

@@ -14,6 +14,7 @@ from arc_precision.mismatch.chain import (
     settings_along,
     shares_of_variance,
 )
+from arc_precision.mismatch.number_format import dtype_and_head, number_format, with_float32_head
 from arc_precision.mismatch.processing import processed_logprobs
 
 SHAPE = (16, 50)
@@ -115,12 +116,12 @@ def test_signs_by_hand():
 def test_the_stated_path():
     start, causes = observed_causes("float16", "bfloat16", merged=True)
     assert [tuple(setting) for setting in settings_along(start, causes)] == [
-        ("trainer", "float16", "model", "plain", "applied", "prefill"),
-        ("trainer", "float32", "float32", "plain", "applied", "prefill"),
-        ("sampler", "float32", "float32", "plain", "applied", "prefill"),
-        ("sampler", "bfloat16", "model", "plain", "applied", "prefill"),
-        ("sampler", "bfloat16", "model", "plain", "merged", "prefill"),
-        ("sampler", "bfloat16", "model", "plain", "merged", "decode"),
+        ("trainer", "float16", "applied", "prefill", "plain"),
+        ("trainer", "float32", "applied", "prefill", "plain"),
+        ("sampler", "float32", "applied", "prefill", "plain"),
+        ("sampler", "bfloat16", "applied", "prefill", "plain"),
+        ("sampler", "bfloat16", "merged", "prefill", "plain"),
+        ("sampler", "bfloat16", "merged", "decode", "plain"),
     ]
     assert [cause.name for cause in observed_causes("float16", "float16", merged=False)[1]] == [
         "trainer_rounding",
@@ -128,6 +129,29 @@ def test_the_stated_path():
         "sampler_rounding",
         "decode",
     ]
+
+
+def test_a_head_apart_is_a_switch_of_its_own_on_each_side():
+    start, causes = observed_causes("float16", "bfloat16", merged=None, head_apart=True)
+    assert [(cause.name, cause.value) for cause in causes] == [
+        ("trainer_head", "float16-float32-head"),
+        ("trainer_rounding", "float32"),
+        ("engine", "sampler"),
+        ("sampler_rounding", "bfloat16-float32-head"),
+        ("sampler_head", "bfloat16"),
+        ("decode", "decode"),
+    ]
+    start, causes = observed_causes("float16-float32-head", "float32", merged=None, head_apart=True)
+    assert not any("head" in cause.name for cause in causes)
+
+
+@pytest.mark.parametrize("form", ["float32", "float16", "bfloat16", "float16-float32-head", "bfloat16-float32-head"])
+def test_number_formats_are_told_apart_again(form):
+    assert number_format(*dtype_and_head(form)) == form
+    assert number_format("float32", "float32") == "float32"
+    assert with_float32_head(form) == (
+        form if form.endswith("32-head") or form == "float32" else f"{form}-float32-head"
+    )
 
 
 def names(orders):
@@ -148,7 +172,7 @@ def test_with_two_dtypes_other_orders_need_crossed_settings():
     start, causes = observed_causes("bfloat16", "float16", merged=False)
     scored = {setting: None for setting in settings_along(start, causes)}
     assert len(available_orders(scored, start, causes)) == 1
-    scored[Setting("sampler", "bfloat16", "model", "plain", "applied", "prefill")] = None
+    scored[Setting("sampler", "bfloat16", "applied", "prefill")] = None
     assert names(available_orders(scored, start, causes))[1:] == [
         ["engine", "trainer_rounding", "sampler_rounding", "decode"]
     ]
@@ -160,9 +184,7 @@ def test_a_side_in_float32_has_no_rounding_and_the_other_keeps_its_own(dtypes):
     start, causes = observed_causes(*dtypes, merged=False)
     rng = np.random.default_rng(0)
     scored = {
-        Setting(engine, dtype, "float32" if dtype == "float32" else "model", "plain", "applied", phase): rng.normal(
-            size=(4, 50)
-        )
+        Setting(engine, dtype, "applied", phase): rng.normal(size=(4, 50))
         for engine in ("trainer", "sampler")
         for dtype in ("float32", "float16", "bfloat16")
         for phase in ("prefill", "decode")

@@ -167,7 +167,13 @@ def test_what_limits_a_design_is_named():
     assert by_seeds.by_seeds > 5 * by_seeds.by_tasks
     assert by_tasks.by_tasks > 5 * by_tasks.by_seeds
     equal = detectable(np.zeros((3, 60)), 0.95, DIFFERENCE_OF_SHARES)
-    assert equal.by_tasks == equal.difference > 0.04
+    assert equal.by_tasks == equal.by_seeds == 0 and equal.difference > 0.04
+    # No limit that any number of seeds leaves: it falls when more seeds show more tasks that differ.
+    rng = np.random.default_rng(3)
+    differences = (rng.choice([-0.5, 0.0, 0.5], size=(n, 60), p=[0.02, 0.96, 0.02]) for n in (3, 60))
+    few, many = (detectable(values, 0.95, DIFFERENCE_OF_SHARES) for values in differences)
+    assert np.hypot(few.by_seeds, few.by_tasks) < few.difference
+    assert many.difference < few.difference / 2
     assert detectable(np.zeros((3, 60)), 0.95) is None
     assert detectable(np.zeros((1, 60)), 0.95, DIFFERENCE_OF_SHARES) is None
     assert detectable(np.array([[0.0] * 9, [0.9] * 9]), 0.95, DIFFERENCE_OF_SHARES) is None

@@ -108,6 +108,13 @@ def test_the_report_sets_outcome_against_what_was_measured(made):
     assert rows["float16"].difference is None
 
 
+def test_a_run_has_one_spread(made):
+    """The row of a run and the ladder say the same, and null where nothing was trained."""
+    of_runs = {(run.arm, run.seed): run.seq_log_ratio_std for run in made.runs}
+    assert of_runs.pop(("float16-b", 2)) is None
+    assert of_runs == {(run.arm, run.seed): run.spread for run in made.ladder.runs}
+
+
 def test_the_sentences_claim_what_the_comparisons_allow(made):
     outcomes = {row.arm: row.outcome for row in made.ladder.arms}
     assert outcomes["float16-c"] == "difference" and outcomes["float16-a"] == "no_difference"

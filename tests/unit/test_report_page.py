@@ -2,6 +2,7 @@
 
 import json
 import re
+from copy import deepcopy
 from html.parser import HTMLParser
 
 import pytest
@@ -127,6 +128,14 @@ def check_numbers(report, page):
 
 def test_the_embedded_report_is_report_json(report, page):
     assert json.loads(page.scripts[0]) == report
+
+
+def test_where_no_collapse_could_be_seen_none_is_claimed(report):
+    """A run that is too short for the rules has no onset, which says nothing."""
+    shorter = deepcopy(report)
+    shorter["collapse"]["first_possible_step"] = report["settings"]["max_steps"] + 1
+    for changed, words in ((report, "none seen"), (shorter, "too few steps")):
+        assert words in Page(render(changed, TEMPLATE)).texts
 
 
 def test_nothing_is_loaded_from_anywhere(page, report):

@@ -8,7 +8,7 @@ import pytest
 
 from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.report import ReportConfig
-from arc_precision.contracts.steps import FACTS
+from arc_precision.contracts.steps import FACTS, SCHEMA_VERSION
 from arc_precision.report.collapses import collapse_section, log_rank_test, survival
 from arc_precision.report.origins import provenance
 from arc_precision.report.results import Checkpoint, Evaluated, Results, Run
@@ -58,7 +58,11 @@ def test_what_counts_is_the_declaration_of_the_first_segment(tmp_path):
     """The last segment gives the facts, because another commit may finish a run than began it."""
     paths = [tmp_path / f"facts-{stop}.json" for stop in (20, 40)]
     for path, value in zip(paths, ("before", "after"), strict=True):
-        facts = dict.fromkeys(FACTS) | {"schema_version": 1, "status": "running", "declared": {"seeds": value}}
+        facts = dict.fromkeys(FACTS) | {
+            "schema_version": SCHEMA_VERSION,
+            "status": "running",
+            "declared": {"seeds": value},
+        }
         path.write_text(json.dumps(facts | {"commit": value}))
     found = read_runs(Results(facts={RUN: paths}), [RUN], 40)[RUN]
     assert found.declared == {"seeds": "before"}

@@ -17,6 +17,7 @@ from arc_precision.report.schema import (
     Settings,
 )
 from arc_precision.report.verdict import outcome_of, verdict
+from arc_precision.report.written_numbers import difference_text, range_text
 
 
 def settings_part(**changes) -> Settings:
@@ -113,17 +114,33 @@ def test_no_difference_says_how_large_one_could_still_be():
     assert found.headline == "No difference was found between float16 and bfloat16 in pass@1 on evaluation."
     assert "It is not ruled out that float16 is truly 5.0 points higher or 3.0 points lower." in text
     assert (
-        "the smallest difference that 3 seeds and 60 tasks show with 80 % power is 7.0 points. The seeds limit" in text
-    )
-    assert "more of them would lower it, down to 3.6 points with these tasks." in text
+        "If other seeds and tasks spread as these did, the smallest difference that 3 seeds and 60 tasks show with "
+        "80 % power is about 7.0 points. The seeds limit it: more of them would lower it, but not below 3.6 points "
+        "with as many tasks."
+    ) in text
 
 
 def test_tasks_are_a_limit_that_seeds_do_not_lift():
-    tasks_limit = Detectable(difference=0.07, by_seeds=0.01, by_tasks=0.069)
+    tasks_limit = Detectable(difference=0.0697, by_seeds=0.01, by_tasks=0.069)
     _, text = judge([comparison(-0.03, 0.05, detectable=tasks_limit)])
-    assert "The tasks limit it: with any number of seeds it stays at 6.9 points or more." in text
+    assert "The tasks limit it: with as many, no number of seeds brings it below 6.9 points." in text
     _, text = judge([comparison(-0.03, 0.05, detectable=None)])
     assert "3 seeds and 60 tasks cannot show a difference of any size with 80 % power" in text
+
+
+def test_where_few_tasks_differ_nothing_is_said_of_any_number_of_seeds():
+    """The floor counts two tasks more that differ; it falls when seeds show others to differ."""
+    few_differ = Detectable(difference=0.034, by_seeds=0.031, by_tasks=0.0)
+    _, text = judge([comparison(-0.024, 0.024, detectable=few_differ)])
+    assert "is about 3.4 points. Few tasks differ, or by little, and others may differ more: more tasks would" in text
+    assert "limit it" not in text and "any number" not in text
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 4e-4, -4e-4])
+def test_a_difference_that_rounds_to_zero_has_no_sign(value):
+    assert difference_text(value, "pass@1") == "0.0 points"
+    assert range_text(value, 0.02, "pass@1") == "0.0 to +2.0 points"
+    assert difference_text(0.0 * value, "reward") == "0"
 
 
 def test_one_seed_claims_nothing():
@@ -236,11 +253,24 @@ def test_a_failed_run_and_no_finite_mismatch():
 
 def test_mismatch_ratio_and_its_absence():
     _, text = judge([comparison(-0.01, 0.01)])
-    assert "8 times larger in bfloat16: mean |d| is 0.002 nats in float16 and 0.016 in bfloat16" in text
+    start = "In these runs the training-inference mismatch was"
+    assert f"{start} 8 times as large in bfloat16 as in float16: mean |d| was 0.002 nats in float16 and 0.016" in text
     _, text = judge([comparison(-0.01, 0.01)], arms=[arm("float16", 1.9e-7), arm("bfloat16", 0.00163)])
-    assert "8600 times larger in bfloat16: mean |d| is 1.9e-7 nats in float16 and 0.0016 in bfloat16" in text
+    assert "8600 times as large in bfloat16 as in float16: mean |d| was 1.9e-7 nats in float16 and 0.0016" in text
     _, text = judge([comparison(-0.01, 0.01)], arms=[arm("float16", 0.016), arm("bfloat16", 0.0162)])
-    assert "The training-inference mismatch is of about one size: mean |d| is 0.016 nats in float16" in text
+    assert f"{start} of about one size: mean |d| was 0.016 nats in float16" in text
+
+
+def test_a_mismatch_whose_seeds_overlap_has_no_ratio():
+    arms = [arm("float16", 0.002), arm("bfloat16", 0.004)]
+    arms[0].logp_diff_abs_mean = Interval(value=0.002, low=0.001, high=0.003)
+    for low, overlap in ((0.003, True), (0.0031, False)):
+        arms[1].logp_diff_abs_mean = Interval(value=0.004, low=low, high=0.005)
+        _, text = judge([comparison(-0.01, 0.01)], arms=arms)
+        assert (
+            "not of a size that tells the arms apart, as their seeds overlap: mean |d| was 0.002" in text
+        ) is overlap
+        assert ("2 times as large in bfloat16" in text) is not overlap
 
 
 def test_a_difference_of_more_than_precision_is_not_put_down_to_precision():

@@ -22,14 +22,15 @@ from arc_precision.config.experiment import ExperimentConfig, load_experiment
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.config.training import TrainingConfig
 from arc_precision.contracts import layout
-from arc_precision.contracts.steps import COMPLETION, COMPLETIONS, STEP
+from arc_precision.contracts.steps import COMPLETION, COMPLETIONS, SCHEMA_VERSION, STEP
 from arc_precision.contracts.steps import FACTS as KEPT_FACTS
 from arc_precision.language.tokenizer import VOCABULARY_SIZE, save_tokenizer
 from arc_precision.sampling.engines import Completion
+from arc_precision.training import segment
 from arc_precision.training.checkpoint_files import ALWAYS_SAVED, SegmentFiles, pass_on
 from arc_precision.training.in_effect import check_in_effect
 from arc_precision.training.scoring import Scored
-from arc_precision.training.segment import lora_config, run_segment
+from arc_precision.training.segment import SegmentOfRun, lora_config, run_segment
 from arc_precision.training.step_log import StepLog
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
 
@@ -405,7 +406,7 @@ def test_evaluation_samples_in_the_dtype_it_names_and_nothing_else():
         key: SamplingConfig.model_fields[key].default for key in formats
     }
     assert config.audit_draw_slice("float16").sampling.quantization == "fp8"
-    assert config.audit_sampler_slice("float16", "bfloat16", "model", "applied").sampling.in_float8 is False
+    assert config.audit_sampler_slice("float16", "bfloat16", "applied").sampling.in_float8 is False
 
 
 PRECISION = {
@@ -499,7 +500,12 @@ def test_a_run_that_has_stopped_keeps_its_checkpoint_and_state(status, how, name
     contents = dict(zip(names, whole, strict=True)) | {"trainer_state.tar": empty_state(tmp_path / "state.tar")}
     for name, content in contents.items():
         (previous / name).write_bytes(content)
-    before = dict.fromkeys(KEPT_FACTS) | {"schema_version": 1, "status": status, "stopped_at": 3, "observed": {}}
+    before = dict.fromkeys(KEPT_FACTS) | {
+        "schema_version": SCHEMA_VERSION,
+        "status": status,
+        "stopped_at": 3,
+        "observed": {},
+    }
     (tmp_path / "facts-4.json").write_text(json.dumps(before))
     files = SegmentFiles.of_run(tmp_path, 4, 8, train=tmp_path / "absent.parquet", model=tmp_path)
     if how is pass_on:
@@ -509,6 +515,46 @@ def test_a_run_that_has_stopped_keeps_its_checkpoint_and_state(status, how, name
     assert {path.name: path.read_bytes() for path in files.checkpoint.iterdir()} == contents
     assert files.steps.read_text() == files.timing.read_text() == files.completions.read_text() == ""
     assert json.loads(files.facts.read_text()) == (before if how is pass_on else before | {"seeds_of_job": [0]})
+
+
+def test_a_run_does_not_begin_in_another_precision_than_was_asked_for(model_folder, tmp_path, monkeypatch):
+    prompts = {number: {"prompt": PROMPTS[number], "row_id": str(number)} for number in range(4)}
+    monkeypatch.setattr(segment, "count_rows", lambda *_: len(prompts))
+    monkeypatch.setattr(segment, "segment_rows", lambda *_: (prompts, {}))
+    files = SegmentFiles.of_run(tmp_path, 0, 8, train=tmp_path / "absent.parquet", model=model_folder)
+
+    def begin(dtype: torch.dtype) -> SegmentOfRun:
+        sampler, scorer = AnySampler(), AnyScorer(varied)
+        sampler.dtype = dtype
+        sampler.observed = {key.removeprefix("sampler_"): value for key, value in PLAIN.items() if "sampler_" in key}
+        sampler.observed["head_dtype"] = "float32"
+        scorer.beside = lambda *_: scorer
+        together = SimpleNamespace(sampler=lambda number: sampler)
+        base = LlamaForCausalLM.from_pretrained(model_folder)
+        return SegmentOfRun(slice_of(), 0, 0, 8, files, base, together, 0, scorer, {}, {})
+
+    begin(torch.float32)
+    with pytest.raises(ValueError, match="sampler_dtype: float32 was asked for, but bfloat16 is in effect"):
+        begin(torch.bfloat16)
+
+
+@pytest.mark.parametrize(("status", "stopped_at"), [("running", None), ("failed", 3), ("collapsed", 3)])
+def test_facts_tell_the_state_of_a_run_and_the_step_at_which_it_stopped(status, stopped_at, tmp_path, monkeypatch):
+    run = SegmentOfRun.__new__(SegmentOfRun)
+    run._slice, run._observed, run._kept = slice_of(), {"device": "cpu"}, {"commit": "abc"}
+    run._trainer = SimpleNamespace(state=SimpleNamespace(global_step=3))
+    run._log = SimpleNamespace(status=status, rows=[row_before(step) for step in (1, 2, 3)])
+    run._scratch = tmp_path
+    run._files = SegmentFiles.of_run(tmp_path, 0, 8, train=tmp_path / "absent.parquet", model=tmp_path)
+    (tmp_path / "checkpoint-3").mkdir()
+    packed = []
+    monkeypatch.setattr(segment, "pack_checkpoint", lambda *folders: packed.append(folders))
+    run._write()
+    assert packed == [(tmp_path / "checkpoint-3", tmp_path / "checkpoint-8")]
+    facts = json.loads((tmp_path / "facts-8.json").read_text())
+    assert (facts["status"], facts["stopped_at"], facts["commit"]) == (status, stopped_at, "abc")
+    rows = [json.loads(line) for line in (tmp_path / "checkpoint-3/steps.jsonl").read_text().splitlines()]
+    assert rows == run._log.rows
 
 
 def test_the_rules_of_a_run_are_those_of_its_report():

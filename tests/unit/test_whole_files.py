@@ -7,17 +7,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from arc_precision.contracts.parquet import contract, count_rows, read_rows, read_table, write_rows
-from arc_precision.contracts.steps import FACTS, STEP, read_facts, read_run
+from arc_precision.contracts.steps import FACTS, SCHEMA_VERSION, STEP, read_facts, read_run
 from arc_precision.contracts.whole import DamagedFile, read_object
 
 NUMBERS = contract(3, {"number": (pa.int64(), "A number."), "text": (pa.string(), "A text.")})
 
 
 def write_segment(folder, first, stop, last=None, stopped_at=None):
-    rows = [dict.fromkeys(STEP) | {"schema_version": 1, "step": step} for step in range(first, (last or stop) + 1)]
+    rows = [
+        dict.fromkeys(STEP) | {"schema_version": SCHEMA_VERSION, "step": step}
+        for step in range(first, (last or stop) + 1)
+    ]
     (folder / f"steps-{stop}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     status = "failed" if stopped_at else "running"
-    facts = dict.fromkeys(FACTS) | {"schema_version": 1, "status": status, "stopped_at": stopped_at}
+    facts = dict.fromkeys(FACTS) | {"schema_version": SCHEMA_VERSION, "status": status, "stopped_at": stopped_at}
     (folder / f"facts-{stop}.json").write_text(json.dumps(facts))
 
 
@@ -38,9 +41,23 @@ def test_a_run_that_stopped_has_rows_up_to_there_and_empty_segments_after_it(tmp
     write_segment(tmp_path, 11, 20, last=13, stopped_at=13)
     write_segment(tmp_path, 14, 30, last=13, stopped_at=13)
     assert steps_of(tmp_path, 10, 20, 30) == [*range(1, 14)]
-    (tmp_path / "steps-30.jsonl").write_text(json.dumps(dict.fromkeys(STEP) | {"schema_version": 1, "step": 14}) + "\n")
+    (tmp_path / "steps-30.jsonl").write_text(
+        json.dumps(dict.fromkeys(STEP) | {"schema_version": SCHEMA_VERSION, "step": 14}) + "\n"
+    )
     with pytest.raises(DamagedFile, match="steps-30.jsonl: damaged .1 rows where no steps belong"):
         steps_of(tmp_path, 10, 20, 30)
+
+
+@pytest.mark.parametrize("kind", ["steps", "facts"])
+def test_files_of_an_earlier_version_are_told_with_the_command_that_makes_them_again(tmp_path, kind):
+    """What earlier versions called by the same names was not the same."""
+    write_segment(tmp_path, 1, 10)
+    (path,) = tmp_path.glob(f"{kind}-10.*")
+    path.write_text(path.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 1'))
+    with pytest.raises(DamagedFile) as fault:
+        steps_of(tmp_path, 10)
+    again = f"make it again with: snakemake --forcerun {path}"
+    assert str(fault.value) == f"{path}: damaged (schema_version 1 where {SCHEMA_VERSION} is read); {again}"
 
 
 def test_a_missing_segment_is_seen_in_the_next(tmp_path):
@@ -63,7 +80,7 @@ def test_a_segment_without_facts_is_still_being_written(tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"schema_version": 2}, "schema_version 2 where 1 is read"),
+        ({"schema_version": 1}, f"schema_version 1 where {SCHEMA_VERSION} is read"),
         ({"status": ...}, "status is missing"),
         ({"stopped_at": ...}, "stopped_at is missing"),
     ],

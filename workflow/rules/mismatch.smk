@@ -67,14 +67,12 @@ for job in SEEDS_JOBS:
             model=str(outside.model),
         params:
             slice=lambda wildcards, job=job: as_words(
-                experiment.audit_trainer_slice(
-                    job.arm, wildcards.dtype, wildcards.head
-                )
+                experiment.audit_trainer_slice(job.arm, wildcards.format)
             ),
             code=code("audit_trainer"),
             pins=pins("audit_trainer"),
         message:
-            f"Auditing {job} at step {{wildcards.step}}: trainer in {{wildcards.dtype}}, head {{wildcards.head}}"
+            f"Auditing {job} at step {{wildcards.step}}: trainer in {{wildcards.format}}"
         shell:
             '{resources.launcher} "$WORKFLOW/scripts/audit_trainer.py"'
             " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"
@@ -111,13 +109,13 @@ for job in SEEDS_JOBS:
         params:
             slice=lambda wildcards, job=job: as_words(
                 experiment.audit_sampler_slice(
-                    job.arm, wildcards.dtype, wildcards.head, wildcards.adapter
+                    job.arm, wildcards.format, wildcards.adapter
                 )
             ),
             code=code("audit_sampler"),
             pins=pins("audit_sampler"),
         message:
-            f"Auditing {job} at step {{wildcards.step}}: sampler in {{wildcards.dtype}}, head {{wildcards.head}}, {{wildcards.adapter}}"
+            f"Auditing {job} at step {{wildcards.step}}: sampler in {{wildcards.format}}, {{wildcards.adapter}}"
         shell:
             '{resources.launcher} "$WORKFLOW/scripts/audit_sampler.py"'
             " --slice {params.slice:q} --model {resources.model:q} --rows {input.rows}"

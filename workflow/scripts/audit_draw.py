@@ -13,10 +13,11 @@ from transformers import AutoTokenizer
 from arc_precision.audit.audited import Audited, read_prompts, scored_rows
 from arc_precision.audit.sampler_side import audit_sampler, load_checkpoint, prefill_logprobs
 from arc_precision.cli import run
-from arc_precision.config.audit import AuditDrawSlice, NumberFormat
+from arc_precision.config.audit import AuditDrawSlice
 from arc_precision.config.base import from_words
 from arc_precision.contracts.audit_files import AUDIT, batch_variant, setting_name
 from arc_precision.contracts.parquet import write_rows
+from arc_precision.mismatch.number_format import number_format
 from arc_precision.model.folder import checkpoint_folders
 from arc_precision.sampling.engines import EngineMemory, Sampler, completion_seed
 
@@ -61,9 +62,9 @@ def drawn_and_scored(slice: AuditDrawSlice, sampler: Sampler, prompts: dict[str,
         for (row_id, sample), completion in zip(keys, drawn, strict=True)
     ]
     adapter = "merged" if slice.merged else "applied"
-    form = NumberFormat.of(slice.dtype, slice.sampling.head_dtype)
+    form = number_format(slice.dtype, slice.sampling.head_dtype)
     storage = "float8" if slice.sampling.in_float8 else "plain"
-    prefill, decode = (setting_name("sampler", *form, adapter, phase, storage) for phase in ("prefill", "decode"))
+    prefill, decode = (setting_name("sampler", form, adapter, phase, storage) for phase in ("prefill", "decode"))
     yield scored_rows(completions, decode, "", [completion.logprobs for completion in drawn])
     for size, variant in zip(slice.batch_sizes, ("", batch_variant(slice.batch_sizes[1])), strict=True):
         yield scored_rows(completions, prefill, variant, prefill_logprobs(sampler, completions, size))

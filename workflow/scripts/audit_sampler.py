@@ -12,10 +12,11 @@ from transformers import AutoTokenizer
 from arc_precision.audit.audited import read_completions, scored_rows
 from arc_precision.audit.sampler_side import audit_sampler, load_checkpoint, prefill_logprobs
 from arc_precision.cli import run
-from arc_precision.config.audit import AuditSamplerSlice, NumberFormat
+from arc_precision.config.audit import AuditSamplerSlice
 from arc_precision.config.base import from_words
 from arc_precision.contracts.audit_files import AUDIT, setting_name
 from arc_precision.contracts.parquet import write_rows
+from arc_precision.mismatch.number_format import number_format
 from arc_precision.model.folder import checkpoint_folders
 from arc_precision.sampling.engines import EngineMemory
 
@@ -46,7 +47,7 @@ def main() -> None:
         max(len(c.prompt_ids) for completions in drawn for c in completions),
         EngineMemory.of(args),
     )
-    setting = setting_name("sampler", *NumberFormat.of(slice.dtype, slice.sampling.head_dtype), slice.adapter)
+    setting = setting_name("sampler", number_format(slice.dtype, slice.sampling.head_dtype), slice.adapter)
     for folder, completions, output in zip(checkpoints, drawn, args.outputs, strict=True):
         load_checkpoint(sampler, args.model, folder, merged)
         logprobs = prefill_logprobs(sampler, completions, slice.batch_size)

@@ -17,6 +17,7 @@ from arc_precision.config.audit import AuditTrainerSlice
 from arc_precision.config.base import from_words
 from arc_precision.contracts.audit_files import AUDIT, batch_variant, setting_name
 from arc_precision.contracts.parquet import write_rows
+from arc_precision.mismatch.number_format import number_format
 from arc_precision.mismatch.processing import processed_logprobs
 from arc_precision.model.folder import checkpoint_folders
 
@@ -40,7 +41,7 @@ def main() -> None:
 
 def scored(slice: AuditTrainerSlice, policy: Policy, completions: list[Audited]) -> Iterator[list[dict]]:
     """Rows of `AUDIT`: at both batch sizes, then after the processing of logits."""
-    setting = setting_name("trainer", slice.dtype, slice.head)
+    setting = setting_name("trainer", number_format(slice.dtype, slice.head))
     for size, variant in zip(slice.batch_sizes, ("", batch_variant(slice.batch_sizes[1])), strict=True):
         yield scored_rows(completions, setting, variant, policy.logprobs(completions, size))
     if slice.processings:

@@ -19,6 +19,8 @@ import numpy as np
 
 from arc_precision.cli import run
 from arc_precision.contracts import layout
+from arc_precision.report.ladder import size_over_seeds
+from arc_precision.report.written_numbers import number
 from arc_precision.svg import COLORS, Axis, Figure
 
 EXPERIMENTS = {
@@ -187,10 +189,11 @@ def arm_table(data: Data) -> str:
         [
             *rows,
             "",
-            "Spread: mean over the first 50 steps and the seeds. Design effect: 1 where the sequences of a step err "
-            "independently, more where they err together. Reward at the end: of each run, a mean over its last steps. "
-            f"Score: {settings['primary_metric']} on "
-            f"{settings['primary_set']} with its {level} interval. Difference: from {settings['baseline_arm']}, its "
+            "Spread: over all sequences of the first steps together ([metrics.md](metrics.md#ladder)), geometric mean "
+            "of the seeds. Design effect: 1 where the sequences of a step err independently, more where they err "
+            "together. Reward at the end: of each run, a mean over its last steps. "
+            f"Score: {settings['primary_metric']} on {settings['primary_set']} "
+            f"with its {level} interval. Difference: from {settings['baseline_arm']}, its "
             f"interval over seeds and tasks, which holds for all rows together at {level}.",
         ]
     )
@@ -213,10 +216,9 @@ def audit_table(data: Data) -> str:
 
 
 def arm_spread(data: Data, arm: str) -> float | None:
-    """Mean spread of D over the seeds of an arm."""
+    """Spread of D of an arm: geometric mean over its seeds, as in the report's ladder."""
     spreads = [run["seq_log_ratio_std"] for run in data["runs"] if run["arm"] == arm]
-    spreads = [spread for spread in spreads if spread is not None]
-    return float(np.mean(spreads)) if spreads else None
+    return size_over_seeds(spreads, data["settings"]["confidence"]).value
 
 
 def _dose(data: Data, harmful: bool) -> str:
@@ -324,7 +326,7 @@ def _interval(interval: Data, factor: float, sign: str = "") -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2g}"
+    return "-" if value is None else number(value)
 
 
 # ------------------------------------------------------------------------------------------------ figures
@@ -364,7 +366,7 @@ def dose_figure(data: Data, audit: Data | None) -> Figure:
         figure.points(xs, [100 * run["score"] for run in own], color, kind)
         value, low, high = (arm["score"][key] for key in ("value", "low", "high"))
         if None not in (low, high):
-            figure.interval(float(np.exp(np.mean(np.log(xs)))), 100 * value, 100 * low, 100 * high, color)
+            figure.interval(arm_spread(data, arm["name"]), 100 * value, 100 * low, 100 * high, color)
     return figure
 
 

@@ -55,7 +55,7 @@ def read_completions(drawn: Path, tasks: Path, tokenizer: PreTrainedTokenizerBas
     return [
         Audited(row["row_id"], row["sample"], prompts[row["row_id"]], row["token_ids"])
         for row in rows
-        if row["setting"].endswith("/decode")
+        if "decode" in row["setting"].split("/")
     ]
 
 

@@ -23,6 +23,7 @@ from arc_precision.mismatch.chain import (
     settings_along,
 )
 from arc_precision.mismatch.metrics import Logps, Mask, by_position, by_probability_decile, mismatch_metrics
+from arc_precision.mismatch.number_format import EXACT, number_format, with_float32_head
 
 
 def chain(slice: AuditJoinSlice, files: Iterable[Path]) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def counterfactuals(slice: AuditJoinSlice, scored: Mapping[tuple[Setting, str], 
     start, causes = _causes(slice)
     drawn = settings_along(start, causes)[-1]
     prefill = drawn._replace(phase="prefill")
-    exact = Setting("trainer", "float32", "float32", "plain", "applied", "prefill")
+    exact = Setting("trainer", EXACT, "applied", "prefill")
     unprocessed = scored[exact, Processing().name]
     alternatives = {
         batch_variant(slice.other_batch_size): (
@@ -120,8 +121,8 @@ def counterfactuals(slice: AuditJoinSlice, scored: Mapping[tuple[Setting, str], 
         alternatives["merged adapter"] = scored[prefill, ""], scored[prefill._replace(adapter="merged"), ""]
     if any(cause.name.endswith("_head") for cause in causes):
         # Both sides change. As d is their difference, the trainer's change can be charged to the sampler.
-        rounded = Setting("sampler", slice.sampler_dtype, slice.sampler_head, "plain", "applied", "prefill")
-        trainer, sampler = (scored[side._replace(head="float32"), ""] for side in (start, rounded))
+        rounded = Setting("sampler", drawn.dtype, "applied", "prefill")
+        trainer, sampler = (scored[side._replace(dtype=with_float32_head(side.dtype)), ""] for side in (start, rounded))
         alternatives["float32 heads"] = scored[rounded, ""] + trainer - scored[start, ""], sampler
     for processing in slice.processings:
         alternatives[processing.name] = unprocessed, scored[exact, processing.name]
@@ -137,10 +138,9 @@ def counterfactuals(slice: AuditJoinSlice, scored: Mapping[tuple[Setting, str], 
 
 
 def _causes(slice: AuditJoinSlice) -> tuple[Setting, tuple[Cause, ...]]:
-    heads = slice.trainer_head, slice.sampler_head
-    return observed_causes(
-        slice.trainer_dtype, slice.sampler_dtype, slice.merged, heads, slice.head_apart, slice.float8
-    )
+    trainer = number_format(slice.trainer_dtype, slice.trainer_head)
+    sampler = number_format(slice.sampler_dtype, slice.sampler_head)
+    return observed_causes(trainer, sampler, slice.merged, slice.head_apart, slice.float8)
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:

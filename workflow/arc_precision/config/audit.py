@@ -1,11 +1,12 @@
 """The audit: why trainer and sampler disagree at a checkpoint."""
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
 from arc_precision.config.base import Dtype, Head, Section, Seed
 from arc_precision.config.sampling import SamplingConfig
+from arc_precision.mismatch.number_format import EXACT, with_float32_head
 
 Adapter = Literal["applied", "merged"]
 
@@ -54,21 +55,6 @@ class Processing(Section):
         """A name such as `top_p 0.95`; `none` without any processing."""
         done = [f"{key} {value:g}" for key, value in self if value != type(self).model_fields[key].default]
         return ", ".join(done) or "none"
-
-
-class NumberFormat(NamedTuple):
-    """The number formats of one side."""
-
-    dtype: Dtype
-    head: Head  # the head of a float32 side is float32 too
-
-    @classmethod
-    def of(cls, dtype: Dtype, head: Head) -> "NumberFormat":
-        """The formats that a side's two settings mean."""
-        return cls(dtype, "float32" if dtype == "float32" else head)
-
-
-EXACT = NumberFormat("float32", "float32")
 
 
 class AuditDrawSlice(Section):
@@ -127,21 +113,21 @@ class AuditJoinSlice(Section):
 
 
 def audit_engines(
-    trainer: NumberFormat, sampler: NumberFormat, merged: bool | None, head_apart: bool = False, float8: bool = False
+    trainer: str, sampler: str, merged: bool | None, head_apart: bool = False, float8: bool = False
 ) -> list[str]:
     """The engine settings that are scored for an arm beside the one that draws, as names of files.
 
     There are three groups: the settings of the stated chain; if both sides round, those for the orders with the engine
-    first or last; and the sampler with the adapter as the run did not have it. `merged`: whether the run samples from
-    merged weights; None without an adapter, and then all settings are called `applied`. For `head_apart` every format
-    is scored with a float32 head as well. Only the engine that draws is in float8, and no adapter can be merged into
-    it.
+    first or last; and the sampler with the adapter as the run did not have it. `trainer`, `sampler`: the names of
+    number formats. `merged`: whether the run samples from merged weights; None without an adapter, and then all
+    settings are called `applied`. For `head_apart` every format is scored with a float32 head as well. Only the engine
+    that draws is in float8, and no adapter can be merged into it.
     """
-    crossed = {trainer, sampler} if "float32" not in (trainer.dtype, sampler.dtype) else set()
+    crossed = {trainer, sampler} if EXACT not in (trainer, sampler) else set()
 
-    def scored(own: NumberFormat) -> set[NumberFormat]:
+    def scored(own: str) -> set[str]:
         formats = {own, EXACT} | crossed
-        return formats | {NumberFormat(form.dtype, "float32") for form in formats} if head_apart else formats
+        return formats | {with_float32_head(form) for form in formats} if head_apart else formats
 
     samplers = {(form, "applied") for form in scored(sampler)}
     if merged is not None and not float8:
@@ -149,6 +135,6 @@ def audit_engines(
     if not float8:
         samplers.remove((sampler, "merged" if merged else "applied"))
     return [
-        *(f"trainer.{dtype}.{head}" for dtype, head in sorted(scored(trainer))),
-        *(f"sampler.{dtype}.{head}.{adapter}" for (dtype, head), adapter in sorted(samplers)),
+        *(f"trainer.{form}" for form in sorted(scored(trainer))),
+        *(f"sampler.{form}.{adapter}" for form, adapter in sorted(samplers)),
     ]

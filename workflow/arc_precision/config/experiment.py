@@ -12,11 +12,10 @@ from arc_precision.config.audit import (
     AuditJoinSlice,
     AuditSamplerSlice,
     AuditTrainerSlice,
-    NumberFormat,
     Processing,
     audit_engines,
 )
-from arc_precision.config.base import Device, Dtype, FileName, Head, Name, Section, Seed, lay_over
+from arc_precision.config.base import Device, Dtype, FileName, Name, Section, Seed, lay_over
 from arc_precision.config.checks import check
 from arc_precision.config.collapse import CollapseConfig
 from arc_precision.config.data import (
@@ -43,6 +42,7 @@ from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.config.sentences import sentences
 from arc_precision.config.training import DEFAULT_ARMS, ArmConfig, TrainingConfig, TrainSlice
 from arc_precision.config.warm_start import TrialSlice, WarmStartConfig, WarmStartFit, WarmStartSlice
+from arc_precision.mismatch.number_format import dtype_and_head, number_format
 
 
 class ConfigError(ValueError):
@@ -154,11 +154,11 @@ class ExperimentConfig(Section):
         """The section `sampling` with an arm's changes."""
         return _override(self, arm, "sampling", SamplingConfig)
 
-    def number_formats(self, arm: str) -> tuple[NumberFormat, NumberFormat]:
-        """The number formats of an arm's trainer and of its sampler."""
+    def number_formats(self, arm: str) -> tuple[str, str]:
+        """The names of the number formats of an arm's trainer and of its sampler."""
         return (
-            NumberFormat.of(self.arms[arm].trainer_dtype, self.training_of(arm).head_dtype),
-            NumberFormat.of(self.arms[arm].sampler_dtype, self.sampling_of(arm).head_dtype),
+            number_format(self.arms[arm].trainer_dtype, self.training_of(arm).head_dtype),
+            number_format(self.arms[arm].sampler_dtype, self.sampling_of(arm).head_dtype),
         )
 
     def audit_engines(self, arm: str) -> list[str]:
@@ -275,8 +275,9 @@ class ExperimentConfig(Section):
             **self.audit.model_dump(include={"n_prompts", "n_samples", "seed", "batch_sizes"}),
         )
 
-    def audit_trainer_slice(self, arm: str, dtype: Dtype, head: Head) -> AuditTrainerSlice:
+    def audit_trainer_slice(self, arm: str, form: str) -> AuditTrainerSlice:
         """For `audit_trainer`. The effect of processing is computed from the float32 logits alone."""
+        dtype, head = dtype_and_head(form)
         return AuditTrainerSlice(
             device=self.device,
             dtype=dtype,
@@ -288,9 +289,10 @@ class ExperimentConfig(Section):
             processings=(Processing(), *self._processings(arm)) if dtype == "float32" else (),
         )
 
-    def audit_sampler_slice(self, arm: str, dtype: Dtype, head: Head, adapter: Adapter) -> AuditSamplerSlice:
+    def audit_sampler_slice(self, arm: str, form: str, adapter: Adapter) -> AuditSamplerSlice:
         """For `audit_sampler`, without float8: the engine that draws with float8 is compared with engines without
         it."""
+        dtype, head = dtype_and_head(form)
         formats = {"head_dtype": head, "quantization": "none", "kv_cache_dtype": "auto"}
         return AuditSamplerSlice(
             device=self.device,
@@ -302,12 +304,12 @@ class ExperimentConfig(Section):
 
     def audit_join_slice(self, arm: str) -> AuditJoinSlice:
         """For `audit_join`."""
-        trainer, sampler = self.number_formats(arm)
+        (trainer_dtype, trainer_head), (sampler_dtype, sampler_head) = map(dtype_and_head, self.number_formats(arm))
         return AuditJoinSlice(
-            trainer_dtype=trainer.dtype,
-            sampler_dtype=sampler.dtype,
-            trainer_head=trainer.head,
-            sampler_head=sampler.head,
+            trainer_dtype=trainer_dtype,
+            sampler_dtype=sampler_dtype,
+            trainer_head=trainer_head,
+            sampler_head=sampler_head,
             head_apart=self.audit.head,
             float8=self.sampling_of(arm).in_float8,
             merged=self.training_of(arm).merged,

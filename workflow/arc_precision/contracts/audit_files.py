@@ -1,7 +1,8 @@
 """The audit's files for a checkpoint, in `audit/<arm>/seed-<s>/step-<n>/`.
 
-`draw.parquet`, `trainer.<dtype>.<head>.parquet` and `sampler.<dtype>.<head>.<adapter>.parquet` hold the log-probs of
-the same completions, one file per engine, in the columns of `AUDIT`. `chain.json` joins them. Its keys:
+`draw.parquet`, `trainer.<format>.parquet` and `sampler.<format>.<adapter>.parquet` hold the log-probs of the same
+completions, one file per engine, in the columns of `AUDIT`; formats are named as in `mismatch.number_format`.
+`chain.json` joins them. Its keys:
 
     schema_version          CHAIN_SCHEMA_VERSION
     trainer_dtype, sampler_dtype, trainer_head, sampler_head, float8, merged     the arm, as audited; merged is null
@@ -37,13 +38,13 @@ from arc_precision.contracts.parquet import contract
 from arc_precision.contracts.whole import read_object
 
 AUDIT = contract(
-    2,
+    3,
     {
         "row_id": (pa.string(), "Row of the task file."),
         "sample": (pa.int32(), "Number of the completion."),
         "setting": (
             pa.string(),
-            "engine/dtype/head/storage/adapter/phase, such as sampler/float16/model/plain/applied/prefill.",
+            "engine/format/adapter/phase/storage, such as sampler/float16/applied/prefill/plain.",
         ),
         "variant": (pa.string(), "Empty; or what else was changed, such as `batch size 3` or `top_p 0.95`."),
         "token_ids": (pa.list_(pa.int32()), "The completion's tokens."),
@@ -77,10 +78,10 @@ def read_chain(path: Path) -> dict[str, Any]:
 
 
 def setting_name(
-    engine: str, dtype: str, head: str, adapter: str = "applied", phase: str = "prefill", storage: str = "plain"
+    engine: str, form: str, adapter: str = "applied", phase: str = "prefill", storage: str = "plain"
 ) -> str:
     """A `mismatch.chain.Setting` as the column `setting` has it."""
-    return "/".join((engine, dtype, head, storage, adapter, phase))
+    return "/".join((engine, form, adapter, phase, storage))
 
 
 def batch_variant(batch_size: int) -> str:

@@ -19,9 +19,9 @@ WILDCARDS = {
     "stop": r"\d+",
     "set": r"[A-Za-z0-9_-]+",
     "dtype": r"float32|float16|bfloat16",
-    "head": r"model|float32",
+    "format": r"float32|(?:float16|bfloat16)(?:-float32-head)?",
     "adapter": r"applied|merged",
-    "engine": r"draw|trainer\.\w+\.\w+|sampler\.\w+\.\w+\.\w+",
+    "engine": r"draw|trainer\.[\w-]+|sampler\.[\w-]+\.\w+",
     "rule": r"[a-z_]+",
     "name": r"[^/]+",
     "when": r"before|after",
@@ -123,8 +123,8 @@ SCORES = Pattern(f"scores/{_CHECKPOINT}/{{set}}.{{dtype}}.parquet")
 SUBMISSION = Pattern(f"submissions/{_CHECKPOINT}/{{set}}.{{dtype}}/submission.json")
 AUDITED = Pattern(f"audit/{_CHECKPOINT}/{{engine}}.parquet")
 AUDIT_DRAW = Pattern(f"audit/{_CHECKPOINT}/draw.parquet")
-AUDIT_TRAINER = Pattern(f"audit/{_CHECKPOINT}/trainer.{{dtype}}.{{head}}.parquet")
-AUDIT_SAMPLER = Pattern(f"audit/{_CHECKPOINT}/sampler.{{dtype}}.{{head}}.{{adapter}}.parquet")
+AUDIT_TRAINER = Pattern(f"audit/{_CHECKPOINT}/trainer.{{format}}.parquet")
+AUDIT_SAMPLER = Pattern(f"audit/{_CHECKPOINT}/sampler.{{format}}.{{adapter}}.parquet")
 AUDIT_CHAIN = Pattern(f"audit/{_CHECKPOINT}/chain.json")
 
 REPORT = "report/report.json"

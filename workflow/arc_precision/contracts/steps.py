@@ -12,7 +12,7 @@ from typing import Any
 
 from arc_precision.contracts.whole import read_object, read_steps
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # of 1 are files of 0.1, with clamped effective sample sizes, and of 0.2, with other names in facts
 
 STEP = {
     "schema_version": "Version of this contract.",

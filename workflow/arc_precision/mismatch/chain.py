@@ -1,8 +1,8 @@
 """The mismatch split by cause.
 
 *Observed causes.* The same tokens are scored under several settings, from the trainer as it trains to the sampler as it
-sampled. Each cause is a switch that changes coordinates of the setting. Throwing the switches one after the other leads
-from one end to the other, and the differences between neighbours add up to d:
+sampled. Each cause is a switch that changes one coordinate of the setting. Throwing the switches one after the other
+leads from one end to the other, and the differences between neighbours add up to d:
 
     d = logp_trainer - logp_sampler = d_1 + ... + d_k,    d_i = logp before switch i - logp after it
 
@@ -10,9 +10,8 @@ The share of a cause is Cov(d_i, d) / Var(d). Shares sum to 1; a negative one be
 
 *Order.* The size of a difference depends on the place of its switch in the order. Other orders lead through other
 settings: with the engine first, for instance, the two engines are compared in half precision, and both roundings are
-then those of one engine. Every order whose settings were scored is computed, with three restrictions. The trainer's
-rounding goes before the sampler's, because both set the dtype. A head's own rounding is measured while the rest of its
-engine rounds, because an engine in float32 has a float32 head. If a side is in float32, and so rounds nothing, only the
+then those of one engine. Every order whose settings were scored is computed, with two restrictions. The roundings keep
+their stated order, because all of them set the number format. If a side is in float32, and so rounds nothing, only the
 stated order is computed, because the other side's rounding is that of its own engine. "Reversed" is the order farthest
 from the stated one: it disagrees with it on the most pairs of switches, and of several such orders it is the last
 enumerated. If the shares move little between orders, the attribution is sound. If they move, the causes interact, and
@@ -32,6 +31,7 @@ import numpy as np
 import pandas as pd
 
 from arc_precision.mismatch.metrics import Logps, Mask
+from arc_precision.mismatch.number_format import EXACT, with_float32_head
 
 # Log-probs are rounded to this grid (9e-13 nats; float32 itself resolves 6e-8 at one nat). On a common grid float64
 # subtracts and adds without rounding below 4,096 nats, so a chain sums to d to the last bit, in any order of addition.
@@ -42,56 +42,50 @@ class Setting(NamedTuple):
     """The setting under which a log-prob was computed."""
 
     engine: Literal["trainer", "sampler"]
-    dtype: str  # "float32", "float16", "bfloat16"
-    head: Literal["model", "float32"]  # of the LM head's logits: the dtype, or float32
-    storage: Literal["plain", "float8"]  # of weights, or of keys and values
+    dtype: str  # a number format by name
     adapter: Literal["applied", "merged"]  # LoRA beside the base model, or merged into its weights
     phase: Literal["prefill", "decode"]  # all tokens at once, or one at a time over the KV cache
+    storage: Literal["plain", "float8"] = "plain"  # of weights, or of keys and values
 
 
 @dataclass(frozen=True)
 class Cause:
-    """A switch, which sets coordinates of a `Setting` to values."""
+    """A switch, which sets one coordinate of a `Setting` to a value."""
 
     name: str
-    sets: tuple[tuple[str, str], ...]
+    coordinate: str
+    value: str
 
 
 def observed_causes(
     trainer_dtype: str,
     sampler_dtype: str,
     merged: bool | None,
-    heads: tuple[str, str] = ("model", "model"),
     head_apart: bool = False,
     float8: bool = False,
 ) -> tuple[Setting, tuple[Cause, ...]]:
     """The setting the trainer computes in, and the causes, in the stated order, that lead to the sampled log-probs.
 
     Args:
+        trainer_dtype, sampler_dtype: number formats by name.
         merged: whether the run sampled from merged weights; None without an adapter.
-        heads: of trainer and sampler, as in `Setting`.
         head_apart: whether the rounding of a head is a cause of its own, and not part of its side's rounding.
         float8: whether the sampler had weights, or keys and values, in float8.
 
     Decoding comes last, because its log-probs exist only as the run sampled.
     """
-    sides = zip((trainer_dtype, sampler_dtype), heads, strict=True)
-    trainer_head, sampler_head = ("float32" if dtype == "float32" else head for dtype, head in sides)
-    trainer, sampler = [("dtype", "float32")], [("dtype", sampler_dtype)]
-    if not head_apart:
-        trainer.append(("head", "float32"))
-        sampler.append(("head", sampler_head))
+    exact_heads = with_float32_head(trainer_dtype), with_float32_head(sampler_dtype)
     causes = [
-        (head_apart and trainer_head == "model", Cause("trainer_head", (("head", "float32"),))),
-        (True, Cause("trainer_rounding", tuple(trainer))),
-        (True, Cause("engine", (("engine", "sampler"),))),
-        (True, Cause("sampler_rounding", tuple(sampler))),
-        (head_apart and sampler_head == "model", Cause("sampler_head", (("head", "model"),))),
-        (float8, Cause("float8", (("storage", "float8"),))),
-        (merged, Cause("merge", (("adapter", "merged"),))),
-        (True, Cause("decode", (("phase", "decode"),))),
+        (head_apart and trainer_dtype != exact_heads[0], Cause("trainer_head", "dtype", exact_heads[0])),
+        (True, Cause("trainer_rounding", "dtype", EXACT)),
+        (True, Cause("engine", "engine", "sampler")),
+        (True, Cause("sampler_rounding", "dtype", exact_heads[1] if head_apart else sampler_dtype)),
+        (head_apart and sampler_dtype != exact_heads[1], Cause("sampler_head", "dtype", sampler_dtype)),
+        (float8, Cause("float8", "storage", "float8")),
+        (merged, Cause("merge", "adapter", "merged")),
+        (True, Cause("decode", "phase", "decode")),
     ]
-    start = Setting("trainer", trainer_dtype, trainer_head, "plain", "applied", "prefill")
+    start = Setting("trainer", trainer_dtype, "applied", "prefill")
     return start, tuple(cause for there, cause in causes if there)
 
 
@@ -99,14 +93,14 @@ def settings_along(start: Setting, order: Sequence[Cause]) -> list[Setting]:
     """The settings passed through when the switches are thrown in this order; one more than there are causes."""
     settings = [start]
     for cause in order:
-        settings.append(settings[-1]._replace(**dict(cause.sets)))
+        settings.append(settings[-1]._replace(**{cause.coordinate: cause.value}))
     return settings
 
 
 def available_orders(
     scored: Mapping[Setting, Logps], start: Setting, causes: Sequence[Cause]
 ) -> list[tuple[Cause, ...]]:
-    """The orders of `causes` that end where the stated one ends and pass through scored settings only.
+    """The orders of `causes` that pass through scored settings only, all roundings in the stated order.
 
     The module's docstring lists the restrictions. The stated order comes first, the order that disagrees with it on the
     most pairs last. Raises ValueError if a setting of the stated order is missing.
@@ -115,15 +109,22 @@ def available_orders(
     missing = [setting for setting in stated if setting not in scored]
     if missing:
         raise ValueError(f"No log-probs were scored for {missing[0]}; the chain needs {stated}.")
-    if "float32" in (start.dtype, stated[-1].dtype):
+    if EXACT in (start.dtype, stated[-1].dtype):
         return [tuple(causes)]
-    orders = []
-    for order in permutations(causes):
-        settings = settings_along(start, order)
-        if settings[-1] == stated[-1] and all(setting in scored for setting in settings):
-            orders.append(order)
     rank = {cause: i for i, cause in enumerate(causes)}
-    return sorted(orders, key=lambda order: sum(rank[a] > rank[b] for a, b in combinations(order, 2)))
+
+    def disagreements(order: Sequence[Cause]) -> int:
+        return sum(rank[a] > rank[b] for a, b in combinations(order, 2))
+
+    def roundings(order: Sequence[Cause]) -> list[Cause]:
+        return [cause for cause in order if cause.coordinate == "dtype"]
+
+    orders = [
+        order
+        for order in permutations(causes)
+        if not disagreements(roundings(order)) and all(setting in scored for setting in settings_along(start, order))
+    ]
+    return sorted(orders, key=disagreements)
 
 
 def chain_steps(scored: Mapping[Setting, Logps], start: Setting, order: Sequence[Cause], mask: Mask) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from arc_precision.report.collapses import collapse_runs, collapse_section, exce
 from arc_precision.report.curves import curves
 from arc_precision.report.factors import factors_section
 from arc_precision.report.kept_completions import kept_completions
-from arc_precision.report.ladder import ladder_section
+from arc_precision.report.ladder import ladder_section, measures
 from arc_precision.report.notes import missing, warnings
 from arc_precision.report.origins import provenance
 from arc_precision.report.results import Selection, find_results
@@ -45,9 +45,6 @@ from arc_precision.report.task_scores import (
 )
 from arc_precision.report.verdict import outcome_of, verdict
 from arc_precision.report.written_numbers import PLAIN_METRICS
-
-SPREAD_STEPS = 50
-"""First steps, whose mean spread of D is reported as a run's mismatch: later it also depends on its own effects."""
 
 
 def build_report(slice: ReportSlice, root: Path, files: list[Path] | None = None) -> Report:
@@ -235,6 +232,7 @@ def _run_rows(
     dtype: str | None,
     step: int | None,
 ) -> list[RunRow]:
+    mismatch_steps = slice.report.mismatch_steps
     applied = {run: int(r.steps["applied_steps"].iloc[-1]) for run, r in records.items() if len(r.steps)}
     equal = min(applied.values(), default=0)
     rows = []
@@ -257,7 +255,7 @@ def _run_rows(
                     "reward_mean", until_applied=equal, last=slice.report.smoothing_steps
                 ),
                 logp_diff_abs_mean=record.mean("mismatch/logp_diff_abs_mean"),
-                seq_log_ratio_std=record.mean("mismatch/seq_log_ratio_std", first=SPREAD_STEPS),
+                seq_log_ratio_std=measures(record.steps, mismatch_steps)["spread"] if record.n_steps else None,
                 score=scored[key].tasks[slice.report.primary_metric].mean() if key in scored else None,
                 hours=record.hours,
                 gpu_hours=record.gpu_hours,

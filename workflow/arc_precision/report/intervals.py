@@ -35,7 +35,8 @@ class Detectable:
     """The smallest true difference that a design finds with a power of `POWER`, and its parts.
 
     `by_seeds` is due to the number of seeds and would vanish with many; `by_tasks` is due to the number of tasks and
-    stays with any number of seeds. All are in the unit of the values.
+    stays with any number of seeds. Where both in quadrature are less, `difference` is due to the floor of the module.
+    All are in the unit of the values.
     """
 
     difference: float
@@ -114,9 +115,7 @@ def detectable(values: np.ndarray, confidence: float, bounds: Bounds = UNBOUNDED
     by_seeds = _shift(confidence, n_seeds - 1) * max(seed_error, noise_error)
     of_task = _shift(confidence, n_tasks - 1)
     by_tasks, floor = of_task * task_error, of_task * _with_two_added(values, bounds)[1]
-    difference = np.hypot(by_seeds, by_tasks)
-    if floor > difference:
-        difference = by_tasks = floor
+    difference = max(np.hypot(by_seeds, by_tasks), floor)
     if difference == 0 or difference > bounds[1]:
         return None
     return Detectable(float(difference), float(by_seeds), float(by_tasks))

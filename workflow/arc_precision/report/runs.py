@@ -65,16 +65,12 @@ class RunRecord:
         observed = self.facts["observed"]
         return observed["trainer_dtype"] if observed["adapter_dtype"] else observed["autocast_dtype"] or "float32"
 
-    def mean(
-        self, key: str, until_applied: int | None = None, first: int | None = None, last: int | None = None
-    ) -> float | None:
-        """Mean of a column over the `first` or `last` steps among those with at most `until_applied` updates; None:
-        all."""
+    def mean(self, key: str, until_applied: int | None = None, last: int | None = None) -> float | None:
+        """Mean of a column over the `last` steps among those with at most `until_applied` updates; None: all."""
         if key not in self.steps:
             return None
         steps = self.steps if until_applied is None else self.steps[self.steps["applied_steps"] <= until_applied]
-        values = steps[key].astype(float).head(first or len(steps))
-        return values.tail(last or len(steps)).mean()
+        return steps[key].astype(float).tail(last or len(steps)).mean()
 
 
 def read_runs(results: Results, runs: list[Run], max_steps: int) -> dict[Run, RunRecord]:

@@ -114,7 +114,7 @@ class RunRow(Part):
     )
     logp_diff_abs_mean: Number = Field(description="Mean |d| over all steps, in nats.")
     seq_log_ratio_std: Number = Field(
-        description="Spread of the sequence log-ratio D, mean over the first 50 steps, in nats."
+        description="Spread of the sequence log-ratio D over all sequences of the first mismatch_steps steps, in nats."
     )
     score: Number = Field(description="Primary outcome at the step compared.")
     hours: Number = Field(description="Sum of step times, in hours.")
@@ -122,9 +122,14 @@ class RunRow(Part):
 
 
 class Detectable(Part):
-    """The smallest true difference that this design finds in four of five repetitions, and its parts."""
+    """The smallest true difference that this design finds in four of five repetitions, and its parts.
 
-    difference: Number
+    It is estimated from the spread of the seeds and tasks that there are.
+    """
+
+    difference: Number = Field(
+        description="Both parts in quadrature; more where few tasks differ, or by little: others may differ more."
+    )
     by_seeds: Number = Field(description="Part due to the number of seeds: many seeds would remove it.")
     by_tasks: Number = Field(description="Part due to the number of tasks: no number of seeds removes it.")
 

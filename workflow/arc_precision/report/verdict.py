@@ -6,6 +6,7 @@ between seeds is not known. Collapsed and failed runs stay in every mean.
 """
 
 from collections.abc import Iterable
+from math import hypot
 
 from arc_precision.report.changes import Change
 from arc_precision.report.schema import (
@@ -33,6 +34,7 @@ from arc_precision.report.written_numbers import (
 )
 
 SAME_SIZE = (0.8, 1.25)  # a ratio of mean |d| within these bounds is not reported
+FLOOR = 1 + 1e-3  # a detectable difference this many times its parts, or more, is due to the floor of the interval
 
 
 def outcome_of(interval: Interval) -> Outcome:
@@ -152,17 +154,18 @@ def _compared(settings: Settings, comparison: Comparison) -> str:
 def _sensitivity(comparison: Comparison, metric: str) -> str:
     """A sentence about the smallest difference that the design could have shown, and its limiting factor."""
     design, found = f"{comparison.n_seeds} seeds and {comparison.n_tasks} tasks", comparison.detectable
+    given = "If other seeds and tasks spread as these did,"
     if found is None:
-        return f"By the spread that was seen, {design} cannot show a difference of any size with 80 % power."
-    sentence = (
-        f"By the spread that was seen, the smallest difference that {design} show with 80 % power is "
-        f"{size_text(found.difference, metric)}"
-    )
+        return f"{given} {design} cannot show a difference of any size with 80 % power."
+    smallest = size_text(found.difference, metric)
+    sentence = f"{given} the smallest difference that {design} show with 80 % power is about {smallest}."
+    of_tasks = size_text(found.by_tasks, metric)
+    if found.difference > FLOOR * hypot(found.by_seeds, found.by_tasks):
+        return f"{sentence} Few tasks differ, or by little, and others may differ more: more tasks would lower it."
     if found.by_tasks > found.by_seeds:
-        least = size_text(found.by_tasks, metric)
-        return f"{sentence}. The tasks limit it: with any number of seeds it stays at {least} or more."
-    beyond = f", down to {size_text(found.by_tasks, metric)} with these tasks" if found.by_tasks else ""
-    return f"{sentence}. The seeds limit it: more of them would lower it{beyond}."
+        return f"{sentence} The tasks limit it: with as many, no number of seeds brings it below {of_tasks}."
+    beyond = f", but not below {of_tasks} with as many tasks" if found.by_tasks else ""
+    return f"{sentence} The seeds limit it: more of them would lower it{beyond}."
 
 
 def _conditions(settings: Settings, comparisons: list[Comparison], evaluation: list[EvaluationRow]) -> list[str]:
@@ -190,23 +193,32 @@ def _conditions(settings: Settings, comparisons: list[Comparison], evaluation: l
 
 
 def _mismatch(settings: Settings, arms: list[ArmRow]) -> list[str]:
-    measured = {arm.name: arm.logp_diff_abs_mean.value for arm in arms if arm.logp_diff_abs_mean.value}
+    measured = {arm.name: arm.logp_diff_abs_mean for arm in arms if arm.logp_diff_abs_mean.value}
     baseline = measured.get(settings.baseline_arm)
     if baseline is None:
         return ["The training-inference mismatch of the baseline was not measured."]
     sentences = []
-    for name, value in measured.items():
+    for name, found in measured.items():
         if name == settings.baseline_arm:
             continue
-        ratio = baseline / value
-        numbers = f"mean |d| is {number(value)} nats in {name} and {number(baseline)} in {settings.baseline_arm}"
+        ratio = baseline.value / found.value
+        sizes = f"{number(found.value)} nats in {name} and {number(baseline.value)} in {settings.baseline_arm}"
+        larger, smaller = (settings.baseline_arm, name) if ratio > 1 else (name, settings.baseline_arm)
         if SAME_SIZE[0] <= ratio <= SAME_SIZE[1]:
-            sentences.append(f"The training-inference mismatch is of about one size: {numbers}.")
+            how = "of about one size"
+        elif _overlap(found, baseline):
+            how = "not of a size that tells the arms apart, as their seeds overlap"
         else:
-            larger = settings.baseline_arm if ratio > 1 else name
-            more = f"{number(max(ratio, 1 / ratio))} times larger in {larger}"
-            sentences.append(f"The training-inference mismatch is {more}: {numbers}.")
+            how = f"{number(max(ratio, 1 / ratio))} times as large in {larger} as in {smaller}"
+        sentences.append(f"In these runs the training-inference mismatch was {how}: mean |d| was {sizes}.")
     return sentences
+
+
+def _overlap(one: Interval, other: Interval) -> bool:
+    """Whether ranges of seeds have a value in common; those of single seeds have no room to."""
+    if None in (one.low, other.low) or one.low == one.high or other.low == other.high:
+        return False
+    return one.low <= other.high and other.low <= one.high
 
 
 def _collapse(settings: Settings, arms: list[ArmRow], collapse: Collapse) -> list[str]:

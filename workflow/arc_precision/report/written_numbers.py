@@ -9,8 +9,10 @@ def value_text(value: float, metric: str) -> str:
 
 
 def difference_text(value: float, metric: str) -> str:
-    """A signed difference: shares in percentage points."""
-    return _minus(f"{value:+.3g}" if metric in PLAIN_METRICS else f"{100 * value:+.1f} points")
+    """A signed difference: shares in percentage points. What rounds to zero has no sign."""
+    text = f"{value:+.3g}" if metric in PLAIN_METRICS else f"{100 * value:+.1f}"
+    text = text if float(text) else text[1:]
+    return _minus(text if metric in PLAIN_METRICS else f"{text} points")
 
 
 def size_text(value: float, metric: str) -> str:
