@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 # No part gives back what it has taken, so that a line is read in linear time, whatever a model has written there.
 _OPENING = re.compile(r"[ \t]*+(`{3,}+)[ \t]*+(\S*+)[ \t]*+")
-_MAX_CHARACTERS = 100_000  # of a program: the compiler's time does not grow in proportion with every source
+# What is compiled of one completion. The compiler's time does not grow in proportion with every source: with the number
+# of keys in a pattern it grows as the square, and so it does with a row of accents in a name, which it puts in order.
+_MAX_CHARACTERS = 50_000
+_MANY_ACCENTS = re.compile(r"[^\x00-\x7f]{1000}")
 _LANGUAGES = {"python", "py"}
 
 
@@ -20,7 +23,8 @@ def extract_program(completion: str, thinking: "Thinking | None" = None, prompt:
 
     It is the last closed block fenced as ```` ```python ```` or ```` ```py ```` that compiles and defines `transform`
     at its top level. A completion without any fence counts when it is itself such a program. A fence that a truncated
-    completion leaves open is not a block, and neither is one of more than 100,000 characters.
+    completion leaves open is not a block. Blocks are tried until they have 50,000 characters together, and one with a
+    row of 1,000 characters beyond ASCII is no program.
 
     Args:
         thinking: what stands around the part in which the model thinks; no program is taken from there.
@@ -34,7 +38,16 @@ def extract_program(completion: str, thinking: "Thinking | None" = None, prompt:
     blocks, fenced = _python_blocks(completion)
     if not fenced:
         blocks = [completion]
-    return next((block for block in reversed(blocks) if _defines_transform(block)), None)
+    n_characters = 0
+    for block in reversed(blocks):
+        if "transform" not in block:
+            continue
+        n_characters += len(block)
+        if n_characters > _MAX_CHARACTERS:
+            return None
+        if _defines_transform(block):
+            return block
+    return None
 
 
 def _python_blocks(text: str) -> tuple[list[str], bool]:
@@ -57,7 +70,7 @@ def _python_blocks(text: str) -> tuple[list[str], bool]:
 
 
 def _defines_transform(source: str) -> bool:
-    if len(source) > _MAX_CHARACTERS or "transform" not in source:
+    if _MANY_ACCENTS.search(source):
         return False
     try:
         with warnings.catch_warnings():
