@@ -19,6 +19,8 @@ from arc_precision.model import check
 from arc_precision.model.check import check_model, context_tokens, window_tokens
 from arc_precision.model.folder import TOKENIZER, read_config, tokenizer_files, weight_files
 from arc_precision.model.loading import check_loading
+from arc_precision.plan import source_paths
+from arc_precision.prompt_files import prompt_file
 from arc_precision.sampling.engines import MAX_LORA_RANKS
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +77,13 @@ def test_each_model_is_taken_with_settings_that_fit_it(models):
     assert refusal(models / "gemma2", **in_bfloat16, training={"shared_prompt": False}) == ""
 
 
+@pytest.mark.parametrize("path", ["a" * 300, "a/" * 3000, "nowhere"])
+def test_a_path_that_is_no_folder_is_refused_however_long(path):
+    assert " is not a folder; write the folder of a" in refusal(source_paths.found(path, ROOT))
+    with pytest.raises(ValueError, match="^model.prompt: 'a|^model.prompt: 'nowhere'"):
+        prompt_file(path)
+
+
 @pytest.mark.parametrize("target", ["qqq", "proj", "q_pro", "self_attn", "model.q_proj", "*"])
 def test_a_module_that_matches_nothing_is_refused_by_name(target):
     sentence = refusal(TINY, training={"lora": {"target_modules": ["q_proj", target]}})
@@ -108,6 +117,12 @@ def test_settings_that_the_model_or_its_environment_cannot_do(models):
             "evaluation_sets": {"generated-held-out": held_out | {"max_prompt_tokens": 9999}},
             "evaluate_on": ["generated-held-out"],
             "report": {"primary_set": "generated-held-out"},
+        },
+        "arms.float16.sampling.max_completion_tokens: 5000 are 5384 tokens, where": {
+            "arms": _arms({"float16": {"sampling": {"max_completion_tokens": 5000}}})
+        },
+        "max_completion_tokens: 1024 are 1536 tokens, and the audit draws one more, where": {
+            "sampling": {"max_completion_tokens": 1024}
         },
         "training.lora.target_modules: the list is empty": {"training": {"lora": {"target_modules": []}}},
     }

@@ -32,10 +32,23 @@ def files_of_source(name):
     return source_files(SOURCES[name])
 
 
+# Of the working directory (snakemake --directory FOLDER) or else of this clone.
+CONFIG = "config.yaml" if Path("config.yaml").exists() else f"{ROOT}/config.yaml"
+
+
 # Faults of the configuration stop here, before any job, each in one sentence.
 try:
-    for path in [*workflow.configfiles, *workflow.overwrite_configfiles]:
-        read_config(path)  # Snakemake has read it, and taken the last of two equal keys
+    # Snakemake takes the last of two equal keys, and names no line.
+    for path in [CONFIG, *workflow.overwrite_configfiles]:
+        read_config(path)
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+
+
+configfile: CONFIG
+
+
+try:
     experiment = load_experiment(config)
     check_folder(Path("results") / experiment.experiment)
     STACK = "gpu" if experiment.device == "cuda" else "cpu"

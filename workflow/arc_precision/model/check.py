@@ -217,32 +217,34 @@ def _check_context(experiment: "ExperimentConfig", config: dict[str, Any]) -> No
     context = context_tokens(config)
     if context is None:
         return
-    for where, prompt, completion in _sequences(experiment):
-        if prompt + completion > context:
-            shorter = f"write at most {context - prompt} completion tokens" if prompt < context else ""
+    for where, prompt, arm, more in _sequences(experiment):
+        sampling = experiment.sampling_of(arm) if arm else experiment.sampling
+        section = _section(experiment, arm, "max_completion_tokens", "sampling") if arm else "sampling"
+        completion = sampling.max_completion_tokens
+        if prompt + completion + more > context:
+            fits = context - prompt - more
+            shorter = f"write at most {fits} completion tokens" if fits > 0 else "write shorter prompts"
             raise ValueError(
-                f"{where}: {prompt} and sampling.max_completion_tokens: {completion} are {prompt + completion} tokens, "
-                f"where {experiment.model.path} reads {context}; {shorter or 'write shorter prompts'}"
+                f"{where}: {prompt} and {section}.max_completion_tokens: {completion} are {prompt + completion} tokens"
+                f"{', and the audit draws one more,' if more else ','} where {experiment.model.path} reads {context}; "
+                f"{shorter}"
             )
 
 
-def _sequences(experiment: "ExperimentConfig") -> Iterator[tuple[str, int, int]]:
-    """Key of the prompt's limit, and the most tokens of prompt and completion, wherever completions are drawn."""
-    sets, base = experiment.evaluation_sets, experiment.sampling.max_completion_tokens
+def _sequences(experiment: "ExperimentConfig") -> Iterator[tuple[str, int, str | None, int]]:
+    """Wherever completions are drawn: key of the prompt's limit, the limit, the arm (None: no arm's own completions),
+    and how many tokens more than a completion's there are."""
+    sets = experiment.evaluation_sets
     for arm in experiment.run_arms:
-        own = experiment.sampling_of(arm).max_completion_tokens
-        yield "data.max_prompt_tokens", experiment.data.max_prompt_tokens, own
+        yield "data.max_prompt_tokens", experiment.data.max_prompt_tokens, arm, 0
         if experiment.audit.every <= experiment.max_steps:
             # for prompt log-probs the engine must be free to draw one token more
-            yield (
-                f"evaluation_sets.{experiment.audit.set}.max_prompt_tokens",
-                sets[experiment.audit.set].max_prompt_tokens,
-                own + 1,
-            )
+            name = experiment.audit.set
+            yield f"evaluation_sets.{name}.max_prompt_tokens", sets[name].max_prompt_tokens, arm, 1
     if experiment.perfectible.enabled:
-        yield "data.max_prompt_tokens", experiment.data.max_prompt_tokens, base
+        yield "data.max_prompt_tokens", experiment.data.max_prompt_tokens, None, 0
     for name in experiment.evaluate_on:
-        yield f"evaluation_sets.{name}.max_prompt_tokens", sets[name].max_prompt_tokens, base
+        yield f"evaluation_sets.{name}.max_prompt_tokens", sets[name].max_prompt_tokens, None, 0
 
 
 def _training_tokens(experiment: "ExperimentConfig", arm: str) -> int:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,9 +44,10 @@ def weight_files(folder: Path) -> list[Path]:
         ValueError: the folder is missing or is not one of a causal language model, a file is missing or broken off, or
             there are weights beside those of the model.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ValueError(
-            f"model.path: {folder} is not a folder; write the folder of a Hugging Face causal LM, or its id, ORG/NAME"
+            f"model.path: {str(folder):.200} is not a folder; write the folder of a Hugging Face causal LM, or its id, "
+            "ORG/NAME"
         )
     if not (folder / "config.json").exists():
         raise ValueError(f"model.path: {folder} has no config.json; write the folder of a Hugging Face causal LM")

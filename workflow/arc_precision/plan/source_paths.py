@@ -1,6 +1,7 @@
 """Files that an experiment reads from outside its results: where they lie, and their content as a digest."""
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from arc_precision.tasks.source_files import solutions_name, unanswered_file
 
 def found(path: str, base: Path) -> Path:
     """A path of the configuration: relative to the working directory or else, where nothing is there, to `base`."""
-    return base / path if not Path(path).exists() and (base / path).exists() else Path(path)
+    return base / path if not os.path.exists(path) and os.path.exists(base / path) else Path(path)
 
 
 def model(path: str, base: Path) -> tuple[Path, str | None]:
@@ -22,7 +23,7 @@ def model(path: str, base: Path) -> tuple[Path, str | None]:
         ValueError: it is an id, and the model is not in the cache and cannot be downloaded.
     """
     folder = found(path, base)
-    return hub.snapshot(path) if hub.is_id(path) and not folder.exists() else (folder, None)
+    return hub.snapshot(path) if hub.is_id(path) and not os.path.exists(folder) else (folder, None)
 
 
 def located(source: Source, base: Path) -> Source:
