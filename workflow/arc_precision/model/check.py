@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arc_precision.model.folder import read_config, read_json, tensor_shapes
+from arc_precision.model.folder import CONTEXT_KEYS, read_config, read_json, tensor_shapes
 
 if TYPE_CHECKING:
     from arc_precision.config.experiment import ExperimentConfig
@@ -28,16 +28,6 @@ DEFAULT_WINDOWS = {
 }
 # The position embeddings whose `factor` max_position_embeddings already holds, as vLLM sees it.
 SCALED_ROPES = {"su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling"}
-CONTEXT_KEYS = (
-    "max_position_embeddings",
-    "n_positions",
-    "max_seq_len",
-    "seq_length",
-    "max_target_positions",
-    "max_sequence_length",
-    "max_seq_length",
-    "seq_len",
-)
 
 
 def check_model(experiment: "ExperimentConfig", weights: list[Path], requirements: Path) -> None:
@@ -84,7 +74,7 @@ def context_tokens(config: dict[str, Any]) -> int | None:
     factor = 1.0
     for part in parts:
         if (part.get("rope_type") or part.get("type")) not in SCALED_ROPES:
-            factor = part.get("factor") or factor
+            factor = part["factor"] if isinstance(part.get("factor"), int | float) else factor
     return int(min(lengths) * (1 if "gemma3" in str(config.get("model_type")) else factor))
 
 
