@@ -13,11 +13,6 @@ min_version("9.27")
 
 # This clone, even if workflow/Snakefile includes this file.
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
-# The configuration of the working directory (snakemake --directory FOLDER) comes first, then that of this clone.
-BESIDE = "" if Path("config.yaml").exists() else f"{ROOT}/"
-
-
-configfile: f"{BESIDE}config.yaml"
 
 
 include: "workflow/rules/common.smk"

@@ -51,6 +51,11 @@ def test_a_wrong_setting_is_refused_before_any_job(setting, sentence, tmp_path):
     assert "Job stats" not in done.stdout + done.stderr
 
 
+def test_a_config_that_is_no_yaml_is_refused_with_its_line(tmp_path):
+    (tmp_path / "config.yaml").write_text("seeds: [0\nmax_steps: 2\n")
+    refused(snakemake(tmp_path, "-n"), 'config.yaml: while parsing a flow sequence in "config.yaml", line 1')
+
+
 def test_a_model_folder_without_weights_is_refused_and_results_stay(tmp_path):
     results = tmp_path / "results" / "tiny" / "data"
     results.mkdir(parents=True)

@@ -334,7 +334,7 @@ def test_failed_is_the_first_of_enough_nonfinite_losses_in_a_row(value):
 
 
 def test_the_config_refuses_what_makes_no_sense():
-    with pytest.raises(ValidationError, match="must lie above reward_share"):
+    with pytest.raises(ValidationError, match="is not above reward_share"):
         CollapseConfig(reward_share=0.8, recovery_share=0.8)
     with pytest.raises(ValidationError, match="extra_forbidden"):
         CollapseConfig(reward_shares=0.5)

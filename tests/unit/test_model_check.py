@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from arc_precision.model import check
 from arc_precision.model.check import check_model, context_tokens, window_tokens
 from arc_precision.model.folder import TOKENIZER, read_config, tokenizer_files, weight_files
 from arc_precision.model.loading import check_loading
+from arc_precision.plan.outside_files import found
+from arc_precision.prompt_files import prompt_file
 from arc_precision.sampling.vllm_sampler import MAX_LORA_RANKS
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +78,13 @@ def test_each_model_is_taken_with_settings_that_fit_it(models):
     assert refusal(models / "gemma2", **in_bfloat16, training={"shared_prompt": False}) == ""
 
 
+@pytest.mark.parametrize("path", ["a" * 300, "a/" * 3000, "nowhere"])
+def test_a_path_that_is_no_folder_is_refused_however_long(path):
+    assert " is not a folder; write the folder of a" in refusal(found(path, ROOT))
+    with pytest.raises(ValueError, match="^model.prompt: 'a|^model.prompt: 'nowhere'"):
+        prompt_file(path)
+
+
 @pytest.mark.parametrize("target", ["qqq", "proj", "q_pro", "self_attn", "model.q_proj", "*"])
 def test_a_module_that_matches_nothing_is_refused_by_name(target):
     sentence = refusal(TINY, training={"lora": {"target_modules": ["q_proj", target]}})
@@ -108,6 +118,12 @@ def test_settings_that_the_model_or_its_environment_cannot_do(models):
             "evaluation_sets": {"generated-held-out": held_out | {"max_prompt_tokens": 9999}},
             "evaluate_on": ["generated-held-out"],
             "report": {"primary_set": "generated-held-out"},
+        },
+        "arms.float16.sampling.max_completion_tokens: 5000 are 5384 tokens, where": {
+            "arms": _arms({"float16": {"sampling": {"max_completion_tokens": 5000}}})
+        },
+        "max_completion_tokens: 1024 are 1536 tokens, and the audit draws one more, where": {
+            "sampling": {"max_completion_tokens": 1024}
         },
         "training.lora.target_modules: the list is empty": {"training": {"lora": {"target_modules": []}}},
     }
@@ -222,17 +238,61 @@ def test_broken_files_are_named(tiny):
         whole + b"\0",
         b"\xff" * 64,
         whole[:8] + b"{}",
+        (2).to_bytes(8, "little") + b"{}",
+        _without_shapes(whole),
     ):
         weights.write_bytes(broken)
         assert str(weights) in refusal(tiny) and "copy it anew" in refusal(tiny)
     weights.write_bytes(whole)
     for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
         text = (tiny / name).read_text()
-        for broken in (text[: len(text) // 2], "", "[]", "\udcff"):
+        for broken in (text[: len(text) // 2], "", "[]", "\udcff", "[" * 100_000):
             (tiny / name).write_bytes(broken.encode(errors="surrogateescape"))
             assert str(tiny / name) in refusal(tiny) and "copy it anew" in refusal(tiny)
         (tiny / name).write_text(text)
     (tiny / "tokenizer.json").write_text("{}")
+    assert "tokenizer.json holds no tokenizer" in refusal(tiny)
+
+
+def _without_shapes(weights: bytes) -> bytes:
+    changed = weights.replace(b'"shape":', b'"shapo":')
+    assert changed != weights
+    return changed
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"])
+def test_what_is_no_file_is_refused_without_waiting_for_it(tiny, name, make):
+    (tiny / name).unlink()
+    make(tiny / name)
+    assert str(tiny / name) in refusal(tiny) and "copy it anew" in refusal(tiny)
+
+
+STRANGE = {
+    "architectures": [["LlamaForCausalLM", 5], "LlamaForCausalLM"],
+    "text_config": [[1], "x"],
+    "max_position_embeddings": ["1536"],
+    "sliding_window": ["all"],
+    "layer_types": [[1, 2], "full_attention"],
+    "rope_parameters": ["linear", [2]],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in STRANGE.items() for value in values])
+def test_a_key_that_plans_read_has_its_type(tiny, key, value):
+    _set(tiny, **{key: value})
+    assert f"config.json has {json.dumps(value)} for {key}, where " in refusal(tiny)
+
+
+def test_a_key_of_the_part_about_text_has_its_type(tiny):
+    _set(tiny, text_config={"sliding_window": "all"})
+    assert 'config.json has "all" for sliding_window, where a number belongs' in refusal(tiny)
+
+
+@pytest.mark.parametrize("tokens", ["x", [1], [{"id": 1, "special": True}]])
+def test_special_tokens_have_their_text(tiny, tokens):
+    tokenizer = json.loads((tiny / "tokenizer.json").read_text())
+    (tiny / "tokenizer.json").write_text(json.dumps(tokenizer | {"added_tokens": tokens}))
     assert "tokenizer.json holds no tokenizer" in refusal(tiny)
 
 
@@ -257,6 +317,10 @@ def test_shards_are_those_of_the_index(tiny):
     assert "holds model-00002-of-00002.safetensors beside" in refusal(tiny)
     (tiny / "model-00002-of-00002.safetensors").unlink()
     assert refusal(tiny) == ""
+    for names in ({"a": 1}, {"a": None}, ["a"], {}):
+        index.write_text(json.dumps({"weight_map": names}))
+        assert "has no weight_map; copy it anew" in refusal(tiny)
+    index.write_text(json.dumps({"weight_map": {"a": "model-00001-of-00002.safetensors"}}))
     assert [path.name for path in weight_files(tiny)][-2:] == [index.name, "model-00001-of-00002.safetensors"]
     index.write_text(json.dumps({"weight_map": {"a": "model-00003-of-00002.safetensors"}}))
     assert "model-00003-of-00002.safetensors is missing" in refusal(tiny)
@@ -272,6 +336,7 @@ def test_what_transformers_cannot_load_is_one_sentence(tiny, models):
         "has shape": {"hidden_size": 512},
         "lack model.layers": {"num_hidden_layers": 99},
         "cannot load": {"model_type": "nothing-known"},
+        "num_hidden_layers.*; write the folder of a model that it can load": {"num_hidden_layers": "two"},
     }
     for words, change in faults.items():
         text = (tiny / "config.json").read_text()

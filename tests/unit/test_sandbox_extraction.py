@@ -117,9 +117,23 @@ def test_long_lines_are_read_in_linear_time(lines):
 
 
 def test_programs_have_a_longest_length():
-    filler = "\n#" + "x" * (100_000 - len(PROGRAM) - 2)
+    filler = "\n#" + "x" * (50_000 - len(PROGRAM) - 2)
     assert extract_program(fenced(PROGRAM + filler)) == PROGRAM + filler
     assert extract_program(fenced(PROGRAM + filler + "x")) is None
+
+
+def test_all_blocks_that_are_tried_have_a_longest_length():
+    other = "transform.x = 0\n#" + "x" * 20_000
+    for blocks, found in (([other] * 2, PROGRAM), ([other] * 3, None), (["x" * 20_000] * 3, PROGRAM)):
+        assert extract_program("\n".join(map(fenced, [PROGRAM, *blocks]))) == found
+
+
+def test_a_name_with_a_long_row_of_accents_is_not_compiled():
+    """It would take a minute: the compiler puts them in order, in a time that grows as the square of their number."""
+    named = PROGRAM + "\nx{} = 0"
+    assert extract_program(fenced(named.format("\u0301\u0316" * 20))) is not None
+    assert extract_program(fenced(named.format("\u0301\u0316" * 500))) is None
+    assert extract_program(fenced(PROGRAM + "\n# " + "\u6b64" * 900)) is not None
 
 
 def test_warnings_of_the_compiler_are_not_shown(recwarn):

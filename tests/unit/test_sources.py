@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import time
 
 import numpy as np
 import pytest
@@ -88,6 +89,9 @@ def test_faults_of_arc_json_are_one_sentence(tmp_path):
     assert "my_solutions.json: task x: 0 solutions for 1 test inputs" in message(challenges)
     _write(tmp_path / "my_solutions.json", {"x": 7})
     assert "my_solutions.json: task x: no solutions for 1 test inputs" in message(challenges)
+    _write(tmp_path / "my_solutions.json", TASK["train"])
+    assert "my_solutions.json: a list; write an object with the solutions of each task" in message(challenges)
+    _write(tmp_path / "my_solutions.json", {"x": 7})
     _write(challenges, {"x": {"train": TASK["train"]}})
     assert "my_challenges.json: task x: no test pairs" in message(challenges)
     assert "task.json: task x: test pair 1: no output grid" in message(_write(tmp_path / "task.json", {"x": CHALLENGE}))
@@ -266,6 +270,7 @@ def test_json_lines(tmp_path, monkeypatch, name, end):
         ('{"examples": [[[[1]], [[2]]], [[[1]]]]}', "rows.jsonl: line 2: pair 2: no input grid"),
         ('{"source": "x"}', "rows.jsonl: line 2: neither train and test pairs nor a list of examples"),
         ('{"train": []}', "rows.jsonl: task line-2: no train pairs"),
+        ('{"train": [], "train": []}', 'rows.jsonl: line 2: "train" stands twice in one object'),
     ],
 )
 def test_faults_of_json_lines_name_the_line(tmp_path, line, sentence):
@@ -379,12 +384,29 @@ def test_barc_with_a_name_twice_far_apart_is_refused(barc_file, small_chunks):
         (b'{"x": ' + b"[" * 100_000, "breaks off after 0 tasks"),
         (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
         (json.dumps({"": TASK}).encode(), '"" is no name of a task'),
+        (json.dumps({"x": TASK}).encode()[:-1] + b" , }", "a comma stands before the last brace"),
+        (b'{"x": {"train": [], "train": []}}', '"train" stands twice in one object'),
         (json.dumps({"caf": TASK}).encode().replace(b"caf", b"caf\xe9"), "breaks off after 0 tasks ('utf-8' codec"),
     ],
 )
 def test_barc_without_proper_tasks_is_refused(tmp_path, text, sentence):
     (tmp_path / "mine.gz").write_bytes(gzip.compress(text))
     assert sentence in _fault(_barc(tmp_path / "mine.gz"))
+
+
+ENDLESS = {
+    "a line": ("rows.jsonl", b'{"train": ' + bytes(barc.MAX_TASK_BYTES), "no line ends within"),
+    "a task": ("tasks.json", b'{"x": [' + b'{"input":[[1]]},' * (barc.MAX_TASK_BYTES // 16), "no task ends within"),
+}
+
+
+@pytest.mark.parametrize(("name", "text", "sentence"), ENDLESS.values(), ids=ENDLESS)
+def test_what_has_no_end_is_refused_in_linear_time(tmp_path, name, text, sentence):
+    """Half a second; in the square of the length it would be a minute."""
+    (tmp_path / name).write_bytes(text)
+    began_s = time.process_time()
+    assert sentence in _fault(_barc(tmp_path / name))
+    assert time.process_time() - began_s < 5
 
 
 def test_barc_is_streamed(barc_file, small_chunks):

@@ -10,18 +10,24 @@ import torch
 from safetensors.torch import save_file
 
 from arc_precision.contracts.whole import DamagedFile
-from arc_precision.model.folder import ADAPTER, checkpoint_folders
+from arc_precision.model.folder import ADAPTER, WHOLE, checkpoint_folders
 from arc_precision.training.checkpoint_files import ALWAYS_SAVED, check_checkpoint
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def checkpoint(tmp_path):
+CONFIGS = {
+    ADAPTER: {"r": 4, "target_modules": ["q_proj"]},
+    WHOLE: {"architectures": ["LlamaForCausalLM"]},
+}
+
+
+def make_checkpoint(tmp_path: Path, names: tuple[str, str]) -> Path:
     folder = tmp_path / "checkpoint-10"
     folder.mkdir()
-    save_file({"a": torch.ones(64, 64)}, folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps({"r": 4, "target_modules": ["q_proj"]}))
+    weights, config = names
+    save_file({"a": torch.ones(64, 64)}, folder / weights)
+    (folder / config).write_text(json.dumps(CONFIGS[names]))
     with tarfile.open(folder / "trainer_state.tar", "w") as archive:
         for name in ALWAYS_SAVED:
             (tmp_path / name).write_bytes(bytes(5000))
@@ -29,13 +35,23 @@ def checkpoint(tmp_path):
     return folder
 
 
-def test_a_whole_checkpoint_is_taken(checkpoint):
-    check_checkpoint(checkpoint)
+@pytest.fixture
+def checkpoint(tmp_path):
+    return make_checkpoint(tmp_path, ADAPTER)
 
 
-@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json", "trainer_state.tar"])
+@pytest.mark.parametrize("names", CONFIGS)
+def test_a_whole_checkpoint_is_taken(tmp_path, names):
+    check_checkpoint(make_checkpoint(tmp_path, names))
+
+
+FILES = [(names, name) for names in CONFIGS for name in (*names, "trainer_state.tar")]
+
+
+@pytest.mark.parametrize(("names", "name"), FILES, ids=["/".join((names[0], name)) for names, name in FILES])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
-def test_a_file_that_was_cut_is_named(checkpoint, name, share):
+def test_a_file_that_was_cut_is_named(tmp_path, names, name, share):
+    checkpoint = make_checkpoint(tmp_path, names)
     path = checkpoint / name
     whole = path.read_bytes().rstrip(b"\0") if name == "trainer_state.tar" else path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])

@@ -1,5 +1,6 @@
 """Prompt templates as files: the workflow's own, by name, and the user's. Plain Python, because planning needs it."""
 
+import os
 from pathlib import Path
 
 from arc_precision.config.sentences import listed
@@ -20,7 +21,7 @@ def prompt_file(prompt: str, base: Path = ROOT) -> Path:
     names = sorted(path.stem for path in (base / PROMPTS).glob("*.jinja"))
     possible = [base / PROMPTS / f"{prompt}.jinja"] if prompt in names else [Path(prompt), base / prompt]
     for path in possible:
-        if path.is_file():
+        if os.path.isfile(path):
             return path
     raise ValueError(
         f"model.prompt: {prompt!r:.200} is neither a prompt of this workflow nor a file; write {listed(names, 'or')}, "

@@ -23,10 +23,23 @@ from arc_precision.plan import checkpoints, inputs, seed_groups, slices, startin
 from arc_precision.plan.outside_files import OutsideFiles
 from arc_precision.staleness.dependencies import Hashes, SourceCode
 
+# The configuration of the working directory (snakemake --directory FOLDER) comes first, then that of this clone.
+CONFIG = "config.yaml" if Path("config.yaml").exists() else f"{ROOT}/config.yaml"
+
+
 # Faults of the configuration stop here, before any job, each in one sentence.
 try:
-    for path in [*workflow.configfiles, *workflow.overwrite_configfiles]:
-        read_config(path)  # Snakemake itself takes the last of two equal keys
+    # Snakemake takes the last of two equal keys, and names no line.
+    for path in [CONFIG, *workflow.overwrite_configfiles]:
+        read_config(path)
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+
+
+configfile: CONFIG
+
+
+try:
     experiment = load_experiment(config)
     RESULTS = f"results/{experiment.experiment}"
     check_folder(Path(RESULTS))

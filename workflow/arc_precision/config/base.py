@@ -24,13 +24,22 @@ def _file_name(name: str) -> str:
 
 
 def _name(name: str) -> str:
-    if "." in name:
-        raise ValueError(f"{name!r:.80} is not possible; write letters, digits, - and _")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name):
+        raise ValueError(
+            f"{name!r:.80} is not possible; write at most 64 letters, digits, - and _, first a letter or digit"
+        )
     return _file_name(name)
+
+
+def _path(path: str) -> str:
+    if path != path.strip() or not path.isprintable():
+        raise ValueError(f"{path!r:.80} is not possible; write a path without blanks around it and without line breaks")
+    return path
 
 
 FileName = Annotated[str, AfterValidator(_file_name)]
 Name = Annotated[str, AfterValidator(_name)]  # part of a file's name, before a dot
+PathText = Annotated[str, AfterValidator(_path)]
 
 
 def _weights(weights: tuple[float, ...]) -> tuple[float, ...]:

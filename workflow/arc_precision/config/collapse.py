@@ -74,7 +74,7 @@ class CollapseConfig(Section):
     def _recovery_lies_above_collapse(self):
         if self.recovery_share <= self.reward_share:
             raise ValueError(
-                f"collapse.recovery_share: {self.recovery_share} must lie above reward_share {self.reward_share}; "
-                "otherwise a run would recover where it collapses."
+                f"recovery_share {self.recovery_share} is not above reward_share {self.reward_share}, so that a run "
+                "would recover where it collapses; write a larger one, or a smaller reward_share"
             )
         return self

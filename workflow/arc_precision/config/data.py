@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from arc_precision.config.base import DepthWeights, Section, Seed
+from arc_precision.config.base import DepthWeights, PathText, Section, Seed
 from arc_precision.config.sandbox import SandboxConfig
 from arc_precision.config.thinking import Thinking
 
@@ -30,7 +30,7 @@ class ArcJsonSource(Section):
     """A user's own tasks in ARC's JSON."""
 
     kind: Literal["arc_json"] = Field(description="Tasks in ARC's JSON format, ConceptARC's, RE-ARC's or Kaggle's.")
-    path: str = Field(
+    path: PathText = Field(
         description="A file, or a folder of files or of folders of files: a task, tasks by name, a list of pairs, or a "
         "`*_challenges.json`, with its `*_solutions.json` beside it unless it is for sampling only."
     )
@@ -41,7 +41,7 @@ class BarcSource(Section):
     """BARC's synthetic tasks."""
 
     kind: Literal["barc"] = Field(description="Tasks in BARC's formats; a big file is read as a stream.")
-    path: str = Field(
+    path: PathText = Field(
         description="One JSON object of tasks by name (`dataset_100k.json.gz`), or JSON Lines in a file named "
         "`*.jsonl` or `*.jsonl.gz`; plain or gzip."
     )

@@ -2,20 +2,20 @@
 
 from pydantic import Field
 
-from arc_precision.config.base import Section
+from arc_precision.config.base import PathText, Section
 from arc_precision.config.thinking import Thinking
 
 
 class ModelConfig(Section):
     """The weights that every run starts from, and their prompts."""
 
-    path: str = Field(
+    path: PathText = Field(
         "resources/tiny-arc",
         min_length=1,
         description="Folder of a Hugging Face causal language model, or its id on the Hub: ORG/NAME or "
         "ORG/NAME@REVISION.",
     )
-    prompt: str = Field(
+    prompt: PathText = Field(
         "dsl",
         min_length=1,
         description="How a task becomes a prompt: `dsl` for the embedded tiny model, `barc` for models trained on "

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -22,7 +22,10 @@ def sentences(error: ValidationError, root: type[BaseModel], prefix: str = "") -
     """
     found: dict[str, list[str]] = {}
     unknown: dict[str, dict[str, Any]] = {}
-    for fault in error.errors():
+    faults = error.errors()
+    for fault in faults:
+        if fault["type"] == "too_short" and any(_is_within(other["loc"], fault["loc"]) for other in faults):
+            continue  # pydantic counts the values that are possible
         place = _Place(root, fault["loc"], prefix)
         if fault["type"] == "extra_forbidden":
             unknown.setdefault(place.section_key, {})[place.parts[-1]] = fault["input"]
@@ -56,6 +59,10 @@ def listed(names: Iterable[Any], last: str = "and") -> str:
     """`a, b and c`."""
     *first, end = map(str, names)
     return f"{', '.join(first)} {last} {end}" if first else end
+
+
+def _is_within(location: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(location) > len(outer) and location[: len(outer)] == outer
 
 
 class _Place:
@@ -131,12 +138,14 @@ def _sentence(fault: dict[str, Any], place: _Place) -> str:
     match fault["type"]:
         case "value_error":
             return f"{lead}{ctx['error']}"
+        case "invalid_key":
+            return f"{lead}the key {shown(value)} is no text; write keys as text, such as max_steps"
         case "missing" if isinstance(fault["loc"][-1], str):
-            return f"{lead}missing; {place.field and place.field.description or 'write a value'}"
+            return f"{lead}missing; {_wanted(place.field)}"
         case "union_tag_not_found":
             return f"{lead}kind is missing; write kind: {listed(place.kinds, 'or')}"
         case "union_tag_invalid":
-            return f"{key}.kind: '{ctx['tag']}' is not possible; write {listed(place.kinds, 'or')}"
+            return f"{key}.kind: {shown(value['kind'])} is not possible; write {listed(place.kinds, 'or')}"
         case "too_short" if ctx["actual_length"] == 0:
             return f"{lead}the list is empty; write at least one value{_such_as(place)}"
         case "missing" | "too_short" | "too_long":
@@ -183,9 +192,16 @@ def _instead(kind: str, value: Any, ctx: dict[str, Any], place: _Place) -> str |
     return None
 
 
+def _wanted(field: FieldInfo) -> str:
+    """What to write for a key that has no default."""
+    if get_origin(field.annotation) is Literal:
+        return f"write {listed(map(repr, get_args(field.annotation)), 'or')}"
+    return "write true or false" if field.annotation is bool else f"write one: {field.description.rstrip('.')}"
+
+
 def _such_as(place: _Place) -> str:
     """The field's default as an example, if it has a usable one."""
     default = place.field.get_default(call_default_factory=True) if place.field else PydanticUndefined
-    if default is PydanticUndefined or default is None or isinstance(default, BaseModel | dict):
+    if default in (PydanticUndefined, None, ()) or isinstance(default, BaseModel | dict):
         return ""
     return f", such as {shown(list(default) if isinstance(default, tuple) else default)}"

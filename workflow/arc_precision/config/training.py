@@ -215,6 +215,11 @@ class TrainingConfig(Section):
             raise ValueError("sync merge has nothing to merge with lora: null; write sync: adapter")
         if self.lr_scheduler_type != "constant_with_warmup" and self.schedule_steps is None:
             raise ValueError(f"lr_scheduler_type {self.lr_scheduler_type} needs schedule_steps, the step where it ends")
+        if self.schedule_steps and self.schedule_steps <= self.warmup_steps:
+            raise ValueError(
+                f"schedule_steps {self.schedule_steps} is not above warmup_steps {self.warmup_steps}, so that the rate "
+                "would never fall; write a larger one, or fewer warmup_steps"
+            )
         return self
 
     @property

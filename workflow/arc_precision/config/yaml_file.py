@@ -18,6 +18,8 @@ class _Strict(yaml.SafeLoader):
 
 
 _Strict.add_constructor("tag:yaml.org,2002:map", lambda loader, node: loader.construct_mapping(node, deep=True))
+for _kind in ("binary", "omap", "pairs", "set"):  # no setting is of these
+    _Strict.add_constructor(f"tag:yaml.org,2002:{_kind}", yaml.SafeLoader.construct_undefined)
 
 
 def read_config(path: Path | str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arc_precision.model.folder import read_config, read_json, tensor_shapes
+from arc_precision.model.folder import CONTEXT_KEYS, read_config, read_json, tensor_shapes
 
 if TYPE_CHECKING:
     from arc_precision.config.experiment import ExperimentConfig
@@ -28,16 +28,6 @@ DEFAULT_WINDOWS = {
 }
 # The position embeddings whose `factor` max_position_embeddings already holds, as vLLM sees it.
 SCALED_ROPES = {"su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling"}
-CONTEXT_KEYS = (
-    "max_position_embeddings",
-    "n_positions",
-    "max_seq_len",
-    "seq_length",
-    "max_target_positions",
-    "max_sequence_length",
-    "max_seq_length",
-    "seq_len",
-)
 
 
 def check_model(experiment: "ExperimentConfig", weights: list[Path], requirements: Path) -> None:
@@ -83,7 +73,7 @@ def context_tokens(config: dict[str, Any]) -> int | None:
     factor = 1.0
     for part in parts:
         if (part.get("rope_type") or part.get("type")) not in SCALED_ROPES:
-            factor = part.get("factor") or factor
+            factor = part["factor"] if isinstance(part.get("factor"), int | float) else factor
     return int(min(lengths) * (1 if "gemma3" in str(config.get("model_type")) else factor))
 
 
@@ -201,33 +191,34 @@ def _check_context(experiment: "ExperimentConfig", config: dict[str, Any]) -> No
     context = context_tokens(config)
     if context is None:
         return
-    for where, prompt, completion in _sequences(experiment):
-        if prompt + completion > context:
-            shorter = f"write at most {context - prompt} completion tokens" if prompt < context else ""
+    for where, prompt, arm, more in _sequences(experiment):
+        sampling = experiment.sampling_of(arm) if arm else experiment.sampling
+        section = _section(experiment, arm, "max_completion_tokens", "sampling") if arm else "sampling"
+        completion = sampling.max_completion_tokens
+        if prompt + completion + more > context:
+            fits = context - prompt - more
+            shorter = f"write at most {fits} completion tokens" if fits > 0 else "write shorter prompts"
             raise ValueError(
-                f"{where}: {prompt} and sampling.max_completion_tokens: {completion} are {prompt + completion} tokens, "
-                f"where {experiment.model.path} reads {context}; {shorter or 'write shorter prompts'}"
+                f"{where}: {prompt} and {section}.max_completion_tokens: {completion} are {prompt + completion} tokens"
+                f"{', and the audit draws one more,' if more else ','} where {experiment.model.path} reads {context}; "
+                f"{shorter}"
             )
 
 
-def _sequences(experiment: "ExperimentConfig") -> Iterator[tuple[str, int, int]]:
-    """Key of the prompt's limit, and the most tokens of prompt and completion, for every stage that draws
-    completions."""
-    sets, base = experiment.evaluation_sets, experiment.sampling.max_completion_tokens
+def _sequences(experiment: "ExperimentConfig") -> Iterator[tuple[str, int, str | None, int]]:
+    """For every stage that draws completions: key of the prompt's limit, the limit, the arm (None: the completions are
+    no arm's own), and the tokens beyond a completion's."""
+    sets = experiment.evaluation_sets
     for arm in experiment.run_arms:
-        own = experiment.sampling_of(arm).max_completion_tokens
-        yield "data.max_prompt_tokens", experiment.data.max_prompt_tokens, own
+        yield "data.max_prompt_tokens", experiment.data.max_prompt_tokens, arm, 0
         if experiment.audit.every <= experiment.max_steps:
             # vLLM's prompt log-probs need room to draw one more token
-            yield (
-                f"evaluation_sets.{experiment.audit.set}.max_prompt_tokens",
-                sets[experiment.audit.set].max_prompt_tokens,
-                own + 1,
-            )
+            name = experiment.audit.set
+            yield f"evaluation_sets.{name}.max_prompt_tokens", sets[name].max_prompt_tokens, arm, 1
     if experiment.perfectible.enabled:
-        yield "data.max_prompt_tokens", experiment.data.max_prompt_tokens, base
+        yield "data.max_prompt_tokens", experiment.data.max_prompt_tokens, None, 0
     for name in experiment.evaluate_on:
-        yield f"evaluation_sets.{name}.max_prompt_tokens", sets[name].max_prompt_tokens, base
+        yield f"evaluation_sets.{name}.max_prompt_tokens", sets[name].max_prompt_tokens, None, 0
 
 
 def _training_tokens(experiment: "ExperimentConfig", arm: str) -> int:

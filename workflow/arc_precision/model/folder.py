@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,6 +35,27 @@ TOKENIZER = (
     *("emoji.json", "normalizer.json", "source.spm", "target.spm", "target_vocab.json"),
     *("word_pronunciation.json", "word_shape.json"),
 )
+# Where a config has its context length, and the types of what plans read of it.
+CONTEXT_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "max_target_positions",
+    "max_sequence_length",
+    "max_seq_length",
+    "seq_len",
+)
+CONFIG_TYPES = {
+    "architectures": list,
+    "text_config": dict,
+    "model_type": str,
+    "layer_types": list,
+    "rope_scaling": dict,
+    "rope_parameters": dict,
+    **dict.fromkeys(("sliding_window", "model_max_length", *CONTEXT_KEYS), int | float),
+}
+TYPE_NAMES = {list: "a list of texts", dict: "an object", str: "text", int | float: "a number"}
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -43,9 +65,10 @@ def weight_files(folder: Path) -> list[Path]:
         ValueError: the folder is missing or is not one of a causal language model, a file is missing or broken off, or
             there are weights beside those of the model.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ValueError(
-            f"model.path: {folder} is not a folder; write the folder of a Hugging Face causal LM, or its id, ORG/NAME"
+            f"model.path: {str(folder):.200} is not a folder; write the folder of a Hugging Face causal LM, or its id, "
+            "ORG/NAME"
         )
     if not (folder / "config.json").exists():
         raise ValueError(f"model.path: {folder} has no config.json; write the folder of a Hugging Face causal LM")
@@ -86,9 +109,17 @@ def tokenizer_files(folder: Path) -> list[Path]:
     for path in files:
         if path.suffix == ".json":
             content = read_json(path)
-            if path.name == "tokenizer.json" and "model" not in content:
-                raise ValueError(f"model.path: {path} holds no tokenizer (no key `model`); copy it anew")
+            if path.name == "tokenizer.json" and not _is_tokenizer(content):
+                raise ValueError(
+                    f"model.path: {path} holds no tokenizer (no proper `model` or `added_tokens`); copy it anew"
+                )
     return files
+
+
+def _is_tokenizer(content: dict[str, Any]) -> bool:
+    added = content.get("added_tokens", [])
+    proper = isinstance(added, list) and all(isinstance(token, dict) and "content" in token for token in added)
+    return isinstance(content.get("model"), dict) and proper
 
 
 def write_checksums(folder: Path) -> None:
@@ -107,10 +138,25 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a model. For a model of images and text, the part about text is laid over the rest.
 
     Raises:
-        ValueError: the file is not whole.
+        ValueError: the file is not whole, or has a value of another type for a key that plans read.
     """
-    config = read_json(folder / "config.json")
-    return config | (config.get("text_config") or {}) | {"architectures": config.get("architectures")}
+    path = folder / "config.json"
+    config = _typed(read_json(path), path)
+    merged = config | (config.get("text_config") or {}) | {"architectures": config.get("architectures")}
+    return _typed(merged, path)
+
+
+def _typed(config: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The config, once what plans read of it is known to be of its type."""
+    for key, wanted in CONFIG_TYPES.items():
+        value = config.get(key)
+        no_texts = isinstance(value, list) and not all(isinstance(each, str) for each in value)
+        if value is not None and (no_texts or not isinstance(value, wanted)):
+            raise ValueError(
+                f"model.path: {path} has {json.dumps(value):.80} for {key}, where {TYPE_NAMES[wanted]} belongs; copy "
+                "the model's own there"
+            )
+    return config
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -120,8 +166,8 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: the file holds no whole JSON object.
     """
     try:
-        content = json.loads(path.read_bytes())
-    except ValueError:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise ValueError(f"model.path: {path} is not a whole JSON object; copy it anew")
@@ -178,6 +224,8 @@ def checkpoint_folders(files: Iterable[Path]) -> list[Path]:
 
 def _shapes(path: Path) -> dict[str, list[int]]:
     """Shape of each tensor in a safetensors file, from its header; a ValueError describes the fault."""
+    if not path.is_file():
+        raise ValueError("is not a safetensors file")
     size = path.stat().st_size
     with open(path, "rb") as file:
         start = file.read(8)
@@ -185,12 +233,13 @@ def _shapes(path: Path) -> dict[str, list[int]]:
         try:
             header = json.loads(file.read(length)) if length < size else None
             tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
-            end = 8 + length + max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
+            shapes = {name: list(map(int, tensor["shape"])) for name, tensor in tensors.items()}
+            end = 8 + length + max(tensor["data_offsets"][1] for tensor in tensors.values())
         except (ValueError, AttributeError, TypeError, KeyError):
             raise ValueError("is not a safetensors file") from None
     if size != end:
         raise ValueError(f"has {size} bytes where its header tells of {end}")
-    return {name: tensor["shape"] for name, tensor in tensors.items()}
+    return shapes
 
 
 def count_parameters(files: Iterable[Path]) -> int:
@@ -212,7 +261,7 @@ def _weights(folder: Path) -> list[Path]:
             f"model.path: {folder} has no {WEIGHTS} and no {WEIGHTS_INDEX}; copy the model's weights there"
         )
     names = read_json(index).get("weight_map")
-    if not isinstance(names, dict) or not names:
+    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
         raise ValueError(f"model.path: {index} has no weight_map; copy it anew")
     weights = sorted({folder / name for name in names.values()})
     for path in weights:

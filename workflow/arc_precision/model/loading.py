@@ -19,14 +19,18 @@ def check_loading(folder: Path) -> None:
             load.from_pretrained(folder)
         except Exception as error:  # faults of JSON, of tokenizers and of missing keys have many types
             raise ValueError(
-                f"model.path: transformers cannot load the {what} of {folder}: {_one_line(error)}"
+                f"model.path: transformers cannot load the {what} of {folder}: {_one_line(error)}; write the "
+                "folder of a model that it can load"
             ) from None
     try:
         _, info = AutoModelForCausalLM.from_pretrained(
             folder, device_map="meta", dtype="auto", output_loading_info=True, ignore_mismatched_sizes=True
         )
     except Exception as error:
-        raise ValueError(f"model.path: transformers cannot load {folder}: {_one_line(error)}") from None
+        raise ValueError(
+            f"model.path: transformers cannot load {folder}: {_one_line(error)}; write the folder of a model that "
+            "it can load"
+        ) from None
     if mismatched := sorted(info["mismatched_keys"]):
         name, stored, wanted = mismatched[0]
         raise ValueError(
@@ -45,5 +49,4 @@ def _and_more(names: list) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    return (" ".join(str(error).split()) or type(error).__name__).rstrip(".")[:300]

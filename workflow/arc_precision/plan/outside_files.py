@@ -1,6 +1,7 @@
 """Files that an experiment reads from outside its results: their paths, and digests of their content."""
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from arc_precision.tasks.source_files import solutions_name, source_files, unans
 
 def found(path: str, base: Path) -> Path:
     """A path of the configuration: relative to the working directory or, if nothing lies there, to `base`."""
-    return base / path if not Path(path).exists() and (base / path).exists() else Path(path)
+    return base / path if not os.path.exists(path) and os.path.exists(base / path) else Path(path)
 
 
 class OutsideFiles:
@@ -41,7 +42,7 @@ class OutsideFiles:
         """
         self._base, self._hashes = base, hashes
         self.model, self.on_hub = found(experiment.model.path, base), None
-        if hub.is_id(experiment.model.path) and not self.model.exists():
+        if hub.is_id(experiment.model.path) and not os.path.exists(self.model):  # a path can be too long to ask for
             self.model, self.on_hub = hub.snapshot(experiment.model.path)
         self.weights, self.tokenizer = weight_files(self.model), tokenizer_files(self.model)
         self.prompt = prompt_file(experiment.model.prompt, base)

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 # The quantifiers are possessive: no backtracking, so every line that a model may write is read in linear time.
 _OPENING = re.compile(r"[ \t]*+(`{3,}+)[ \t]*+(\S*+)[ \t]*+")
-_MAX_CHARACTERS = 100_000  # of a program: with some sources the compiler's time grows faster than their length
+# Characters of one completion that are compiled. With some sources the compiler's time grows faster than their length:
+# as the square of the number of keys in a pattern, or of the length of a row of accents in a name, which it sorts.
+_MAX_CHARACTERS = 50_000
+_MANY_ACCENTS = re.compile(r"[^\x00-\x7f]{1000}")
 _LANGUAGES = {"python", "py"}
 
 
@@ -20,7 +23,8 @@ def extract_program(completion: str, thinking: "Thinking | None" = None, prompt:
 
     It is the last closed block fenced as ```` ```python ```` or ```` ```py ```` that compiles and defines `transform`
     at its top level. A completion without any fence counts when it is itself such a program. A fence that a truncated
-    completion leaves open is not a block, and neither is one of more than 100,000 characters.
+    completion leaves open is not a block. Blocks are tried until they have 50,000 characters together, and one with a
+    row of 1,000 characters beyond ASCII is no program.
 
     Args:
         thinking: the tags around the thinking part; no program is taken from inside it.
@@ -34,7 +38,16 @@ def extract_program(completion: str, thinking: "Thinking | None" = None, prompt:
     blocks, fenced = _python_blocks(completion)
     if not fenced:
         blocks = [completion]
-    return next((block for block in reversed(blocks) if _defines_transform(block)), None)
+    n_characters = 0
+    for block in reversed(blocks):
+        if "transform" not in block:
+            continue
+        n_characters += len(block)
+        if n_characters > _MAX_CHARACTERS:
+            return None
+        if _defines_transform(block):
+            return block
+    return None
 
 
 def _python_blocks(text: str) -> tuple[list[str], bool]:
@@ -57,7 +70,7 @@ def _python_blocks(text: str) -> tuple[list[str], bool]:
 
 
 def _defines_transform(source: str) -> bool:
-    if len(source) > _MAX_CHARACTERS or "transform" not in source:
+    if _MANY_ACCENTS.search(source):
         return False
     try:
         with warnings.catch_warnings():

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arc_precision.tasks.grids import MAX_SIDE, Grid, Pair, Task, task_from_json
+from arc_precision.tasks.grids import MAX_SIDE, Grid, Pair, Task, each_key_once, task_from_json
 from arc_precision.tasks.source_files import is_gzip
 
 READ_BYTES = 1 << 16
@@ -47,7 +47,7 @@ class BarcChunk:
         return self._parse_json() if tasks is None else tasks
 
     def _parse_json(self) -> list[Task]:
-        decode = json.JSONDecoder().raw_decode
+        decode = json.JSONDecoder(object_pairs_hook=each_key_once).raw_decode
         tasks: list[Task] = []
         text, position = "", 0
         while True:
@@ -75,24 +75,27 @@ def read_chunks(path: Path) -> Iterator[BarcChunk]:
         ValueError: the file is truncated, or is not an object of tasks.
     """
     number = 0
-    buffer = b""
+    buffer = bytearray()
     try:
         for block in _without_blanks(_object_text(path)):
             buffer += block
             if len(buffer) < CHUNK_BYTES:
                 continue
-            if cut := _last_task_end(buffer):
-                yield BarcChunk(str(path), number, buffer[: cut[0]])
+            if cut := _last_task_end(buffer, len(buffer) - len(block) - READ_BYTES):
+                yield BarcChunk(str(path), number, bytes(buffer[: cut[0]]))
                 number += 1
-                buffer = buffer[cut[1] :]
+                del buffer[: cut[1]]
             elif len(buffer) > MAX_TASK_BYTES:
                 raise ValueError(f"no task ends within {MAX_TASK_BYTES} bytes")
         buffer = buffer.strip(_BLANKS)
         if not buffer.endswith(b"}"):
             raise ValueError("the last brace is missing")
+        tasks = bytes(buffer[:-1].rstrip(_BLANKS))
+        if tasks.endswith(b","):
+            raise ValueError("a comma stands before the last brace")
     except (zlib.error, ValueError) as error:
         raise _broken(path, number, len(_BETWEEN_TASKS.findall(buffer)), error) from None
-    if tasks := buffer[:-1].rstrip(_BLANKS):
+    if tasks:
         yield BarcChunk(str(path), number, tasks)
     elif not number:
         raise ValueError(f"{path}: no task in it; put BARC's file there")
@@ -162,14 +165,10 @@ def _broken(path: Path, n_chunks: int, n_more: int, error: Exception | str) -> V
     return ValueError(f"{path}: breaks off after {n_tasks} tasks ({error}); put a whole file there")
 
 
-def _last_task_end(text: bytes) -> tuple[int, int] | None:
-    """Where the last whole task followed by another ends, and where that next one begins."""
-    end = len(text)
-    while (brace := text.rfind(b"}", 0, end)) >= 0:
-        if match := _BETWEEN_TASKS.match(text, brace):
-            return brace + 1, match.end()
-        end = brace
-    return None
+def _last_task_end(text: bytearray, start: int) -> tuple[int, int] | None:
+    """Where the last whole task followed by another ends, and where that next one begins, looked for from `start`."""
+    found = list(_BETWEEN_TASKS.finditer(text, max(start, 0)))
+    return (found[-1].start() + 1, found[-1].end()) if found else None
 
 
 def _skip(text: str, position: int, sign: str) -> int:

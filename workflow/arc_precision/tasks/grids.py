@@ -104,6 +104,20 @@ def pair_from_json(pair: Any, place: str, answered: bool = True) -> Pair:
     return Pair(_grid_of(pair, "input", place), _grid_of(pair, "output", place) if answered else None)
 
 
+def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For a JSON parser's `object_pairs_hook`: the object of its pairs.
+
+    Raises:
+        ValueError: two of its keys are equal.
+    """
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{json.dumps(twice):.80} stands twice in one object; give each task its own name")
+    return content
+
+
 def _surrogate(text: str) -> bool:
     """Whether text cannot be written to a file, because JSON can spell half a character."""
     return any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -13,7 +13,7 @@ from typing import Any
 from arc_precision.config.data import Division
 from arc_precision.tasks.barc import CHUNK_BYTES, MAX_TASK_BYTES, unzipped
 from arc_precision.tasks.division import divided
-from arc_precision.tasks.grids import Task, task_from_json
+from arc_precision.tasks.grids import Task, each_key_once, task_from_json
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,11 @@ class LinesChunk:
     def _tasks_of(self, number: int, line: bytes) -> list[Task]:
         place, name = f"{self.path}: line {number}", f"line-{number}"
         try:
-            content = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            content = json.loads(line, object_pairs_hook=each_key_once)
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"{place}: not JSON: {error}; write one task per line") from None
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
         match content:
             case {"train": _}:
                 return [task_from_json(name, content, self.path)]
@@ -64,23 +66,25 @@ def read_lines(path: Path, division: Division) -> Iterator[LinesChunk]:
         ValueError: the file is truncated, or has no line at all.
     """
     first = 1
-    buffer = b""
+    buffer, end = bytearray(), -1  # of the last whole line in it
     try:
         for block in unzipped(path):
+            if b"\n" in block:
+                end = len(buffer) + block.rindex(b"\n")
             buffer += block
             if len(buffer) < CHUNK_BYTES:
                 continue
-            text, end, rest = buffer.rpartition(b"\n")
-            if end:
-                yield LinesChunk(str(path), first, text, division)
-                first += text.count(b"\n") + 1
-                buffer = rest
+            if end >= 0:
+                yield LinesChunk(str(path), first, bytes(buffer[:end]), division)
+                first += buffer.count(b"\n", 0, end + 1)
+                del buffer[: end + 1]
+                end = -1
             elif len(buffer) > MAX_TASK_BYTES:
                 raise ValueError(f"no line ends within {MAX_TASK_BYTES} bytes")
     except (zlib.error, ValueError) as error:
         n_lines = first - 1 + buffer.count(b"\n")
         raise ValueError(f"{path}: breaks off after {n_lines} lines ({error}); put a whole file there") from None
     if buffer.strip():
-        yield LinesChunk(str(path), first, buffer, division)
+        yield LinesChunk(str(path), first, bytes(buffer), division)
     elif first == 1:
         raise ValueError(f"{path}: no task in it; put BARC's file there")

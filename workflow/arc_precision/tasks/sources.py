@@ -12,7 +12,7 @@ import numpy as np
 from arc_precision.config.data import ArcJsonSource, ArckitSource, BarcSource, Division, GeneratedSource, Source
 from arc_precision.tasks.barc import read_chunks
 from arc_precision.tasks.division import divided
-from arc_precision.tasks.grids import Pair, Task, task_from_json
+from arc_precision.tasks.grids import Pair, Task, each_key_once, task_from_json
 from arc_precision.tasks.json_lines import read_lines
 from arc_precision.tasks.source_files import (
     arc_json_files,
@@ -147,6 +147,8 @@ def _tasks_of(file: Path, division: Division) -> Iterator[Task]:
     solutions = solutions_of(file)
     if solutions:
         answers = _read_json(solutions)
+        if not isinstance(answers, dict):
+            raise ValueError(f"{solutions}: a list; write an object with the solutions of each task by its name")
         content = {task_id: _with_outputs(solutions, task_id, task, answers) for task_id, task in content.items()}
     for task_id, data in content.items():
         yield task_from_json(task_id, data, str(file), answered=bool(solutions) or not is_challenges(file))
@@ -168,7 +170,7 @@ def _with_outputs(solutions: Path, task_id: str, task: Any, answers: dict[str, A
 def _read_json(file: Path) -> Any:
     """A file's content: an object, or a list of objects."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_each_key_once)
+        content = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=each_key_once)
     except RecursionError:
         raise ValueError(f"{file}: not JSON of tasks: it is nested too deeply") from None
     except OSError as error:
@@ -189,13 +191,4 @@ def _read_json(file: Path) -> Any:
         raise ValueError(
             f"{file}: {json.dumps(content):.60} is no task; ARC files hold a task, tasks by name, or a list of pairs"
         )
-    return content
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{json.dumps(twice):.80} stands twice in one object; give each task its own name")
     return content
