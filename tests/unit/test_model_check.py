@@ -149,6 +149,13 @@ def test_dtypes_that_vllm_refuses(models):
     assert refusal(folder, sampling={"engine": "transformers"}, evaluation={"common_dtype": "float16"}) == ""
 
 
+def test_a_head_that_vllm_would_not_read_is_refused(tmp_path):
+    untied = make_model(tmp_path / "untied", "gemma2", tie_word_embeddings=False)
+    settings = {"run_arms": ["bfloat16"], "report": {"baseline_arm": "bfloat16"}, "training": {"shared_prompt": False}}
+    assert "has an LM head of its own, and vLLM's gemma2 takes the embedding" in refusal(untied, **settings)
+    assert refusal(untied, **settings, sampling={"engine": "transformers"}) == ""
+
+
 def test_windows_shorter_than_the_sequences_and_soft_caps_need_the_prompt_repeated(models, tmp_path):
     folder = Path(shutil.copytree(models / "mistral", tmp_path / "mistral"))
     _set(folder, sliding_window=256)

@@ -24,7 +24,7 @@ def make_model(folder: Path, model_type: str, **config: Any) -> Path:
         "bos_token_id": 257,
         "eos_token_id": 258,
         "pad_token_id": 256,
-        "tie_word_embeddings": False,
+        "tie_word_embeddings": model_type == "gemma2",  # vLLM's has no LM head of its own
     }
     if model_type == "phi3":
         del sizes["head_dim"]

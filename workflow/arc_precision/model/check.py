@@ -27,6 +27,7 @@ DEFAULT_WINDOWS = {
     "olmo3": 4096,
 }
 # The position embeddings whose `factor` max_position_embeddings already holds, as vLLM sees it.
+ALWAYS_TIED = {"gemma2"}  # models whose LM head is the embedding in vLLM, whatever their folder has
 SCALED_ROPES = {"su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling"}
 
 
@@ -47,18 +48,22 @@ def check_model(experiment: "ExperimentConfig", weights: list[Path], requirement
         _check_optimizer(experiment, arm, requirements)
         _check_attention(experiment, arm, config)
     _check_texts(experiment, weights[0].parent)
+    _check_head(experiment, config, weights)
     _check_dtypes(experiment, config)
     _check_context(experiment, config)
 
 
 def layer_names(weights: list[Path]) -> set[str]:
     """Full names of the layers with a weight matrix."""
+    return _stored_layers(weights) | {"lm_head"}  # the LM head is not stored if it shares the embedding's weights
+
+
+def _stored_layers(weights: list[Path]) -> set[str]:
     shapes = {}
     for path in weights:
         if path.suffix == ".safetensors":
             shapes |= tensor_shapes(path)
-    matrices = {name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 2}
-    return matrices | {"lm_head"}  # the LM head is not stored if it shares the embedding's weights
+    return {name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 2}
 
 
 def context_tokens(config: dict[str, Any]) -> int | None:
@@ -116,6 +121,15 @@ def _check_optimizer(experiment: "ExperimentConfig", arm: str, requirements: Pat
         raise ValueError(
             f"{_section(experiment, arm, 'optim')}.optim: {optim} of arm {arm} needs bitsandbytes, which is not in the "
             f"environment of device: {experiment.device}; write adamw_torch"
+        )
+
+
+def _check_head(experiment: "ExperimentConfig", config: dict[str, Any], weights: list[Path]) -> None:
+    drawn = any(experiment.sampling_of(arm).engine == "vllm" for arm in experiment.run_arms)
+    if drawn and config.get("model_type") in ALWAYS_TIED and "lm_head" in _stored_layers(weights):
+        raise ValueError(
+            f"model.path: {weights[0].parent} has an LM head of its own, and vLLM's {config['model_type']} takes the "
+            "embedding in its place; write a model with tied embeddings, or sampling.engine: transformers"
         )
 
 
