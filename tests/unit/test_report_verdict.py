@@ -132,7 +132,7 @@ def test_where_few_tasks_differ_nothing_is_said_of_any_number_of_seeds():
     """The floor counts two tasks more that differ; it falls when seeds show others to differ."""
     few_differ = Detectable(difference=0.034, by_seeds=0.031, by_tasks=0.0)
     _, text = judge([comparison(-0.024, 0.024, detectable=few_differ)])
-    assert "is about 3.4 points. Few tasks differ, or by little, and others may differ more: more tasks would" in text
+    assert "is about 3.4 points. Few tasks differed, or they differed little, and others may differ more. With" in text
     assert "limit it" not in text and "any number" not in text
 
 

@@ -161,7 +161,8 @@ def _sensitivity(comparison: Comparison, metric: str) -> str:
     sentence = f"{given} the smallest difference that {design} show with 80 % power is about {smallest}."
     of_tasks = size_text(found.by_tasks, metric)
     if found.difference > FLOOR * hypot(found.by_seeds, found.by_tasks):
-        return f"{sentence} Few tasks differ, or by little, and others may differ more: more tasks would lower it."
+        few = "Few tasks differed, or they differed little, and others may differ more."
+        return f"{sentence} {few} With more tasks smaller differences would show."
     if found.by_tasks > found.by_seeds:
         return f"{sentence} The tasks limit it: with as many, no number of seeds brings it below {of_tasks}."
     beyond = f", but not below {of_tasks} with as many tasks" if found.by_tasks else ""
