@@ -117,13 +117,23 @@ def write_facts(folder, seeds_of_job, stop=10, arm="float16"):
         path.write_text(json.dumps({"seeds_of_job": seeds_of_job}))
 
 
-def test_facts_say_who_trained_together_and_damaged_ones_count_as_alone(tmp_path):
+def test_facts_say_who_trained_together(tmp_path):
     write_facts(tmp_path, [1, 2])
-    (tmp_path / layout.FACTS.path(arm="bfloat16", seed=1, stop=10)).parent.mkdir(parents=True)
-    (tmp_path / layout.FACTS.path(arm="bfloat16", seed=1, stop=10)).write_text("{")
+    path = tmp_path / layout.FACTS.path(arm="bfloat16", seed=1, stop=10)
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")  # of a version in which every run was alone
     plan = planned(several([0, 1, 2]), tmp_path, going_on=False)
     assert of_arm(plan)[40] == [(1, 2), (0,)]
     assert of_arm(plan, "bfloat16")[40] == [(1,), (0, 2)]
+
+
+@pytest.mark.parametrize("damaged", ['{"a": ', "[]", "null", '{"seeds_of_job": 1}', ""])
+def test_damaged_facts_are_named_before_anything_is_trained_again(tmp_path, damaged):
+    write_facts(tmp_path, [1, 2])
+    path = tmp_path / layout.FACTS.path(arm="float16", seed=1, stop=10)
+    path.write_text(damaged)
+    with pytest.raises(ValueError, match=rf"{path}: damaged .*; put a copy of it back, or remove it to train"):
+        planned(several([0, 1, 2]), tmp_path, going_on=False)
 
 
 def test_while_a_run_goes_on_its_plan_holds_though_facts_are_gone(tmp_path):

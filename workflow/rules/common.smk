@@ -61,9 +61,12 @@ SOURCE_CODE = SourceCode(
 OLD_RESULTS = OldResults(Path(RESULTS))
 if workflow.is_main_process:
     OLD_RESULTS.put_back_all()
-GROUPS = seed_groups.planned(
-    experiment, Path(RESULTS), not workflow.is_main_process or going_on()
-)
+try:
+    GROUPS = seed_groups.planned(
+        experiment, Path(RESULTS), not workflow.is_main_process or going_on()
+    )
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
 SEEDS_JOBS = seed_groups.seeds_jobs(GROUPS)
 # A rule of several seeds has arm and seeds in its name. An entry of a profile for `train` counts for all of them.
 for told in ("overwrite_threads", "overwrite_resources"):

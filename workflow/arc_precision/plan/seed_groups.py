@@ -66,6 +66,7 @@ def planned(experiment: ExperimentConfig, results: Path, going_on: bool) -> Grou
     """The seeds of every training job.
 
     While a run is `going_on`, facts may be gone because they are made anew; what that run planned is kept then.
+    Raises ValueError if facts are damaged.
     """
     plan = results / layout.TOGETHER
     if going_on and plan.exists():
@@ -87,7 +88,10 @@ def keep(planned: Groups, results: Path) -> None:
 
 
 def recorded(experiment: ExperimentConfig, results: Path) -> Groups:
-    """The groups of seeds that trained together, from the facts of finished segments."""
+    """The groups of seeds that trained together, from the facts of finished segments.
+
+    Raises ValueError if facts are damaged.
+    """
     groups: Groups = {}
     for arm in experiment.run_arms:
         for stop in segments(experiment, arm):
@@ -100,9 +104,13 @@ def recorded(experiment: ExperimentConfig, results: Path) -> Groups:
 
 def _seeds_of_job(facts: Path, seed: int) -> list[int]:
     try:
-        return json.loads(facts.read_bytes())["seeds_of_job"]
-    except (ValueError, KeyError):  # damaged, or of an earlier version: trained again, alone
-        return [seed]
+        # Facts of earlier versions do not say it: every run was alone.
+        return list(json.loads(facts.read_bytes()).get("seeds_of_job", [seed]))
+    except (ValueError, AttributeError, TypeError) as error:
+        # To train the segment again may cost days, and all that follows it would go too.
+        raise ValueError(
+            f"{facts}: damaged ({error}); put a copy of it back, or remove it to train its segment again"
+        ) from None
 
 
 def groups(experiment: ExperimentConfig, before: Groups) -> Groups:
