@@ -13,7 +13,6 @@ import yaml
 from datasets import Dataset
 from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file
-from tiny_models import make_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from arc_precision.audit import join
@@ -33,7 +32,6 @@ from arc_precision.mismatch.number_format import number_format
 from arc_precision.mismatch.processing import processed_logprobs
 from arc_precision.sampling.engines import EngineMemory
 from arc_precision.sampling.handover import whole_weights
-from arc_precision.sampling.transformers_sampler import TransformersSampler
 from arc_precision.training.base_model import load_base
 from arc_precision.training.segment import lora_config
 from arc_precision.training.trainer import PrecisionTrainer, grpo_config
@@ -567,15 +565,3 @@ def test_the_grid_has_every_pair_of_dtypes_once():
     pairs = {(grid.arms[arm].trainer_dtype, grid.arms[arm].sampler_dtype) for arm in grid.run_arms}
     assert pairs == {(a, b) for a in DTYPES for b in DTYPES}
     assert len(grid.run_arms) == 9
-
-
-@pytest.mark.parametrize("tied", [True, False])
-def test_a_tied_weight_is_handed_over_once(tmp_path, tied):
-    folder = make_model(tmp_path, "gemma2", tie_word_embeddings=tied)
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    names = [name for name, _ in whole_weights(model, torch.float32)]
-    assert "model.embed_tokens.weight" in names and ("lm_head.weight" in names) != tied
-    sampler = TransformersSampler(SamplingConfig(engine="transformers"), str(folder), "float32", "cpu")
-    sampler.load_weights((name, weight + 1) for name, weight in whole_weights(model, torch.float32))
-    ours = model.get_output_embeddings().weight
-    torch.testing.assert_close(sampler._model.get_output_embeddings().weight, ours.float() + 1)

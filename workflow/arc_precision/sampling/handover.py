@@ -90,8 +90,7 @@ def whole_weights(model: PreTrainedModel | PeftModel, dtype: torch.dtype) -> Ite
     base = model.base_model.model if isinstance(model, PeftModel) else model
     layers = {name: module for name, module in base.named_modules() if hasattr(module, "base_layer")}
     for name, weight in base.state_dict().items():
-        # A tied weight comes once, under the name that is stored: some of vLLM's models know no other.
-        if ".lora_" in name or name in base.all_tied_weights_keys:
+        if ".lora_" in name:
             continue
         layer = layers.get(name.removesuffix(".base_layer.weight"))
         if layer is not None:

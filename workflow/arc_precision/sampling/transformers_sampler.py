@@ -108,9 +108,7 @@ class TransformersSampler:
 
     def load_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
         """See `Sampler.load_weights`."""
-        given = dict(weights)
-        tied = {name: given[source] for name, source in self._model.all_tied_weights_keys.items()}
-        self._model.load_state_dict(given | tied)
+        self._model.load_state_dict(dict(weights))
 
     def load_adapter(self, folder: Path, slot: int = 0) -> None:
         """See `Sampler.load_adapter`."""

@@ -58,6 +58,11 @@ def format_arguments(sampling: SamplingConfig) -> dict[str, Any]:
     return arguments
 
 
+def has_head(model: torch.nn.Module) -> bool:
+    """Whether vLLM's model has an LM head of its own. Those without take the embedding, and refuse a head by name."""
+    return hasattr(model, "lm_head")
+
+
 def engine_facts(model: torch.nn.Module) -> dict[str, Any]:
     """The settings in effect in vLLM's own process, seen in its model's parts.
 
@@ -215,6 +220,8 @@ class VllmSampler:
 
     def load_weights(self, weights: Iterator[tuple[str, torch.Tensor]]) -> None:
         """See `Sampler.load_weights`."""
+        if not self.llm.apply_model(has_head)[0]:
+            weights = ((name, weight) for name, weight in weights if name != "lm_head.weight")
         if self._device == "cpu":
             # the engine keeps weights in a packed form there, which only it knows how to renew
             self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
