@@ -268,3 +268,27 @@ def test_clocks_stand_at_one_moment_whatever_the_day(sandbox):
     message = verdict_of(sandbox, SHOWING["clocks"]).message
     assert message.count("2023") == 5 and "1970-01-01T00:00:00" in message, message
     assert verdict_of(sandbox, SHOWING["clocks of the kernel"]).message == f"(0, -1, {(-1,) * 8}, {bytes(16)})"
+
+
+REPLACING = """
+import ctypes, sys, threading
+sys.path.insert(0, SERVER)
+import isolation
+noted = NOTED or threading.main_thread().native_id
+isolation.replace_thread_id(noted, 2)
+words = (ctypes.c_int * 256).from_address(isolation._libc.pthread_self())
+thread = threading.Thread(target=print, args=(list(words).count(noted), "and a thread"))
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("noted", [None, 0x7FFF], ids=["own", "upper half of pointers"])
+def test_the_thread_id_is_replaced_and_no_pointer(noted):
+    """A process whose id is the upper half of its addresses lives on."""
+    server = str(Path(arc_precision.__file__).parent / "sandbox/server")
+    script = REPLACING.replace("SERVER", repr(server)).replace("NOTED", repr(noted))
+    done = subprocess.run(["setarch", "-R", sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    count, _, said = done.stdout.partition(" ")
+    assert said == "and a thread\n" and (int(count) > 0) == (noted is not None)

@@ -108,8 +108,11 @@ def forget_random_bytes() -> None:
 
 
 def replace_thread_id(noted: int, replacement: int) -> None:
-    """Replace the thread id in the C library's memory. The library marks locks with it while the thread holds them."""
-    words = (ctypes.c_int * (_THREAD_BYTES // 4)).from_address(_libc.pthread_self())
+    """Replace the thread id in the C library's memory. The library marks locks with it while the thread holds them.
+
+    Only eight aligned bytes that hold nothing but the id count: the upper half of a pointer can have the same value.
+    """
+    words = (ctypes.c_int64 * (_THREAD_BYTES // 8)).from_address(_libc.pthread_self())
     for index in [index for index, word in enumerate(words) if word == noted]:
         words[index] = replacement
 
