@@ -13,7 +13,9 @@ import struct
 _libc = ctypes.PyDLL(None, use_errno=True)  # PyDLL keeps the GIL, so that a fork happens between two bytecodes
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
-_libc.getauxval.restype = _libc.pthread_self.restype = ctypes.c_void_p
+_libc.getauxval.restype = _libc.memmem.restype = ctypes.c_void_p
+_libc.memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+_libc.pthread_self.restype = ctypes.c_void_p
 _quiet_syscall = ctypes.PyDLL(None, use_errno=True).syscall  # its result becomes no Python object
 _quiet_syscall.restype = None
 
@@ -112,9 +114,14 @@ def replace_thread_id(noted: int, replacement: int) -> None:
 
     Only eight aligned bytes that hold nothing but the id count: the upper half of a pointer can have the same value.
     """
-    words = (ctypes.c_int64 * (_THREAD_BYTES // 8)).from_address(_libc.pthread_self())
-    for index in [index for index, word in enumerate(words) if word == noted]:
-        words[index] = replacement
+    # The bytes beside it are random in every process, and no object may be made of them: memory that programs see as
+    # fresh would differ.
+    start, id_alone = _libc.pthread_self(), noted.to_bytes(8, "little")
+    place = _libc.memmem(start, _THREAD_BYTES, id_alone, 8)
+    while place:
+        if place % 8 == 0:
+            ctypes.c_int.from_address(place).value = replacement
+        place = _libc.memmem(place + 1, start + _THREAD_BYTES - place - 1, id_alone, 8)
 
 
 def fix_addresses() -> None:
