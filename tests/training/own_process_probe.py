@@ -8,6 +8,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from vllm.model_executor.layers import utils
+
 from arc_precision.config.sampling import SamplingConfig
 from arc_precision.sampling import engines, vllm_sampler
 
@@ -34,6 +36,7 @@ def main() -> None:
     inner = type(sampler.llm.llm_engine.engine_core).__name__
     wrappers = None if apart else sampler.llm.apply_model(wrapper_names)[0]
     found = {"drawn": drawn, "observed": sampler.observed, "core": inner, "wrappers": wrappers}
+    found["products"] = utils.dispatch_cpu_unquantized_gemm.__module__
     output.write_text(json.dumps(found))
 
 

@@ -29,6 +29,7 @@ def test_it_takes_adapters_and_draws_as_in_the_trainers_process(tmp_path):
     assert (inside["core"], apart["core"]) == ("InprocClient", "SyncMPClient")
     assert inside["observed"] == apart["observed"]
     assert inside["wrappers"] == ["GroupedAdaptersWrapper"]
+    assert inside["products"] == "arc_precision.sampling.cpu_products"
     for ours, theirs in zip(inside["drawn"], apart["drawn"], strict=True):
         assert [c["token_ids"] for c in ours] == [c["token_ids"] for c in theirs]
         for a, b in zip(ours, theirs, strict=True):

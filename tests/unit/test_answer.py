@@ -30,14 +30,8 @@ def _arm(name, onsets=(), score=None, n=2):
 
 
 def _run(arm, seed, spread, score):
-    return {
-        "arm": arm,
-        "seed": seed,
-        "steps": 200,
-        "seq_log_ratio_std": spread,
-        "score": score,
-        "reward_final": 1 + seed,
-    }
+    ends = {"steps": 200, "state": "finished", "reward_final": 1 + seed}
+    return {"arm": arm, "seed": seed, "seq_log_ratio_std": spread, "score": score} | ends
 
 
 @pytest.fixture
@@ -258,6 +252,13 @@ def test_a_report_is_taken_over_and_told(tmp_path):
     (onset,) = [run.onset_step for run in report.collapse.runs if run.onset_step is not None]
     assert "6 of 6 runs, on " in text and f"| bfloat16 | 3 | 60 | {onset} |" in text and "![float16 against" in text
     assert (folder / "smollm2.svg").stat().st_size < 20_000
+    written["runs"][0]["state"] = "running"
+    (results / "report/report.json").write_text(json.dumps(written))
+    (folder / "smollm2.html").unlink()
+    answer.take(results, folder)
+    answer.write_document(tmp_path / "answer.md", folder)
+    assert not (folder / "smollm2.html").exists()
+    assert "Some have not ended; they go on by `snakemake" in (tmp_path / "answer.md").read_text()
     (results / "report/report.html").write_text("x" * (answer.MAX_PAGE_BYTES + 1))
     with pytest.raises(ValueError, match="2097153 bytes, and a committed page has at most 2097152"):
         answer.take(results, folder)

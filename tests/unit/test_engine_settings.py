@@ -3,12 +3,43 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from arc_precision.config.sampling import SamplingConfig
-from arc_precision.sampling.vllm_sampler import any_algorithm, check_gpu, engine_environment, format_arguments
+from arc_precision.sampling.vllm_sampler import (
+    VllmSampler,
+    any_algorithm,
+    check_gpu,
+    engine_environment,
+    format_arguments,
+)
+
+
+class HandedOver:
+    """In vLLM's place: a model, and the names of the weights that it is given."""
+
+    def __init__(self, **layers: torch.nn.Module) -> None:
+        self.names: list[str] = []
+        self._model = SimpleNamespace(
+            load_weights=lambda weights: self.names.extend(name for name, _ in weights), **layers
+        )
+
+    def apply_model(self, function):
+        return [function(self._model)]
+
+    def reset_prefix_cache(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("layers", [{}, {"lm_head": torch.nn.Identity()}], ids=["takes the embedding", "has a head"])
+def test_a_head_is_handed_over_to_a_model_that_has_one(layers):
+    sampler = VllmSampler.__new__(VllmSampler)
+    sampler.llm, sampler._device = HandedOver(**layers), "cuda"
+    sampler.load_weights((name, torch.zeros(1)) for name in ("model.embed_tokens.weight", "lm_head.weight"))
+    assert ("lm_head.weight" in sampler.llm.names) == bool(layers) and "model.embed_tokens.weight" in sampler.llm.names
 
 
 def test_a_number_format_is_an_argument_where_it_was_asked_for():

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sys
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -27,19 +28,25 @@ from arc_precision.staleness.dependencies import Hashes, SourceCode
 CONFIG = "config.yaml" if Path("config.yaml").exists() else f"{ROOT}/config.yaml"
 
 
-# Faults of the configuration stop here, before any job, each in one sentence.
-try:
+@contextmanager
+def faults_in_one_sentence():
+    """Faults of configuration, model and results stop Snakemake before any job, without a traceback."""
+    try:
+        yield
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
+
+
+with faults_in_one_sentence():
     # Snakemake takes the last of two equal keys, and names no line.
     for path in [CONFIG, *workflow.overwrite_configfiles]:
         read_config(path)
-except ValueError as error:
-    raise WorkflowError(str(error)) from None
 
 
 configfile: CONFIG
 
 
-try:
+with faults_in_one_sentence():
     experiment = load_experiment(config)
     RESULTS = f"results/{experiment.experiment}"
     check_folder(Path(RESULTS))
@@ -49,8 +56,6 @@ try:
     hashes = Hashes(Path(".snakemake/arc-precision/sha256.json"))
     outside = OutsideFiles(experiment, ROOT, hashes)
     check_model(experiment, outside.weights, REQUIREMENTS)
-except ValueError as error:
-    raise WorkflowError(str(error)) from None
 
 ENVIRONMENT = str(ROOT / "envs" / f"{STACK}.yaml")
 SOURCE_CODE = SourceCode(
@@ -61,12 +66,10 @@ SOURCE_CODE = SourceCode(
 OLD_RESULTS = OldResults(Path(RESULTS))
 if workflow.is_main_process:
     OLD_RESULTS.put_back_all()
-try:
+with faults_in_one_sentence():
     GROUPS = seed_groups.planned(
         experiment, Path(RESULTS), not workflow.is_main_process or going_on()
     )
-except ValueError as error:
-    raise WorkflowError(str(error)) from None
 SEEDS_JOBS = seed_groups.seeds_jobs(GROUPS)
 # A rule of several seeds has arm and seeds in its name. An entry of a profile for `train` counts for all of them.
 for told in ("overwrite_threads", "overwrite_resources"):
@@ -100,10 +103,8 @@ wildcard_constraints:
 
 def refuse_unusable_results():
     """Stop before the first job when results cannot be written, or too little disk is free."""
-    try:
+    with faults_in_one_sentence():
         check_results(Path(RESULTS), experiment.retention)
-    except ValueError as error:
-        raise WorkflowError(str(error)) from None
 
 
 # `params` and inputs decide whether a job is stale: slices of the configuration, source files, versions, digests.

@@ -1,8 +1,9 @@
-"""docs/answer.md: its figures, tables and numbers, from the committed data of finished experiments.
+"""docs/answer.md: its figures, tables and numbers, from the committed data of experiments.
 
     python workflow/tools/answer.py                  writes them anew (`make answer`)
     python workflow/tools/answer.py results/NAME     first copies parts of that experiment's report: its numbers to
-                                                     docs/answer/data/NAME.json, its page to docs/answer/NAME.html
+                                                     docs/answer/data/NAME.json and, once its runs have ended,
+                                                     its page to docs/answer/NAME.html
 
 The document has marks, `<!-- answer: KEY -->text<!-- /answer -->`; the command writes the text.
 """
@@ -43,7 +44,7 @@ Data = dict[str, Any]
 
 
 def take(results: Path, answer: Path) -> None:
-    """Keep the numbers of a report that the document needs, and its page.
+    """Keep the numbers of a report that the document needs and, once all runs have ended, its page.
 
     Raises:
         ValueError: it is none of these experiments, or its page is too large for a repository.
@@ -56,7 +57,13 @@ def take(results: Path, answer: Path) -> None:
         raise ValueError(f"{page}: {size} bytes, and a committed page has at most {MAX_PAGE_BYTES}; keep fewer tasks")
     (answer / "data").mkdir(parents=True, exist_ok=True)
     (answer / "data" / f"{name}.json").write_text(json.dumps(trimmed(report), indent=1) + "\n")
-    shutil.copy(page, answer / f"{name}.html")
+    if _ended(report):
+        shutil.copy(page, answer / f"{name}.html")
+
+
+def _ended(data: Data) -> bool:
+    """Whether no run goes on. An unfinished page would soon be replaced, and a repository keeps every version."""
+    return all(run["state"] != "running" for run in data["runs"])
 
 
 def trimmed(report: Data) -> Data:
@@ -153,8 +160,11 @@ def _section(name: str, data: Data | None) -> str:
         return f"Not run yet: {command}."
     origins = sorted({f"{row['device']}, commit {(row['commit'] or 'unknown')[:7]}" for row in data["origins"]})
     found = sum(row["steps"] > 0 for row in data["runs"])
+    page = (
+        f"[Report](answer/{name}.html), {command}" if _ended(data) else f"Some have not ended; they go on by {command}"
+    )
     parts = [
-        f"{found} of {len(data['runs'])} runs, on {'; '.join(origins)}. [Report](answer/{name}.html), {command}.",
+        f"{found} of {len(data['runs'])} runs, on {'; '.join(origins)}. {page}.",
         audit_table(data) if name == "notebook-8b-audit" else arm_table(data),
     ]
     if name in figures({name: data}):

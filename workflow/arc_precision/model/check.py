@@ -26,8 +26,8 @@ DEFAULT_WINDOWS = {
     "mistral": 4096,
     "olmo3": 4096,
 }
-# The position embeddings whose `factor` max_position_embeddings already holds, as vLLM sees it.
 ALWAYS_TIED = {"gemma2"}  # models whose LM head is the embedding in vLLM, whatever their folder has
+# The position embeddings whose `factor` max_position_embeddings already holds, as vLLM sees it.
 SCALED_ROPES = {"su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling"}
 
 

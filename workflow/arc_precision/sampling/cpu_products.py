@@ -1,7 +1,7 @@
 """float16 matrix products in vLLM's CPU engine, computed in float32 and rounded once.
 
-That is what a GPU's tensor cores give. CPUs without float16 arithmetic compute such a product directly ten times more
-slowly. `training.half_products` does the same in the trainer.
+A GPU's tensor cores round the same way. CPUs without float16 arithmetic are far slower at a direct product.
+`training.half_products` does the same in the trainer. The weights are held twice, in float16 and in float32.
 """
 
 import torch
@@ -12,7 +12,10 @@ _own_products = utils.dispatch_cpu_unquantized_gemm
 
 
 def choose_products(layer: torch.nn.Module, remove_weight: bool) -> None:
-    """In place of vLLM's function of the same arguments, which it calls for each layer after loading its weights."""
+    """Give a layer its product.
+
+    It replaces vLLM's function of these arguments, which vLLM calls once a layer's weight (out, in) is loaded.
+    """
     if layer.weight.dtype != torch.float16 or layer.weight.ndim != 2 or layer.weight.is_meta:
         _own_products(layer, remove_weight)
         return
@@ -25,5 +28,5 @@ def choose_products(layer: torch.nn.Module, remove_weight: bool) -> None:
 
 
 def use_float32_products() -> None:
-    """Make vLLM's layers multiply so. Call it before an engine is built."""
+    """Give these products to the layers of every engine that is built later."""
     utils.dispatch_cpu_unquantized_gemm = choose_products

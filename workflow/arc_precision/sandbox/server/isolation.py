@@ -13,9 +13,8 @@ import struct
 _libc = ctypes.PyDLL(None, use_errno=True)  # PyDLL keeps the GIL, so that a fork happens between two bytecodes
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
-_libc.getauxval.restype = _libc.memmem.restype = ctypes.c_void_p
-_libc.memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
-_libc.pthread_self.restype = ctypes.c_void_p
+_libc.getauxval.restype = _libc.pthread_self.restype = _libc.memmem.restype = ctypes.c_void_p
+_libc.memmem.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
 _quiet_syscall = ctypes.PyDLL(None, use_errno=True).syscall  # its result becomes no Python object
 _quiet_syscall.restype = None
 
